@@ -1,0 +1,1 @@
+"""Parley: organisations learn a model together; every row stays at home."""
