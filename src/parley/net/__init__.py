@@ -1,0 +1,1 @@
+"""Channels between parties: in memory, and WebSocket over mutual TLS."""
