@@ -1,0 +1,1 @@
+"""Plaintext mathematics: objectives, metrics, histograms, splits and trees. Pure: no clock, no network."""
