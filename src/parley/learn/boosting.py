@@ -35,7 +35,6 @@ class Problem:
         label: ``float64[rows]``.
         weight: ``float64[rows]`` sample weights, or None for one each.
         training_rows: how many of the rows are trained on.
-        columns: per owner, how many columns it has.
     """
 
     parameters: BoostingParameters
@@ -43,7 +42,12 @@ class Problem:
     label: Floats
     weight: Floats | None
     training_rows: int
-    columns: tuple[int, ...]
+
+    @property
+    def messages(self) -> int:
+        """k: integers per row in split finding; 1 where every hessian is one, else 2."""
+        ones = self.objective.constant_hessian and self.weight is None
+        return 1 if ones and self.parameters.data_sample_strategy != "goss" else 2
 
     def part(self, values: Floats | None, *, validation: bool) -> Floats | None:
         """The training or the validation rows of an array."""
@@ -94,12 +98,12 @@ class TreeTask:
     columns: tuple[NDArray[np.int64], ...]
 
 
-def begin(problem: Problem) -> BoostingState:
-    """The state before the first round."""
+def begin(problem: Problem, owners: int) -> BoostingState:
+    """The state before the first round, for columns of so many owners."""
     label = problem.label[: problem.training_rows]
     initial = problem.objective.initial(label, problem.part(problem.weight, validation=False))
     margins = np.repeat(initial[:, None], len(problem.label), axis=1)
-    return BoostingState(0, (), margins, (0,) * len(problem.columns), (), exhausted=False)
+    return BoostingState(0, (), margins, (0,) * owners, (), exhausted=False)
 
 
 def finished(problem: Problem, state: BoostingState) -> bool:
@@ -116,8 +120,8 @@ def kept_rounds(problem: Problem, state: BoostingState) -> int:
     return int(np.argmin(state.losses)) + 1
 
 
-def tasks(problem: Problem, state: BoostingState) -> list[TreeTask]:
-    """The trees of the next round, one per output."""
+def tasks(problem: Problem, state: BoostingState, columns: Sequence[int]) -> list[TreeTask]:
+    """The trees of the next round, one per output; ``columns``: how many each owner has."""
     rows = problem.training_rows
     margins, label = state.margins[:, :rows], problem.label[:rows]
     gradients, hessians = problem.objective.gradients(margins, label)
@@ -125,29 +129,30 @@ def tasks(problem: Problem, state: BoostingState) -> list[TreeTask]:
     if weight is not None:
         gradients, hessians = gradients * weight, hessians * weight
     return [
-        _task(problem, state, output, gradients[output], hessians[output])
+        _task(problem, (state.round, output), columns, gradients[output], hessians[output])
         for output in range(problem.objective.outputs)
     ]
 
 
-def _task(problem: Problem, state: BoostingState, output: int, gradient: Floats, hessian: Floats) -> TreeTask:
+def _task(
+    problem: Problem, place: tuple[int, int], columns: Sequence[int], gradient: Floats, hessian: Floats
+) -> TreeTask:
     parameters = problem.parameters
-    seed = derive(parameters.random_state.to_bytes(8, "big"), "tree", state.round, output)
+    seed = derive(parameters.random_state.to_bytes(8, "big"), "tree", *place)
     chosen, factor = sample_rows(parameters, gradient, hessian, generator(derive(seed, "rows")))
     gradient, hessian = gradient[chosen], hessian[chosen]
     if factor is not None:
         gradient, hessian = gradient * factor, hessian * factor
-    ones = problem.objective.constant_hessian and problem.weight is None and factor is None
     bits = (parameters.gradient_bits, parameters.hessian_bits)
     noise = generator(derive(seed, "rounding"))
-    quantised = quantise(gradient, None if ones else hessian, bits=bits, noise=noise)
+    quantised = quantise(gradient, hessian if problem.messages > 1 else None, bits=bits, noise=noise)
     sampled = np.zeros(len(problem.label), dtype=np.bool_)
     sampled[chosen] = True
-    columns = tuple(
+    drawn = tuple(
         sample_columns(parameters.colsample_bytree, count, generator(derive(seed, "columns", owner)))
-        for owner, count in enumerate(problem.columns)
+        for owner, count in enumerate(columns)
     )
-    return TreeTask(output, sampled, quantised, gradient, hessian, columns)
+    return TreeTask(place[1], sampled, quantised, gradient, hessian, drawn)
 
 
 def grower(problem: Problem, task: TreeTask, categorical: Sequence[Bools]) -> TreeGrower:

@@ -84,7 +84,7 @@ class Regression:
 
     def predict(self, margins: Floats) -> Floats:
         """``float64[rows]``: the values."""
-        return margins[0].copy()
+        return np.array(margins[0], dtype=np.float64)
 
     def loss(self, margins: Floats, label: Floats, weight: Floats | None) -> float:
         """Root mean squared error."""
@@ -101,7 +101,7 @@ class Multiclass:
     def initial(self, label: Floats, weight: Floats | None) -> Floats:
         """The log share of each class."""
         share = np.bincount(label.astype(np.int64), weights=weight, minlength=self.outputs)
-        return np.log(np.maximum(share / share.sum(), 1e-15))
+        return np.asarray(np.log(np.maximum(share / share.sum(), 1e-15)), dtype=np.float64)
 
     def gradients(self, margins: Floats, label: Floats) -> tuple[Floats, Floats]:
         """``p − [y = class]`` and ``C/(C − 1) · p (1 − p)`` (Friedman 2001, §4.6)."""
@@ -123,7 +123,7 @@ class Multiclass:
 def sigmoid(margin: Floats) -> Floats:
     """The logistic function, without overflow for large margins of either sign."""
     small = np.exp(-np.abs(margin))
-    return np.where(margin >= 0, 1, small) / (1 + small)
+    return np.asarray(np.where(margin >= 0, 1, small) / (1 + small), dtype=np.float64)
 
 
 def softmax(margins: Floats) -> Floats:

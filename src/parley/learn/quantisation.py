@@ -20,10 +20,12 @@ class Quantised:
         messages: ``int32[rows, k]``; column 0 the gradients, column 1 the hessians. With a constant
             hessian k is 1: row counts stand for it.
         scales: what one unit of a gradient and of a hessian is worth.
+        tops: per message the largest absolute value it may have.
     """
 
     messages: NDArray[np.int32]
     scales: tuple[float, float]
+    tops: tuple[int, ...]
 
 
 def quantise(
@@ -33,18 +35,15 @@ def quantise(
 
     Gradients become integers in ±(2^(bits−1) − 1), hessians in 0 … 2^bits − 1.
     """
-    columns = []
-    top = 2 ** (bits[0] - 1) - 1
-    gradient_scale = float(np.abs(gradient).max(initial=0.0)) / top or 1.0
-    columns.append(_round(gradient / gradient_scale, noise, -top, top))
+    tops = (2 ** (bits[0] - 1) - 1, 2 ** bits[1] - 1)
+    gradient_scale = float(np.abs(gradient).max(initial=0.0)) / tops[0] or 1.0
+    rounded = [_round(gradient / gradient_scale, noise, -tops[0], tops[0])]
     hessian_scale = 1.0
     if hessian is not None:
-        top = 2 ** bits[1] - 1
-        hessian_scale = float(hessian.max(initial=0.0)) / top or 1.0
-        columns.append(_round(hessian / hessian_scale, noise, 0, top))
-    return Quantised(
-        np.ascontiguousarray(np.column_stack(columns), dtype=np.int32), (gradient_scale, hessian_scale)
-    )
+        hessian_scale = float(hessian.max(initial=0.0)) / tops[1] or 1.0
+        rounded.append(_round(hessian / hessian_scale, noise, 0, tops[1]))
+    messages = np.ascontiguousarray(np.column_stack(rounded), dtype=np.int32)
+    return Quantised(messages, (gradient_scale, hessian_scale), tops[: len(rounded)])
 
 
 def _round(values: Floats, noise: np.random.Generator, low: int, high: int) -> Floats:

@@ -163,5 +163,7 @@ class _Categorical:
     def _of_group(self, decided: Bools, node: int, column: int) -> Bools:
         """Give every bin the decision of the group it belongs to."""
         ends = np.flatnonzero(self._ends[node, column])
-        group = np.minimum(np.searchsorted(ends, np.arange(len(decided))), len(ends) - 1)
-        return np.asarray(decided[ends[group]])
+        left = np.zeros_like(decided)
+        group = np.searchsorted(ends, np.arange(ends[-1] + 1))
+        left[: ends[-1] + 1] = decided[ends[group]]
+        return left

@@ -190,6 +190,14 @@ class TreeGrower:
         count = self.membership.count(node)
         return np.array([chosen[0], chosen[1] if len(chosen) > 1 else count, count], dtype=np.int64)
 
+    def parent(self, owner: int, pair: Pair) -> tuple[Ints, Bools] | None:
+        """Sums ``int64[3, C, W]`` and group ends ``bool[C, W]`` of a pair's parent; None at the root."""
+        if pair.parent is None:
+            return None
+        level = self._levels[owner]
+        place = level.nodes[pair.parent]
+        return level.sums[:, place], level.ends[place]
+
     def supply(self, owner: int, small: Ints, ends: Bools) -> None:
         """Take the sums of the small node of every pair.
 
@@ -198,14 +206,14 @@ class TreeGrower:
             small: ``int64[3, P, C, W]``, coarsened to ``ends``.
             ends: ``bool[P, C, W]``: where groups end, in both nodes of the pair.
         """
-        before, level = self._levels[owner], _Level()
+        level = _Level()
         sums: list[Ints] = []
         spans: list[Bools] = []
         for index, pair in enumerate(self.membership.pairs):
             parts = [small[:, index]]
-            if pair.parent is not None:
-                parent = before.sums[:, before.nodes[pair.parent]]
-                parts.append(coarsen(parent, ends[index]) - small[:, index])
+            parent = self.parent(owner, pair)
+            if parent is not None:
+                parts.append(coarsen(parent[0], ends[index]) - small[:, index])
             for node, part in zip(pair.nodes, parts, strict=True):
                 level.nodes[node] = len(sums)
                 sums.append(part)
