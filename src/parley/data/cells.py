@@ -125,6 +125,22 @@ def require_column(name: str, present: Iterable[str], what: str = "table") -> No
     raise UsageError("column-unknown", f"the {what} has no column {name!r}", remedy=remedy)
 
 
+def require_distinct(names: Sequence[str], what: str) -> None:
+    """Refuse two columns of one name.
+
+    Raises:
+        UsageError: ``source-duplicate-columns``.
+
+    """
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            "source-duplicate-columns",
+            f"the {what} has more than one column named {', '.join(map(repr, twice))}",
+            remedy="give each column a name of its own",
+        )
+
+
 def _is_float(series: pl.Series) -> bool:
     return series.dtype.is_float()
 
