@@ -1,8 +1,16 @@
 //! The hot kernels behind `parley._native`.
 
-use pyo3::prelude::*;
-
-#[pymodule]
-fn _native(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
-}
+pub mod bins;
+pub mod ciphertexts;
+pub mod discrete_log;
+pub mod elgamal;
+pub mod fault;
+pub mod histogram;
+pub mod plain;
+pub mod points;
+pub mod psi;
+mod python;
+pub mod randomness;
+pub mod sums;
+pub mod threads;
+pub mod xmd;

@@ -1,0 +1,55 @@
+//! The Python face: checks of what comes in, the GIL released around every batch.
+
+mod alignment;
+mod arrays;
+mod encryption;
+mod histograms;
+mod paths;
+
+use pyo3::create_exception;
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::fault::Fault;
+use crate::threads;
+
+create_exception!(
+    parley._native,
+    DecodeError,
+    PyValueError,
+    "An element is not a canonical ristretto255 encoding; `index` says which one."
+);
+
+/// Runs `work` without the GIL on `threads` threads.
+fn batch<T: Send>(
+    py: Python<'_>,
+    threads: usize,
+    work: impl FnOnce() -> Result<T, Fault> + Send,
+) -> PyResult<T> {
+    py.detach(|| threads::within(threads, work))
+        .map_err(|fault| raised(py, &fault))
+}
+
+fn raised(py: Python<'_>, fault: &Fault) -> PyErr {
+    let text = fault.to_string();
+    match fault {
+        Fault::Decode(index) => {
+            let error = DecodeError::new_err(text);
+            match error.value(py).setattr("index", *index) {
+                Ok(()) => error,
+                Err(other) => other,
+            }
+        }
+        Fault::Input(_) => PyValueError::new_err(text),
+        Fault::Randomness(_) => PyOSError::new_err(text),
+    }
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("DecodeError", module.py().get_type::<DecodeError>())?;
+    paths::register(module)?;
+    alignment::register(module)?;
+    encryption::register(module)?;
+    histograms::register(module)
+}

@@ -1,0 +1,188 @@
+"""The Rust kernels: ristretto255 batches, additive ElGamal, histograms of ciphertexts.
+
+Points travel as their 32-byte canonical encodings (RFC 9496). Arrays are C-contiguous. Every batch
+function releases the interpreter lock and runs on `threads` threads (1 to 1024). A wrong type or dtype
+raises `TypeError`, a wrong shape, layout, length or range `ValueError`; both name the argument, what was
+expected and what came. Every kernel path gives the same bytes for the same input.
+"""
+
+from typing import Literal, NoReturn, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Buffer
+
+Kernels: TypeAlias = Literal["ifma", "avx2", "portable"]
+
+class DecodeError(ValueError):
+    """An element is not a canonical ristretto255 encoding."""
+
+    index: int
+    """Which element, counted over all points of the argument in row-major order."""
+
+def kernel_path() -> Kernels:
+    """Name the kernels in use: what `use_kernels` or `PARLEY_KERNELS` chose, else the fastest here."""
+
+def available_kernels() -> list[Kernels]:
+    """Name the kernels this processor can run, fastest first."""
+
+def use_kernels(name: str) -> None:
+    """Choose the kernels for the whole process.
+
+    Raises `ValueError` if the name is unknown or the processor lacks the instructions.
+    """
+
+@final
+class SecretScalar:
+    """A secret scalar for blinding. Zeroised when freed; cannot be read, printed or pickled."""
+
+    @staticmethod
+    def random() -> SecretScalar:
+        """Draw a non-zero scalar from the operating system's randomness."""
+    @staticmethod
+    def from_seed(seed: bytes) -> SecretScalar:
+        """Derive the scalar from 32 secret bytes (domain-tagged SHA-512, reduced)."""
+    def __reduce__(self) -> NoReturn: ...
+
+def hash_to_group(data: Buffer, offsets: NDArray[np.uint64], dst: bytes, threads: int) -> NDArray[np.uint8]:
+    """Hash identifiers to the group: ristretto255_XMD:SHA-512_R255MAP_RO_ (RFC 9380, appendix B).
+
+    `data` holds the ids end to end; id i is `data[offsets[i]:offsets[i + 1]]` (`offsets` uint64[n + 1]);
+    `dst` is the domain separation tag, 1 to 255 bytes. Returns uint8[n, 32].
+    """
+
+def hash_and_blind(
+    data: Buffer, offsets: NDArray[np.uint64], dst: bytes, scalar: SecretScalar, threads: int
+) -> NDArray[np.uint8]:
+    """Hash identifiers as `hash_to_group` does and multiply by `scalar`. Returns uint8[n, 32]."""
+
+def blind(points: NDArray[np.uint8], scalar: SecretScalar, threads: int) -> NDArray[np.uint8]:
+    """Multiply every point of uint8[n, 32] by `scalar`. Returns uint8[n, 32].
+
+    Raises `DecodeError` if an element is not canonical.
+    """
+
+def blind_digest(
+    points: NDArray[np.uint8], scalar: SecretScalar, tag: bytes, threads: int
+) -> NDArray[np.uint8]:
+    """Multiply every point of uint8[n, 32] by `scalar` and shorten the results. Returns uint8[n, 16].
+
+    A digest is the first 16 bytes of SHA-256(length of `tag` as one byte, `tag`, encoding); `tag` has at
+    most 255 bytes. Raises `DecodeError` if an element is not canonical.
+    """
+
+@final
+class SecretKey:
+    """The secrets s_1..s_k of k-message ciphertexts. Zeroised when freed; cannot be read or pickled."""
+
+    @staticmethod
+    def generate(k: int) -> SecretKey:
+        """Draw k secrets (1 to 64) from the operating system's randomness."""
+    @staticmethod
+    def from_seed(k: int, seed: bytes) -> SecretKey:
+        """Derive k secrets (1 to 64) from 32 secret bytes."""
+    @property
+    def k(self) -> int:
+        """The number of messages in a ciphertext."""
+    def public(self) -> PublicKey:
+        """Return the public points P_j = s_j·G."""
+    def encrypt(
+        self, messages: NDArray[np.int32], seed: bytes, first: int, threads: int
+    ) -> NDArray[np.uint8]:
+        """Encrypt int32[n, k]: row i becomes (r·G, m_1·G + r·P_1, ..., m_k·G + r·P_k). Returns uint8[n, k + 1, 32].
+
+        r depends on `seed` (32 secret bytes, never used for other messages) and `first + i` only, so
+        encrypting in blocks gives what encrypting at once gives.
+        """
+    def decrypt(
+        self, ciphertexts: NDArray[np.uint8], bounds: NDArray[np.int64], threads: int
+    ) -> NDArray[np.int64]:
+        """Decrypt uint8[n, k + 1, 32] into int64[n, k], knowing that each |message| is at most its bound.
+
+        `bounds` is int64[n, k] with values 0 to 2^40; the time grows with |message| / 2^17. Raises
+        `ValueError` naming the row if no message within the bound fits, `DecodeError` if a point is not
+        canonical.
+        """
+    def __reduce__(self) -> NoReturn: ...
+
+@final
+class PublicKey:
+    """The public points P_1..P_k, with their precomputed tables."""
+
+    @property
+    def k(self) -> int:
+        """The number of messages in a ciphertext."""
+    def encode(self) -> bytes:
+        """Return the 32·k bytes of the points."""
+    @staticmethod
+    def decode(data: bytes) -> PublicKey:
+        """Read and check 32·k bytes.
+
+        Raises `DecodeError` if a point is not canonical, `ValueError` if one is the identity or the
+        length does not fit.
+        """
+
+@final
+class Ciphertexts:
+    """Decoded ciphertext rows of k + 1 points, kept in memory for many histograms."""
+
+    def __init__(self, k: int, capacity: int) -> None:
+        """Make room for `capacity` rows (more may be appended)."""
+    @property
+    def k(self) -> int:
+        """The number of messages in a ciphertext."""
+    def append(self, block: NDArray[np.uint8], threads: int) -> None:
+        """Decode uint8[b, k + 1, 32] and keep the rows; after an error nothing of the block is kept.
+
+        Raises `DecodeError` (index within the block) if a point is not canonical.
+        """
+    def __len__(self) -> int: ...
+
+def encrypted_histogram(
+    rows: Ciphertexts,
+    bins: NDArray[np.uint8],
+    bin_counts: NDArray[np.uint32],
+    subset: NDArray[np.uint32],
+    threads: int,
+) -> EncryptedSums:
+    """Add up, for every column c and bin b, the ciphertexts i in `subset` with `bins[c, i] == b`.
+
+    `bins` is uint8[columns, n_rows] (n_rows may exceed the rows decoded so far), `bin_counts`
+    uint32[columns] with values 1 to 256, `subset` uint32[s] positions in both `bins` and `rows`. The result is
+    laid out column after column and has sum(bin_counts) elements. Its time depends on the caller's bins
+    and subset, which are the caller's own, and on public points.
+    """
+
+@final
+class EncryptedSums:
+    """Sums of ciphertexts, one element of k + 1 points per bin."""
+
+    @property
+    def k(self) -> int:
+        """The number of messages in a ciphertext."""
+    def __len__(self) -> int: ...
+    def merge(self, groups: NDArray[np.uint32], group_count: int, threads: int) -> EncryptedSums:
+        """Add element i to element `groups[i]` of a new object of `group_count` elements.
+
+        `groups` is uint32[len(self)]; 0xFFFFFFFF leaves an element out. A group without elements is an
+        encryption of zero without randomness.
+        """
+    def rerandomised(self, public: PublicKey, seed: bytes, first: int, threads: int) -> NDArray[np.uint8]:
+        """Return uint8[n, k + 1, 32]: each element plus (r·G, r·P_1, ..., r·P_k) with an r of its own.
+
+        r depends on `seed` (32 secret bytes, never used again) and `first + i` only.
+        """
+    def encoded(self, threads: int) -> NDArray[np.uint8]:
+        """Return uint8[n, k + 1, 32] as the sums are. They reveal which rows were added: not for sending."""
+
+def plain_histogram(
+    bins: NDArray[np.uint8],
+    bin_counts: NDArray[np.uint32],
+    messages: NDArray[np.int32],
+    subset: NDArray[np.uint32],
+    threads: int,
+) -> NDArray[np.int64]:
+    """Add up plaintext messages per column and bin, as `encrypted_histogram` does with ciphertexts.
+
+    `messages` is int32[n_rows, k]. Returns int64[sum(bin_counts), k + 1]; the last column is the number of rows.
+    """
