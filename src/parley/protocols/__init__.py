@@ -1,0 +1,1 @@
+"""Conversations between parties: one module each, from its ladder to its roles."""
