@@ -29,8 +29,8 @@ Sources: Meadows 1986; Huberman, Franklin, Hogg 1999; RFC 9380 (hashing), RFC 94
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Final
+from dataclasses import dataclass, field
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -39,7 +39,7 @@ from parley._native import DecodeError
 from parley.core.conversation import Channel, Choice, Message, Repeat, Step, steps
 from parley.core.errors import PolicyRefused, UsageError
 from parley.core.trace import Phase
-from parley.crypto.randomness import derive
+from parley.crypto.randomness import SEED_BYTES, derive
 from parley.protocols.blinding import DIGEST, POINT, Blinder, Digests, IdBuffer, Rows, match
 from parley.protocols.payload import Stream, bytes_of
 from parley.protocols.together import together
@@ -53,9 +53,8 @@ BLOCK_ROWS: Final = 8192
 """Most rows in one message; 256 KiB of points."""
 MAX_IDS: Final = 2**32 - 1
 """Most ids one party may bring: places are 32 bits."""
-WAIT_SECONDS: Final = 20.0
-"""An idle passive party hears from the active one at least this often."""
 
+M = TypeVar("M", bound=Message)
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_IDS)]
 
 
@@ -70,15 +69,23 @@ class Options:
         threads: native threads for all computations of this party together.
         limit: most ids accepted from a peer.
         block_rows: rows per message sent, at most ``BLOCK_ROWS``.
+        wait_seconds: an idle passive party hears from the active one this often.
 
     """
 
     run: str
     rule: str
-    seed: bytes
+    seed: bytes = field(repr=False)
     threads: int = 1
     limit: int = 100_000_000
     block_rows: int = BLOCK_ROWS
+    wait_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if len(self.seed) != SEED_BYTES:
+            raise ValueError(f"seed has {len(self.seed)} bytes, expected {SEED_BYTES}")
+        if not 1 <= self.block_rows <= BLOCK_ROWS:
+            raise ValueError(f"block_rows is {self.block_rows}, expected 1 to {BLOCK_ROWS}")
 
 
 # The messages.
@@ -154,7 +161,7 @@ STEPS: Final = steps(
 
 
 async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -> Rows:
-    """Align with the passive party at the end of each channel.
+    """Align with the passive party at the end of each channel (one or more).
 
     Returns:
         int64 [m]: for each common row, in the common order, which of ``ids`` it is.
@@ -171,7 +178,7 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
         # 0. to 3. with this pair, while the others are told to wait
         idle = [other for other in channels if other is not channel]
         pair = asyncio.ensure_future(_pair(channel, ids, rows, options))
-        own, found = await together(pair, _reassure(idle, pair))
+        own, found = await together(pair, _reassure(idle, pair, options.wait_seconds))
         if index > 0:  # back from this pair's order to the common order, which is the first pair's
             order = np.argsort(own)
             own, found = own[order], found[order]
@@ -180,7 +187,7 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
         if not len(rows):
             raise _nothing_in_common(channel, options)
     # 4. the common rows
-    await asyncio.gather(*(_send_common(c, p, options) for c, p in zip(channels, places, strict=True)))
+    await together(*(_send_common(c, p, options) for c, p in zip(channels, places, strict=True)))
     return rows
 
 
@@ -189,9 +196,9 @@ async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Rows:
     # 0. rosters
     rows = np.arange(_size(ids), dtype=np.int64)
     await channel.send(Roster(len(rows), options.rule))
+    blinder = await _blinder(channel, ids, rows, options, PASSIVE)
     theirs = await _roster(channel, options)
     # 1., 2. blind our ids, and answer theirs
-    blinder = _blinder(channel, ids, rows, options, PASSIVE)
     with channel.trace.phase("align", len(rows) + theirs, "ids") as phase:
         await together(
             _send_blinded(channel, blinder, options.block_rows, phase),
@@ -211,9 +218,9 @@ async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -
     """
     # 0. rosters
     await channel.send(Roster(len(rows), options.rule))
+    blinder = await _blinder(channel, ids, rows, options, ACTIVE)
     theirs = await _roster(channel, options)
     # 1., 2. blind our ids; blind theirs once more
-    blinder = _blinder(channel, ids, rows, options, ACTIVE)
     ours_digested = np.empty((len(rows), DIGEST), dtype=np.uint8)
     theirs_digested = np.empty((theirs, DIGEST), dtype=np.uint8)
     with channel.trace.phase("align", len(rows) + theirs, "ids") as phase:
@@ -229,7 +236,7 @@ async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -
 
 async def _roster(channel: Channel, options: Options) -> int:
     """The size of the peer's roster. Checks: 1 same rule, 2 not empty, 3 within our limit."""
-    roster = await channel.recv(Roster)
+    roster = await _after_waiting(channel, Roster)
     if roster.rule != options.rule:
         raise UsageError(
             "rules-differ",
@@ -277,7 +284,7 @@ async def _collect(channel: Channel, blinder: Blinder, ours: Digests, theirs: Di
         else:
             digests = await _digest(channel, blinder, points, block)
             theirs[block.first : points.done] = digests
-        phase.advance(len(digests))
+            phase.advance(len(digests))
 
 
 def _points(channel: Channel, total: int) -> Stream:
@@ -287,27 +294,32 @@ def _points(channel: Channel, total: int) -> Stream:
 async def _digest(channel: Channel, blinder: Blinder, stream: Stream, block: BlindedBlock) -> Digests:
     """Check a block of points and digest it, blinded once more; uint8 [rows, 16]."""
     points = stream.accept(block.first, block.points)
+    neutral = np.flatnonzero(~points.any(axis=1))
+    if len(neutral):
+        raise channel.fault("bad-point", f"sent the neutral point as blinded id {block.first + neutral[0]}")
     try:
         return await channel.compute("digest", blinder.digests, points)
     except DecodeError as error:
         raise channel.fault(
-            "bad-point", f"sent no point, or the neutral one, as blinded id {block.first + error.index}"
+            "bad-point", f"sent no point of the group as blinded id {block.first + error.index}"
         ) from None
 
 
 def _refuse_repeats(channel: Channel, blinder: Blinder, one: Rows, other: Rows) -> None:
     """Distinct ids have distinct digests; whoever repeats one is told so."""
     size = len(blinder.shuffle)
-    for first, second in zip(*(rows[other < size][:1].tolist() for rows in (one, other)), strict=True):
-        if blinder.same_id(first, second):
-            raise UsageError(
-                "repeated-id",
-                f"ids {blinder.entered[blinder.shuffle[[first, second]]].tolist()} are the same",
-                remedy="remove repeated ids from the table, or say in the plan how to resolve them",
-            )
-        raise channel.fault("repeated-digest", "answered two different ids with one digest")
     if (one >= size).any():
         raise channel.fault("repeated-id", "sent one blinded id twice")
+    ours = np.flatnonzero(other < size)
+    if len(ours):
+        first, second = sorted(blinder.id_at(place) for place in (one[ours[0]], other[ours[0]]))
+        if blinder.text(first) != blinder.text(second):
+            raise channel.fault("repeated-digest", "answered two different ids with one digest")
+        raise UsageError(
+            "repeated-id",
+            f"ids {first} and {second} of the table are the same",
+            remedy="remove repeated ids from the table, or say in the plan how to resolve them",
+        )
 
 
 async def _send_common(channel: Channel, places: Rows, options: Options) -> None:
@@ -320,8 +332,7 @@ async def _send_common(channel: Channel, places: Rows, options: Options) -> None
 
 async def _receive_common(channel: Channel, size: int, most: int) -> Rows:
     """Step 4 of a passive party: places below ``size``, each at most once, at most ``most`` of them."""
-    while isinstance(common := await channel.recv(Wait, Common), Wait):
-        pass
+    common = await _after_waiting(channel, Common)
     if not 1 <= common.rows <= most:
         raise channel.fault("wrong-count", f"claims {common.rows} common rows of at most {most}")
     places = np.empty(common.rows, dtype=np.int64)
@@ -332,27 +343,35 @@ async def _receive_common(channel: Channel, size: int, most: int) -> Rows:
         found = stream.accept(block.first, block.places).view("<u4")[:, 0]
         if (found >= size).any():
             raise channel.fault("wrong-place", f"names row {found.max()} of {size}")
+        if taken[found].any() or len(np.unique(found)) != len(found):
+            raise channel.fault("repeated-place", "names one of our rows twice")
         taken[found] = True
         places[block.first : stream.done] = found
-        if np.count_nonzero(taken) != stream.done:
-            raise channel.fault("repeated-place", "names one row twice")
     return places
 
 
-async def _reassure(idle: Sequence[Channel], busy: "asyncio.Future[tuple[Rows, Rows]]") -> None:
-    """Tell idle parties now and then that we are still here, until the busy pair is done."""
+async def _reassure(idle: Sequence[Channel], busy: "asyncio.Future[tuple[Rows, Rows]]", every: float) -> None:
+    """Tell idle parties every so many seconds that we are still here, until the busy pair is done."""
     while True:
-        await asyncio.wait([busy], timeout=WAIT_SECONDS)
+        await asyncio.wait([busy], timeout=every)
         if busy.done():
             return
         for channel in idle:
             await channel.send(Wait())
 
 
-def _blinder(channel: Channel, ids: IdBuffer, rows: Rows, options: Options, role: str) -> Blinder:
+async def _after_waiting(channel: Channel, kind: type[M]) -> M:
+    """The next message that is not `Wait`."""
+    while True:
+        message = await channel.recv(Wait, kind)
+        if not isinstance(message, Wait):
+            return message
+
+
+async def _blinder(channel: Channel, ids: IdBuffer, rows: Rows, options: Options, role: str) -> Blinder:
     """A fresh secret and a fresh shuffle, for this run, role and pair only."""
     seed = derive(options.seed, "alignment", options.run, role, channel.peer)
-    return Blinder(ids, rows, seed=seed, run=options.run, threads=options.threads)
+    return await channel.compute("shuffle", Blinder, ids, rows, seed, options.run, options.threads)
 
 
 def _size(ids: IdBuffer) -> int:

@@ -54,16 +54,16 @@ class Blinder:
 
     """
 
-    def __init__(self, ids: IdBuffer, entered: Rows, *, seed: bytes, run: str, threads: int) -> None:
+    def __init__(self, ids: IdBuffer, entered: Rows, seed: bytes, run: str, threads: int) -> None:
         tag = hashlib.sha256(run.encode()).hexdigest().encode()
-        self.entered = entered
+        self._entered = entered
         self.shuffle = permutation(derive(seed, "shuffle"), len(entered))
         self._scalar = SecretScalar.from_seed(derive(seed, "scalar"))
         self._hash_tag = _HASH_TAG + tag
         self._digest_tag = _DIGEST_TAG + tag
         self._threads = threads
         self._text = np.frombuffer(ids.data, dtype=np.uint8)
-        self._begins = ids.offsets.astype(np.int64)
+        self._begins = ids.offsets.view(np.int64)
 
     def blinded(self, first: int, end: int) -> Points:
         """The points at places ``first`` to ``end`` or the last: uint8 [rows, 32]."""
@@ -74,13 +74,17 @@ class Blinder:
         """The digests of points [rows, 32] blinded once more: uint8 [rows, 16]."""
         return blind_digest(points, self._scalar, self._digest_tag, self._threads)
 
-    def same_id(self, one: int, other: int) -> bool:
-        """Whether the ids at two places of the shuffle are equal."""
-        return self._gather(self.shuffle[[one]])[0] == self._gather(self.shuffle[[other]])[0]
+    def id_at(self, place: int) -> int:
+        """Which id of the party stands at a place of the shuffle."""
+        return int(self._entered[self.shuffle[place]])
+
+    def text(self, index: int) -> bytes:
+        """One id of the party."""
+        return self._text[self._begins[index] : self._begins[index + 1]].tobytes()
 
     def _gather(self, indices: Rows) -> tuple[bytes, npt.NDArray[np.uint64]]:
         """The ids of some of the rows entered, end to end, and their offsets."""
-        rows = self.entered[indices]
+        rows = self._entered[indices]
         begins = self._begins[rows]
         lengths = self._begins[rows + 1] - begins
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
