@@ -1,0 +1,383 @@
+"""Frames between machines: WebSocket over TLS 1.3, both ends known by their pinned certificates.
+
+One port per party. Whoever can reach the other dials; a party behind a firewall that lets nothing
+in only ever dials. What travels above is the same as in memory.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidURI
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
+
+from parley.core.errors import ParleyError, PeerLost, PeerMisbehaved, UsageError
+from parley.net import tls
+from parley.net.certificates import Identity
+from parley.net.tls import PeerPin
+from parley.net.transport import MAX_FRAME
+from parley.net.wire import CLOSING, Wire
+
+__all__ = ["PeerListener", "PeerPin", "Pins", "WebSocketTransport", "dial"]
+
+HANDSHAKE: Final = 10.0
+"""Seconds a newcomer has to prove who it is."""
+
+NEWCOMERS: Final = 64
+"""Connections that may be proving who they are at the same time."""
+
+_SWITCHING: Final = 101
+
+Pins = Mapping[str, PeerPin]
+
+
+class WebSocketTransport:
+    """A `Transport` over TLS; made by `dial` and `PeerListener`."""
+
+    def __init__(self, peer: str, wire: Wire) -> None:
+        self._peer = peer
+        self._wire = wire
+
+    @property
+    def peer(self) -> str:
+        """The name of the party at the other end, proven by its certificate."""
+        return self._peer
+
+    async def send(self, frame: bytes) -> None:
+        """Hand over one frame; waits while eight mebibytes are under way."""
+        await self._wire.send(frame, self._peer)
+
+    async def recv(self) -> bytes:
+        """The next frame."""
+        return await self._wire.recv(self._peer)
+
+    async def close(self) -> None:
+        """Close the connection when the other end has everything that was handed over."""
+        await self._wire.close()
+
+
+async def dial(
+    address: str, identity: Identity, pin: PeerPin, path: str, *, timeout: float = HANDSHAKE
+) -> WebSocketTransport:
+    """Connect to ``pin`` at ``address`` (``wss://host:port`` or ``host:port``) and ask for ``path``.
+
+    Numbered checks: 1 the name is known, 2 the port answers, 3 TLS 1.3 with a certificate that the
+    pin vouches for, 4 it is the pinned certificate itself, 5 the peer knows ours, 6 it speaks WebSocket.
+
+    Args:
+        address: where the peer listens.
+        identity: who we are.
+        pin: whom we expect.
+        path: what we want of the peer, such as ``/runs/7``; begins with a slash.
+        timeout: seconds for all six together.
+
+    Raises:
+        UsageError: the address is malformed.
+        PeerLost: ``name-unknown``, ``peer-unreachable``, ``connect-timeout``, ``tls-failed``,
+            ``handshake-timeout``, ``upgrade-refused``.
+        PolicyRefused: ``certificate-unknown-to-peer``, ``certificate-expired``.
+        PeerMisbehaved: ``certificate-not-pinned``, ``malformed-websocket``.
+
+    """
+    host, port = _parse(address, path)
+    protocol = ClientProtocol(parse_uri(f"wss://{_bracketed(host)}:{port}{path}"), max_size=MAX_FRAME)
+    wire = Wire(protocol)
+    connected = False
+    try:
+        async with asyncio.timeout(timeout):
+            stream = await _connect(host, port, pin.name)  # 1, 2
+            connected = True
+            try:
+                await _secure(stream, wire, identity, pin, host)  # 3, 4
+                await _upgrade(wire, protocol, pin.name)  # 5, 6
+            except BaseException:
+                stream.abort()
+                raise
+    except TimeoutError:
+        raise _too_slow(pin.name, address, timeout, connected=connected) from None
+    return WebSocketTransport(pin.name, wire)
+
+
+class PeerListener:
+    """One port on which peers reach this party; use it as an asynchronous context.
+
+    Args:
+        host: the interface to listen on.
+        port: the port; 0 lets the system choose, see `address`.
+        identity: who we are.
+        pins: the peers by name, or a function that returns them; asked anew for every newcomer, so
+            the peer list may change while the listener runs.
+        on_connection: called with the peer's name, the path it asks for and the transport, which is
+            closed when the call returns. Our own certificate is welcome, under our own name.
+        on_refused: told the address and the reason of every newcomer that was turned away.
+
+    """
+
+    def __init__(  # noqa: PLR0913 (a port, an identity and three callbacks are what a listener is)
+        self,
+        host: str,
+        port: int,
+        identity: Identity,
+        pins: Pins | Callable[[], Pins],
+        on_connection: Callable[[str, str, WebSocketTransport], Awaitable[None]],
+        *,
+        on_refused: Callable[[str, str], None] = lambda _address, _reason: None,
+    ) -> None:
+        self._host, self._port = host, port
+        self._identity = identity
+        self._pins = pins
+        self._on_connection = on_connection
+        self._on_refused = on_refused
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._newcomers = 0
+
+    @property
+    def address(self) -> str:
+        """``host:port`` as bound."""
+        if self._server is None:
+            raise UsageError("not-listening", "the listener is not running", remedy="enter it first")
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"{_bracketed(host)}:{port}"
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(lambda: _Doorbell(self._admit), self._host, self._port)
+        except OSError as error:
+            raise UsageError(
+                "port-unavailable",
+                f"cannot listen on {self._host}:{self._port}: {error.strerror or error}",
+                remedy="choose another port, or stop the program that uses it",
+            ) from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _admit(self, stream: asyncio.Transport) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(stream))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, stream: asyncio.Transport) -> None:
+        welcome = await self._greet(stream)
+        if welcome is None:
+            return
+        peer, path, transport = welcome
+        try:
+            await self._on_connection(peer, path, transport)
+        except ParleyError:
+            pass  # the conversation's own affair: it has told both ends
+        finally:
+            await transport.close()
+
+    async def _greet(self, stream: asyncio.Transport) -> tuple[str, str, WebSocketTransport] | None:
+        """Let a newcomer prove who it is; None if it was turned away."""
+        host, port = (stream.get_extra_info("peername") or ("unknown", 0))[:2]
+        protocol = ServerProtocol(max_size=MAX_FRAME)
+        wire = Wire(protocol)
+        self._newcomers += 1
+        reason = "too many newcomers at once"
+        try:
+            if self._newcomers <= NEWCOMERS:
+                async with asyncio.timeout(HANDSHAKE):
+                    peer = await self._identify(stream, wire)
+                    path = await _welcome(wire, protocol)
+                return peer, path, WebSocketTransport(peer, wire)
+        except TimeoutError:
+            reason = f"no complete handshake within {HANDSHAKE:g} s"
+        except _Refused as refused:
+            reason = str(refused)
+        except OSError as error:
+            reason = _tls_reason(error)
+        except BaseException:
+            stream.abort()
+            raise
+        finally:
+            self._newcomers -= 1
+        stream.abort()
+        self._on_refused(f"{_bracketed(str(host))}:{port}", reason)
+        return None
+
+    async def _identify(self, stream: asyncio.Transport, wire: Wire) -> str:
+        """The name of the party whose certificate the newcomer proved to own."""
+        pins = self._pins() if callable(self._pins) else self._pins
+        context = tls.server_context(self._identity, pins.values())
+        secured = await _start_tls(stream, wire, context, None)
+        names = {pin.fingerprint: name for name, pin in pins.items()}
+        names[self._identity.fingerprint] = self._identity.party
+        peer = names.get(tls.presented(secured))
+        if peer is None:
+            raise _Refused("its certificate is signed by a pinned one, but is not pinned itself")
+        wire.attach(secured)
+        return peer
+
+
+class _Refused(Exception):
+    """Inside the listener: a newcomer is to be turned away."""
+
+
+class _Doorbell(asyncio.Protocol):
+    """Holds a fresh connection unread until TLS takes it over."""
+
+    def __init__(self, admit: Callable[[asyncio.Transport], None]) -> None:
+        self._admit = admit
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 (TCP; tells the type checker)
+        transport.pause_reading()
+        self._admit(transport)
+
+
+async def _connect(host: str, port: int, peer: str) -> asyncio.Transport:
+    loop = asyncio.get_running_loop()
+    try:
+        stream, _ = await loop.create_connection(asyncio.Protocol, host, port)
+    except (socket.gaierror, UnicodeError) as error:
+        raise PeerLost(
+            "name-unknown",
+            f"the name {host} of {peer} cannot be resolved",
+            peer=peer,
+            remedy="check the spelling of the address and this machine's name servers",
+        ) from error
+    except OSError as error:
+        raise PeerLost(
+            "peer-unreachable",
+            f"{peer} does not answer at {host} port {port}: {error.strerror or error}",
+            peer=peer,
+            remedy=f"check that the party of {peer} is running and that firewalls let us through",
+        ) from error
+    stream.pause_reading()
+    return stream
+
+
+async def _secure(stream: asyncio.Transport, wire: Wire, identity: Identity, pin: PeerPin, host: str) -> None:
+    try:
+        secured = await _start_tls(stream, wire, tls.client_context(identity, pin), host)
+    except ssl.SSLCertVerificationError as error:
+        if tls.outdated(error):
+            raise tls.handshake_failed(pin, error) from error
+        raise tls.not_pinned(pin, await _look(stream)) from error
+    except OSError as error:
+        raise tls.handshake_failed(pin, error) from error
+    if (got := tls.presented(secured)) != pin.fingerprint:
+        raise tls.not_pinned(pin, got)
+    wire.attach(secured)
+
+
+async def _look(stream: asyncio.Transport) -> str | None:
+    """What the other end presents, if it lets itself be asked once more."""
+    host, port = stream.get_extra_info("peername")[:2]
+    try:
+        return await tls.diagnose(host, port)
+    except OSError:
+        return None
+
+
+async def _start_tls(
+    stream: asyncio.Transport, wire: Wire, context: ssl.SSLContext, host: str | None
+) -> asyncio.Transport:
+    secured = await asyncio.get_running_loop().start_tls(
+        stream,
+        wire,
+        context,
+        server_side=host is None,
+        server_hostname=host,
+        ssl_shutdown_timeout=CLOSING,
+    )
+    if secured is None:
+        raise ConnectionResetError
+    return secured
+
+
+async def _upgrade(wire: Wire, protocol: ClientProtocol, peer: str) -> None:
+    """The client's half of the HTTP upgrade."""
+    protocol.send_request(protocol.connect())
+    wire.flush()
+    response = await wire.opening
+    if response is None and protocol.state is not State.OPEN:
+        # The stream ended before a byte came. TLS 1.3 lets a client finish before the server has
+        # judged its certificate, so this is how a refusal looks.
+        raise tls.unknown_to(peer)
+    if isinstance(response, Response) and response.status_code != _SWITCHING:
+        raise PeerLost(
+            "upgrade-refused",
+            f"{peer} answered the request for a connection with status {response.status_code}",
+            peer=peer,
+            remedy="check that the port is the peer's Parley port",
+        )
+    if protocol.state is not State.OPEN:
+        raise PeerMisbehaved(
+            "malformed-websocket",
+            f"{peer} does not speak WebSocket: {protocol.handshake_exc}",
+            peer=peer,
+            remedy="check that the port is the peer's Parley port",
+        )
+
+
+async def _welcome(wire: Wire, protocol: ServerProtocol) -> str:
+    """The server's half of the HTTP upgrade; the path that was asked for."""
+    request = await wire.opening
+    if not isinstance(request, Request):
+        raise _Refused("it ended the connection before it asked for anything")
+    protocol.send_response(protocol.accept(request))
+    wire.flush()
+    if protocol.state is not State.OPEN:
+        raise _Refused("it does not speak WebSocket")
+    return request.path
+
+
+def _parse(address: str, path: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(address if "://" in address else f"wss://{address}")
+        host, port = parts.hostname, parts.port
+        well_formed = parts.scheme == "wss" and not parts.path.strip("/") and not parts.query
+        parse_uri(f"wss://peer{path}")
+    except (ValueError, InvalidURI):
+        host, port, well_formed = None, None, False
+    if not well_formed or not host or not port or not path.startswith("/"):
+        raise UsageError(
+            "bad-address",
+            f"{address[:200]!r} with path {path[:200]!r} is not an address: expected host:port or "
+            "wss://host:port, and a path that begins with '/'",
+            remedy="write it like 'parley.bank.example:7443'",
+        )
+    return host, port
+
+
+def _too_slow(peer: str, address: str, seconds: float, *, connected: bool) -> PeerLost:
+    code, what = ("handshake-timeout", "finish the handshake") if connected else ("connect-timeout", "answer")
+    return PeerLost(
+        code,
+        f"{peer} did not {what} at {address} within {seconds:g} s",
+        peer=peer,
+        remedy="check the address and the firewalls between, then try again",
+    )
+
+
+def _tls_reason(error: OSError) -> str:
+    reason = getattr(error, "reason", None)
+    if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return "it presented no certificate"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not in our peer list ({error.verify_message})"
+    return f"no TLS 1.3 session: {reason or type(error).__name__}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

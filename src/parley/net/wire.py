@@ -1,0 +1,296 @@
+"""One WebSocket connection as frames: liveness, flow control and endings, over a secured stream.
+
+The socket is always read, even while our own side is busy, so that a slow receiver is never taken
+for a dead one. What bounds memory instead is a window: a sender may have `WINDOW` bytes on the way
+that the receiver's program has not yet taken. The receiver reports the total it has taken in the
+payload of its pings, eight bytes big endian; the same pings, one per `BEAT`, are the sign of life.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import Protocol, State
+
+from parley.core.errors import PeerAborted, PeerError, PeerLost, PeerMisbehaved
+from parley.net.transport import MAX_FRAME
+
+WINDOW: Final = 2 * MAX_FRAME
+"""Bytes that may be on the way in one direction before the sender waits."""
+
+FRAME_COST: Final = 1024
+"""What a frame counts in the window beyond its bytes, so that many tiny frames are bounded too."""
+
+BEAT: Final = 1.0
+"""Seconds between two signs of life."""
+
+MISSED_BEATS: Final = 6
+"""Beats without a single byte from the peer after which it counts as lost."""
+
+CLOSING: Final = 5.0
+"""Seconds to wait for progress while a connection closes."""
+
+LINGER: Final = 1.0
+"""Seconds for which a connection that we refused is still read, so that the peer learns why."""
+
+_WRITE_BUFFER: Final = 1024 * 1024
+_UNREAD_REPLIES: Final = WINDOW + MAX_FRAME
+_REPORT_BYTES: Final = 8
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a connection is over; raised to everyone who still waits on it."""
+
+    family: type[PeerError]
+    code: str
+    what: str
+    remedy: str = "look at the peer's own message; it says why it stopped"
+
+    def error(self, peer: str) -> PeerError:
+        """A fresh exception for one caller."""
+        return self.family(self.code, f"{peer} {self.what}", peer=peer, remedy=self.remedy)
+
+
+class Wire(asyncio.Protocol):
+    """The asyncio side of a WebSocket connection; `attach` it once the stream is secured."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self.opening: asyncio.Future[Request | Response | None] = asyncio.get_running_loop().create_future()
+        """The other end's half of the HTTP upgrade; None if the stream ended before it."""
+        self.lost: BaseException | None = None
+        """What broke the stream, if anything did."""
+        self._transport: asyncio.Transport | None = None
+        self._frames: deque[bytes] = deque()
+        self._ending: Ending | None = None
+        self._readable = asyncio.Event()
+        self._room = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._full = False
+        self._sent = self._taken_by_peer = 0
+        self._received = self._taken = self._reported = 0
+        self._heard = True
+        self._missed = 0
+        self._beat: asyncio.TimerHandle | None = None
+        self._cut: asyncio.TimerHandle | None = None
+
+    # Frames, for our own program
+
+    async def send(self, frame: bytes, peer: str) -> None:
+        """Hand over one frame; a cancelled call has not handed it over."""
+        cost = len(frame) + FRAME_COST
+        while self._ending is None and (self._full or self._sent + cost - self._taken_by_peer > WINDOW):
+            self._room.clear()
+            await self._room.wait()
+        if self._ending is not None:
+            raise self._ending.error(peer)
+        self._sent += cost
+        self.protocol.send_binary(frame)
+        self.flush()
+
+    async def recv(self, peer: str) -> bytes:
+        """The next frame; the ending, once no frame is left."""
+        while not self._frames:
+            if self._ending is not None:
+                raise self._ending.error(peer)
+            self._readable.clear()
+            await self._readable.wait()
+        frame = self._frames.popleft()
+        self._taken += len(frame) + FRAME_COST
+        if self._taken - self._reported >= WINDOW // 4:
+            self._report()
+        return frame
+
+    async def close(self) -> None:
+        """Say goodbye and wait until the other end has everything, as long as it makes progress."""
+        self._end(Ending(PeerLost, "connection-closed", "is no longer connected: we closed the connection"))
+        if self.protocol.state is State.OPEN:
+            self.protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self.flush()
+        try:
+            while not self._gone.is_set():
+                before = self._on_the_way()
+                try:
+                    async with asyncio.timeout(CLOSING):
+                        await self._gone.wait()
+                except TimeoutError:
+                    if self._on_the_way() >= before:
+                        break
+        finally:
+            self.abort()
+
+    def flush(self) -> None:
+        """Write what the WebSocket layer wants written; an empty piece asks to close the stream."""
+        if self._transport is None or self._gone.is_set():
+            return
+        family = None if self._ending is None else self._ending.family
+        for piece in self.protocol.data_to_send():
+            if piece:
+                self._transport.write(piece)
+            elif family is not PeerMisbehaved:
+                self._transport.close()
+        if self._transport.get_write_buffer_size() > _UNREAD_REPLIES:
+            self._end(Ending(PeerMisbehaved, "unread-replies", "asks for replies and does not read them"))
+            self.abort()
+        elif family is PeerAborted:
+            self._transport.close()
+        elif family is PeerMisbehaved and self._cut is None:
+            # What is still coming in has to be read, or the stream would be reset before the other
+            # end has our close frame.
+            self._cut = asyncio.get_running_loop().call_later(LINGER, self.abort)
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None and not self._gone.is_set():
+            self._transport.abort()
+
+    # The stream, for asyncio
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """Begin to write to the secured stream and to watch it."""
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        self.flush()
+        self._beat = asyncio.get_running_loop().call_later(BEAT, self._tick)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        self._heard = True
+        self.protocol.receive_data(data)
+        for event in self.protocol.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+            elif not self.opening.done():
+                self.opening.set_result(event)
+        self._notice_ending()
+        self.flush()
+
+    def eof_received(self) -> None:
+        """The other end writes no more."""
+        self.protocol.receive_eof()
+        self._notice_ending()
+        self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The stream is gone."""
+        self.lost = self.lost or exc
+        self.protocol.receive_eof()
+        self._notice_ending()
+        self._end(_broken(exc))
+        for timer in (self._beat, self._cut):
+            if timer is not None:
+                timer.cancel()
+        if not self.opening.done():
+            self.opening.set_result(None)
+        self._gone.set()
+
+    def pause_writing(self) -> None:
+        """The write buffer is full."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """The write buffer has room again."""
+        self._full = False
+        self._room.set()
+
+    # Inside
+
+    def _take(self, frame: Frame) -> None:
+        if self._ending is not None:
+            return
+        if frame.opcode is Opcode.BINARY and frame.fin:
+            self._received += len(frame.data) + FRAME_COST
+            if self._received - self._reported > WINDOW:
+                self._fault(CloseCode.POLICY_VIOLATION, "window-exceeded", "sent more than the window allows")
+                return
+            self._frames.append(bytes(frame.data))
+            self._readable.set()
+        elif frame.opcode is Opcode.PING and len(frame.data) == _REPORT_BYTES:
+            self._credit(int.from_bytes(frame.data, "big"))
+        elif frame.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
+            kind = "a text frame" if frame.opcode is Opcode.TEXT else "a fragmented frame"
+            code = "text-frame" if frame.opcode is Opcode.TEXT else "fragmented-frame"
+            self._fault(CloseCode.UNSUPPORTED_DATA, code, f"sent {kind} where whole binary frames are agreed")
+
+    def _credit(self, taken: int) -> None:
+        if not self._taken_by_peer <= taken <= self._sent:
+            self._fault(CloseCode.POLICY_VIOLATION, "false-report", "reported bytes it cannot have taken")
+            return
+        self._taken_by_peer = taken
+        self._room.set()
+
+    def _report(self) -> None:
+        """Tell the peer what we have taken; it is the sign of life as well."""
+        if self.protocol.state is State.OPEN:
+            self._reported = self._taken
+            self.protocol.send_ping(self._taken.to_bytes(_REPORT_BYTES, "big"))
+            self.flush()
+
+    def _tick(self) -> None:
+        """Count beats rather than seconds: a stall of our own must not look like the peer's."""
+        self._missed = 0 if self._heard else self._missed + 1
+        self._heard = False
+        if self._missed >= MISSED_BEATS:
+            self._end(
+                Ending(
+                    PeerLost,
+                    "peer-silent",
+                    f"gave no sign of life for {self._missed * BEAT:g} s",
+                    "check that its party is running and that the link is up",
+                )
+            )
+            self.abort()
+            return
+        self._report()
+        self._beat = asyncio.get_running_loop().call_later(BEAT, self._tick)
+
+    def _fault(self, close_code: CloseCode, code: str, what: str) -> None:
+        """Refuse what came; the other end is told by the close frame."""
+        self._end(Ending(PeerMisbehaved, code, what, "stop working with it until it has explained this"))
+        self.protocol.fail(close_code, what)
+
+    def _notice_ending(self) -> None:
+        """Translate how the WebSocket layer says that a connection is over."""
+        broken, closed = self.protocol.parser_exc, self.protocol.close_rcvd
+        if isinstance(broken, PayloadTooBig):
+            what = f"sent a frame larger than {MAX_FRAME} bytes"
+            self._end(Ending(PeerMisbehaved, "frame-too-large", what))
+        elif broken is not None and not isinstance(broken, EOFError):
+            self._end(Ending(PeerMisbehaved, "malformed-websocket", "broke the WebSocket protocol"))
+        elif closed is not None and closed.code in {CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY}:
+            self._end(Ending(PeerLost, "connection-closed", "closed the connection"))
+        elif closed is not None and closed.code == CloseCode.MESSAGE_TOO_BIG:
+            self._end(Ending(PeerAborted, "frame-too-large", "refused a frame of ours as too large"))
+        elif closed is not None:
+            reason = "".join(letter for letter in closed.reason if letter.isprintable())
+            self._end(
+                Ending(PeerAborted, "frame-refused", f"closed the connection ({closed.code}): {reason}")
+            )
+        elif broken is not None:
+            self._end(_broken(None))
+
+    def _end(self, ending: Ending) -> None:
+        """The first ending counts."""
+        if self._ending is None:
+            self._ending = ending
+            self._readable.set()
+            self._room.set()
+
+    def _on_the_way(self) -> int:
+        buffered = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return buffered + self._sent - self._taken_by_peer
+
+
+def _broken(cause: BaseException | None) -> Ending:
+    detail = "" if cause is None else f" ({type(cause).__name__})"
+    return Ending(
+        PeerLost,
+        "connection-lost",
+        f"vanished: the connection broke{detail}",
+        "check that its party is running and that the link is up",
+    )
