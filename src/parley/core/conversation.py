@@ -119,6 +119,11 @@ class Automaton:
         """Whether ``following`` may be sent after ``last``."""
         return following in self.followers.get(last, frozenset())
 
+    def allows_any(self, last: type[Message] | None, kinds: tuple[type[Message], ...]) -> bool:
+        """Whether a message of one of ``kinds`` may be sent after ``last``."""
+        following = self.followers.get(last, frozenset())
+        return any(kind is not None and issubclass(kind, kinds) for kind in following)
+
 
 _Messages = set[type[Message]]
 _Followed = tuple[_Messages, _Messages, set[tuple[type[Message], type[Message]]], bool]

@@ -28,6 +28,10 @@ from parley.net.transport import MAX_FRAME, Transport
 
 _SEQUENCE_BYTES: Final = 8
 _PUBLIC_LIMIT: Final = 400
+_CODE_LIMIT: Final = 64
+_FAREWELL: Final = 2.0
+_LAST_WORDS: Final = 1.0
+_CODE_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 R = TypeVar("R")
 
@@ -57,7 +61,8 @@ class Setting:
         role: the role this end plays.
         run: identifier of the run, equal at both ends.
         trace: where this end reports to.
-        patience: seconds to wait for any one message before the peer counts as lost.
+        patience: seconds to wait for any one message, and for the peer to take one of ours, before
+            it counts as lost.
 
     """
 
@@ -91,6 +96,7 @@ class CheckedChannel:
         self._next_out = 0
         self._next_in = 0
         self._sending = asyncio.Lock()
+        self._abort: Abort | None = None
 
     @property
     def peer(self) -> str:
@@ -116,6 +122,13 @@ class CheckedChannel:
 
     async def recv(self, *kinds: type[Any]) -> Any:  # noqa: ANN401 (typed by the overloads of Channel)
         """Wait for the next message, which must be of one of ``kinds``."""
+        if not self._theirs.allows_any(self._last_received, kinds):
+            wanted = " or ".join(each.__name__ for each in kinds)
+            raise ProtocolBug(
+                "out-of-turn-recv",
+                f"{self._setting.role} waits for {wanted}, which cannot follow {_name(self._last_received)}",
+                remedy="report it with the run's log",
+            )
         message = await self._recv()
         kind = type(message)
         if not isinstance(message, kinds) or not self._theirs.allows(self._last_received, kind):
@@ -149,15 +162,30 @@ class CheckedChannel:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None and not self._mine.allows(self._last_sent, None):
-            error = ProtocolBug(
-                "left-early",
-                f"{self._setting.role} left after {_name(self._last_sent)}, before the table's end",
-                remedy="report it with the run's log",
-            )
-            await self._leave(error)
-            raise error
-        await self._leave(error)
+        if error is None:
+            early = self._left_early()
+            await self._leave(early)
+            if early is not None:
+                raise early
+            return
+        ours = _inside(error)
+        await self._leave(ours)
+        if ours is not error:
+            raise ours from error
+
+    def _left_early(self) -> ProtocolBug | None:
+        """Our bug if either direction of the table was not walked to its end."""
+        for automaton, last, verb in (
+            (self._mine, self._last_sent, "sending"),
+            (self._theirs, self._last_received, "receiving"),
+        ):
+            if not automaton.allows(last, None):
+                return ProtocolBug(
+                    "left-early",
+                    f"{self._setting.role} left after {verb} {_name(last)}, before the table's end",
+                    remedy="report it with the run's log",
+                )
+        return None
 
     async def _greet(self) -> None:
         """Numbered checks: 1 same protocol, 2 same version, 3 same run, 4 the other role."""
@@ -171,7 +199,7 @@ class CheckedChannel:
         if (hello.protocol, hello.version) != (protocol, version):
             raise PolicyRefused(
                 "version-mismatch",
-                f"{self.peer} speaks {hello.protocol[:64]} version {hello.version}, "
+                f"{self.peer} speaks {_shown(hello.protocol, 64)} version {hello.version}, "
                 f"we speak {protocol} version {version}",
                 remedy="install the same release of Parley on both sides",
                 public=f"we speak {protocol} version {version}; install the same release on both sides",
@@ -194,19 +222,33 @@ class CheckedChannel:
         began = self.trace.clock()
         async with self._sending:
             body[:_SEQUENCE_BYTES] = self._next_out.to_bytes(_SEQUENCE_BYTES, "big")
-            self._next_out += 1
-            try:
-                await self._transport.send(bytes(body))
-            except PeerLost as lost:
-                raise await self._reason_of(lost) from lost
+            await self._hand_over(bytes(body))
         seconds = self.trace.clock() - began
         self.trace.emit(Sent(self.peer, type(message).__name__, len(body), seconds))
+
+    async def _hand_over(self, frame: bytes) -> None:
+        """Give one frame to the transport; its number counts as used only if the transport took it."""
+        try:
+            async with asyncio.timeout(self._setting.patience):
+                await self._transport.send(frame)
+                self._next_out += 1
+        except TimeoutError:
+            raise PeerLost(
+                "stalled-peer",
+                f"{self.peer} took nothing for {self._setting.patience:g} s",
+                peer=self.peer,
+                remedy=f"ask {self.peer} whether its party is overloaded",
+            ) from None
+        except PeerLost as lost:
+            raise await self._reason_of(lost) from lost
 
     async def _recv(self) -> Message:
         began = self.trace.clock()
         try:
             async with asyncio.timeout(self._setting.patience):
                 frame = await self._next_frame()
+        except PeerLost as lost:
+            raise self._reason_or(lost) from None
         except TimeoutError:
             raise PeerLost(
                 "silent-peer",
@@ -217,6 +259,7 @@ class CheckedChannel:
         message = self._decode(frame)
         self.trace.emit(Received(self.peer, type(message).__name__, len(frame), self.trace.clock() - began))
         if isinstance(message, Abort):
+            self._abort = message
             raise self._aborted(message)
         return message
 
@@ -236,40 +279,57 @@ class CheckedChannel:
     def _decode(self, frame: bytes) -> Message:
         try:
             return self._decoder.decode(memoryview(frame)[_SEQUENCE_BYTES:])
-        except msgspec.MsgspecError as error:
-            raise self.fault("malformed-message", f"sent a message that does not decode: {error}") from None
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            why = _shown(str(error), 200)
+            raise self.fault("malformed-message", f"sent a message that does not decode: {why}") from None
 
     async def _reason_of(self, lost: PeerLost) -> PeerError:
         """The peer's own reason if its `Abort` arrived before the connection went."""
         try:
-            async with asyncio.timeout(1.0):
-                while True:
+            async with asyncio.timeout(_LAST_WORDS):
+                while self._abort is None:
                     message = self._decode(await self._next_frame())
                     if isinstance(message, Abort):
-                        return self._aborted(message)
+                        self._abort = message
         except (PeerError, TimeoutError):
-            return lost
+            pass
+        return self._reason_or(lost)
+
+    def _reason_or(self, lost: PeerLost) -> PeerError:
+        """The peer's own reason if we have it by now, whichever task of ours read it."""
+        return lost if self._abort is None else self._aborted(self._abort)
 
     def _aborted(self, abort: Abort) -> PeerAborted:
-        public = "".join(letter for letter in abort.public[:_PUBLIC_LIMIT] if letter.isprintable())
+        code = "".join(letter for letter in abort.code[:_CODE_LIMIT] if letter in _CODE_LETTERS) or "unnamed"
         return PeerAborted(
-            abort.code[:64],
-            f"{self.peer} stopped: {public}",
+            code,
+            f"{self.peer} stopped: {_shown(abort.public, _PUBLIC_LIMIT)}",
             peer=self.peer,
             remedy=f"ask {self.peer}; its own log has the details",
-            public=f"another party stopped: {abort.code[:64]}",
+            public=f"another party stopped: {code}",
         )
 
     async def _leave(self, error: BaseException | None) -> None:
         """Tell the peer why, unless it is the peer who told us, and close."""
-        gone = isinstance(error, PeerAborted | PeerLost) and error.peer == self.peer
-        if error is not None and not gone:
-            try:
-                async with asyncio.timeout(2.0):
+        told = isinstance(error, PeerAborted) and error.peer == self.peer
+        try:
+            if error is not None and not told:
+                async with asyncio.timeout(_FAREWELL):
                     await self._send(_farewell(error))
-            except (ParleyError, TimeoutError):
-                pass  # the peer is gone: it finds out by itself
-        await self._transport.close()
+        except (ParleyError, TimeoutError):
+            pass  # the peer is gone: it finds out by itself
+        finally:
+            await self._transport.close()
+
+
+def _inside(error: BaseException) -> BaseException:
+    """The first error of ours inside a task group's, else the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        ours = error.subgroup(ParleyError)
+        if ours is None:
+            break
+        error = ours.exceptions[0]
+    return error
 
 
 def _farewell(error: BaseException) -> Abort:
@@ -282,3 +342,8 @@ def _farewell(error: BaseException) -> Abort:
 
 def _name(kind: type[Message] | None) -> str:
     return "the beginning" if kind is None else kind.__name__
+
+
+def _shown(text: str, limit: int) -> str:
+    """A peer's text as it may stand in our log: short, and without control characters."""
+    return "".join(letter for letter in text[:limit] if letter.isprintable())

@@ -3,7 +3,8 @@
 import asyncio
 from collections import deque
 
-from parley.core.errors import PeerLost
+from parley.core.errors import PeerLost, PeerMisbehaved
+from parley.net.transport import MAX_FRAME
 
 CAPACITY = 8
 """Frames that may wait in one direction before the sender has to."""
@@ -62,6 +63,13 @@ class MemoryTransport:
         frame = await self._incoming.get()
         if frame is None:
             raise self._lost()
+        if len(frame) > MAX_FRAME:
+            raise PeerMisbehaved(
+                "frame-too-large",
+                f"{self._peer} sent a frame larger than {MAX_FRAME} bytes",
+                peer=self._peer,
+                remedy=f"stop working with {self._peer} until it has explained this",
+            )
         return frame
 
     async def close(self) -> None:

@@ -81,7 +81,7 @@ def not_pinned(pin: PeerPin, got: str | None) -> PeerMisbehaved:
         "certificate-not-pinned",
         f"who answers for {pin.name} presented {shown}; expected {grouped(pin.fingerprint)}",
         peer=pin.name,
-        remedy=f"check the address; if {pin.name} has a new certificate, compare its fingerprint by telephone",
+        remedy=f"check the address; if {pin.name} has a new certificate, compare fingerprints by telephone",
     )
 
 

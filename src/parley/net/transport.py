@@ -16,6 +16,8 @@ class Transport(Protocol):
     async def send(self, frame: bytes) -> None:
         """Hand over one frame; waits while the receiver's buffer is full.
 
+        A cancelled call has not handed the frame over.
+
         Raises:
             PeerLost: the connection is gone.
 

@@ -9,15 +9,17 @@ payload of its pings, eight bytes big endian; the same pings, one per `BEAT`, ar
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Request, Response
 from websockets.protocol import Protocol, State
 
 from parley.core.errors import PeerAborted, PeerError, PeerLost, PeerMisbehaved
 from parley.net.transport import MAX_FRAME
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
 
 WINDOW: Final = 2 * MAX_FRAME
 """Bytes that may be on the way in one direction before the sender waits."""

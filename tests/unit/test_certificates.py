@@ -1,0 +1,119 @@
+"""A party's identity: what is created, kept, read back and refused."""
+
+import stat
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+
+from parley.core.errors import UsageError
+from parley.net.certificates import VALIDITY, Identity, create_identity, fingerprint_of, grouped
+from parley.net.tls import PeerPin
+
+
+def test_an_identity_names_its_party_in_subject_and_alternative_name():
+    identity = create_identity("north-bank")
+    certificate = x509.load_pem_x509_certificate(identity.certificate_pem.encode())
+    assert certificate.subject.rfc4514_string() == "CN=north-bank"
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["north-bank"]
+    assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
+def test_two_identities_of_one_name_differ():
+    assert create_identity("bank").fingerprint != create_identity("bank").fingerprint
+
+
+def test_the_key_does_not_show():
+    identity = create_identity("bank")
+    assert "PRIVATE" not in repr(identity)
+    assert "PRIVATE" not in str(identity)
+
+
+@pytest.mark.parametrize("name", ["", "Bank", "1bank", "bank_a", "-a", "a" * 33, "bänk", "bank\n", "a.b"])
+def test_a_bad_party_name_is_refused(name):
+    with pytest.raises(UsageError) as caught:
+        create_identity(name)
+    assert caught.value.code == "bad-party-name"
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path):
+    identity = create_identity("bank")
+    identity.save(tmp_path / "id")
+    assert Identity.load(tmp_path / "id") == identity
+    assert stat.S_IMODE((tmp_path / "id" / "key.pem").stat().st_mode) == 0o600
+    assert sorted(path.name for path in (tmp_path / "id").iterdir()) == ["certificate.pem", "key.pem"]
+
+
+def test_an_existing_identity_is_never_overwritten(tmp_path):
+    first = create_identity("bank")
+    first.save(tmp_path)
+    with pytest.raises(UsageError, match="holds an identity already"):
+        create_identity("bank").save(tmp_path)
+    assert Identity.load(tmp_path) == first
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError) as caught:
+        create_identity("bank").save(tmp_path / "file" / "id")
+    assert caught.value.code == "identity-not-writable"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "code"),
+    [
+        ("key.pem", None, "identity-missing"),
+        ("certificate.pem", None, "identity-missing"),
+        ("key.pem", "rubbish", "key-unreadable"),
+        ("certificate.pem", "rubbish", "certificate-unreadable"),
+        ("certificate.pem", "\N{SNOWMAN}", "identity-corrupt"),
+        ("key.pem", create_identity("bank").private_key_pem, "identity-mismatched"),
+        ("certificate.pem", create_identity("bank").certificate_pem, "identity-mismatched"),
+    ],
+)
+def test_a_damaged_identity_is_refused_with_what_is_wrong(tmp_path, file, content, code):
+    create_identity("bank").save(tmp_path)
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        Identity.load(tmp_path)
+    assert caught.value.code == code
+    assert "PRIVATE" not in str(caught.value)
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path):
+    create_identity("bank").save(tmp_path)
+    (tmp_path / "key.pem").chmod(0o640)
+    with pytest.raises(UsageError, match="read by other users"):
+        Identity.load(tmp_path)
+
+
+def test_validity_has_two_ends(tmp_path):
+    create_identity("bank").save(tmp_path)
+    now = datetime.now(UTC)
+    Identity.load(tmp_path, now=now + VALIDITY - timedelta(hours=1))
+    with pytest.raises(UsageError) as late:
+        Identity.load(tmp_path, now=now + VALIDITY + timedelta(hours=1))
+    with pytest.raises(UsageError) as early:
+        Identity.load(tmp_path, now=now - timedelta(days=2))
+    assert (late.value.code, early.value.code) == ("identity-expired", "identity-not-yet-valid")
+
+
+def test_fingerprints_are_hex_and_grouped_for_people():
+    identity = create_identity("bank")
+    assert fingerprint_of(identity.certificate_pem) == identity.fingerprint
+    assert int(identity.fingerprint, 16).bit_length() <= 256
+    shown = grouped(identity.fingerprint)
+    assert [len(group) for group in shown.split()] == [4] * 16
+    assert shown.replace(" ", "").lower() == identity.fingerprint
+
+
+def test_a_pin_is_checked_when_it_is_made():
+    assert PeerPin("bank", create_identity("bank").certificate_pem).fingerprint
+    with pytest.raises(UsageError):
+        PeerPin("bank", "rubbish")
+    with pytest.raises(UsageError):
+        PeerPin("Bank", create_identity("bank").certificate_pem)
