@@ -1,0 +1,395 @@
+"""Alignment: which ids the parties have in common, as one row order, and nothing else.
+
+Diffie-Hellman private set intersection over ristretto255. H hashes an id to the group under the
+run's tag, D is a 16-byte digest of a point under the run's tag; α and β are fresh for every pair::
+
+    active (ids a₁…a_N, secret α)                        passive (ids b₁…b_M, secret β)
+      │  Roster N, rule                      ──────────►   │   0. both refuse another rule,
+      │                      ◄──────────  Roster M, rule   │      nothing, or more than a limit
+      │  BlindedBlock  α·H(a), own shuffle   ──────────►   │   1. at the same time,
+      │        ◄──────────  BlindedBlock  β·H(b), shuffle  │      both directions overlap
+      │        ◄──────────  DigestBlock   D(β·(α·H(a)))    │   2. answers block for block
+      │  matches them with D(α·(β·H(b)))                   │   3. active alone knows the pair's
+      │                                                    │      intersection
+      │  Common m; CommonRows                ──────────►   │   4. places in passive's shuffle,
+                                                                  in the common order
+
+With several passive parties the active party holds steps 0 to 3 with one after the other, each time
+with the rows that survived so far, and step 4 with all at the end; `Wait` tells the idle ones that
+it is still there. The common order is by digest under the first pair's secrets: pseudo-random, it
+says nothing of any party's table.
+
+Who learns what: the active party each passive party's size, and which of the rows it entered with
+are common with it; a passive party the number of rows the active party entered with, and the final
+intersection. Assumes parties that follow the protocol, decisional Diffie-Hellman in ristretto255, H
+a random oracle. The argument and what a deviating party could do: ``spec/alignment.md``.
+
+Sources: Meadows 1986; Huberman, Franklin, Hogg 1999; RFC 9380 (hashing), RFC 9496 (the group).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+import numpy as np
+
+from parley._native import DecodeError
+from parley.core.conversation import Channel, Choice, Message, Repeat, Step, steps
+from parley.core.errors import PolicyRefused, UsageError
+from parley.core.trace import Phase
+from parley.crypto.randomness import SEED_BYTES, derive
+from parley.protocols.blinding import DIGEST, POINT, Blinder, Digests, IdBuffer, Rows, match
+from parley.protocols.payload import Stream, bytes_of
+from parley.protocols.together import together
+
+ACTIVE: Final = "active"
+PASSIVE: Final = "passive"
+
+PLACE: Final = 4
+"""Bytes of a place in a shuffled order, a uint32."""
+BLOCK_ROWS: Final = 8192
+"""Most rows in one message; 256 KiB of points."""
+MAX_IDS: Final = 2**32 - 1
+"""Most ids one party may bring: places are 32 bits."""
+
+M = TypeVar("M", bound=Message)
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_IDS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a party brings to an alignment beside its ids.
+
+    Attributes:
+        run: identifier of the run; ids are hashed under it, so that two runs cannot be joined.
+        rule: how the ids were normalised; equal at all parties.
+        seed: 32 fresh random bytes; secret scalars and shuffles are derived from it.
+        threads: native threads for all computations of this party together.
+        limit: most ids accepted from a peer.
+        block_rows: rows per message sent, at most ``BLOCK_ROWS``.
+        wait_seconds: an idle passive party hears from the active one this often.
+
+    """
+
+    run: str
+    rule: str
+    seed: bytes = field(repr=False)
+    threads: int = 1
+    limit: int = 100_000_000
+    block_rows: int = BLOCK_ROWS
+    wait_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if len(self.seed) != SEED_BYTES:
+            raise ValueError(f"seed has {len(self.seed)} bytes, expected {SEED_BYTES}")
+        if not 1 <= self.block_rows <= BLOCK_ROWS:
+            raise ValueError(f"block_rows is {self.block_rows}, expected 1 to {BLOCK_ROWS}")
+
+
+# The messages.
+
+
+class Wait(Message, frozen=True):
+    """The active party is busy with another passive party."""
+
+
+class Roster(Message, frozen=True):
+    """What a party enters with: the number of its ids (N or M) and how they were normalised."""
+
+    ids: Count
+    rule: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class BlindedBlock(Message, frozen=True):
+    """The sender's ids from place ``first`` of its shuffle, hashed and blinded.
+
+    ``points``: α·H(a) or β·H(b), ristretto255 encodings, uint8 [rows, 32].
+    """
+
+    first: Count
+    points: bytes
+
+
+class DigestBlock(Message, frozen=True):
+    """The active party's ids from place ``first`` of its shuffle, blinded by both.
+
+    ``digests``: D(β·(α·H(a))), uint8 [rows, 16].
+    """
+
+    first: Count
+    digests: bytes
+
+
+class Common(Message, frozen=True):
+    """The number m of rows that all parties have."""
+
+    rows: Count
+
+
+class CommonRows(Message, frozen=True):
+    """Common rows from number ``first`` of the common order.
+
+    ``places``: where each stands in the receiver's shuffle, uint32 [rows].
+    """
+
+    first: Count
+    places: bytes
+
+
+STEPS: Final = steps(
+    "alignment",
+    1,
+    Repeat(Step(ACTIVE, PASSIVE, Wait)),
+    Step(ACTIVE, PASSIVE, Roster),
+    Step(PASSIVE, ACTIVE, Roster),
+    Repeat(
+        Choice(
+            Step(ACTIVE, PASSIVE, BlindedBlock),
+            Step(PASSIVE, ACTIVE, BlindedBlock),
+            Step(PASSIVE, ACTIVE, DigestBlock),
+        )
+    ),
+    Repeat(Step(ACTIVE, PASSIVE, Wait)),
+    Step(ACTIVE, PASSIVE, Common),
+    Repeat(Step(ACTIVE, PASSIVE, CommonRows)),
+)
+
+
+# The roles.
+
+
+async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -> Rows:
+    """Align with the passive party at the end of each channel (one or more).
+
+    Returns:
+        int64 [m]: for each common row, in the common order, which of ``ids`` it is.
+
+    Raises:
+        UsageError: there is no common id, the rules differ, or an id is repeated.
+        PolicyRefused: a peer brings more ids than the limit.
+        PeerMisbehaved: a peer's message fails a check.
+
+    """
+    rows = np.arange(_size(ids), dtype=np.int64)
+    places: list[Rows] = []
+    for index, channel in enumerate(channels):
+        # 0. to 3. with this pair, while the others are told to wait
+        idle = [other for other in channels if other is not channel]
+        pair = asyncio.ensure_future(_pair(channel, ids, rows, options))
+        own, found = await together(pair, _reassure(idle, pair, options.wait_seconds))
+        if index > 0:  # back from this pair's order to the common order, which is the first pair's
+            order = np.argsort(own)
+            own, found = own[order], found[order]
+        rows = rows[own]
+        places = [*(earlier[own] for earlier in places), found]
+        if not len(rows):
+            raise _nothing_in_common(channel, options)
+    # 4. the common rows
+    await together(*(_send_common(c, p, options) for c, p in zip(channels, places, strict=True)))
+    return rows
+
+
+async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Rows:
+    """Align with the active party; returns and raises as `active` does."""
+    # 0. rosters
+    rows = np.arange(_size(ids), dtype=np.int64)
+    await channel.send(Roster(len(rows), options.rule))
+    blinder = await _blinder(channel, ids, rows, options, PASSIVE)
+    theirs = await _roster(channel, options)
+    # 1., 2. blind our ids, and answer theirs
+    with channel.trace.phase("align", len(rows) + theirs, "ids") as phase:
+        await together(
+            _send_blinded(channel, blinder, options.block_rows, phase),
+            _answer(channel, blinder, theirs, phase),
+        )
+    # 4. the common rows
+    places = await _receive_common(channel, len(rows), min(len(rows), theirs))
+    return blinder.shuffle[places]
+
+
+async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -> tuple[Rows, Rows]:
+    """Steps 0 to 3 of the active party with one passive party: who is common, ordered by digest.
+
+    Returns:
+        two int64 [m]: an index into ``rows``, and the place in the peer's shuffle.
+
+    """
+    # 0. rosters
+    await channel.send(Roster(len(rows), options.rule))
+    blinder = await _blinder(channel, ids, rows, options, ACTIVE)
+    theirs = await _roster(channel, options)
+    # 1., 2. blind our ids; blind theirs once more
+    ours_digested = np.empty((len(rows), DIGEST), dtype=np.uint8)
+    theirs_digested = np.empty((theirs, DIGEST), dtype=np.uint8)
+    with channel.trace.phase("align", len(rows) + theirs, "ids") as phase:
+        await together(
+            _send_blinded(channel, blinder, options.block_rows, phase),
+            _collect(channel, blinder, ours_digested, theirs_digested, phase),
+        )
+    # 3. match
+    own, found = await channel.compute("match", match, ours_digested, theirs_digested)
+    _refuse_repeats(channel, blinder, own, found)
+    return blinder.shuffle[own], found - len(rows)
+
+
+async def _roster(channel: Channel, options: Options) -> int:
+    """The size of the peer's roster. Checks: 1 same rule, 2 not empty, 3 within our limit."""
+    roster = await _after_waiting(channel, Roster)
+    if roster.rule != options.rule:
+        raise UsageError(
+            "rules-differ",
+            f"ids are normalised by {options.rule!r} here and by {roster.rule!r} at {channel.peer}",
+            remedy="agree on one id rule in the plan",
+        )
+    if roster.ids == 0:
+        raise channel.fault("empty-roster", "entered the alignment with no ids")
+    if roster.ids > options.limit:
+        raise PolicyRefused(
+            "too-many-ids",
+            f"{channel.peer} enters with {roster.ids} ids, the limit is {options.limit}",
+            remedy="raise the limit if a table of that size is expected",
+        )
+    return roster.ids
+
+
+async def _send_blinded(channel: Channel, blinder: Blinder, step: int, phase: Phase) -> None:
+    """Step 1: our ids in the order of our shuffle, each hashed and blinded, ``step`` to a block."""
+    for first in range(0, len(blinder.shuffle), step):
+        points = await channel.compute("blind", blinder.blinded, first, first + step)
+        await channel.send(BlindedBlock(first, points.tobytes()))
+        phase.advance(len(points))
+
+
+async def _answer(channel: Channel, blinder: Blinder, theirs: int, phase: Phase) -> None:
+    """Steps 1 and 2 of the passive party: digest each block of the active party and send it back."""
+    blocks = _points(channel, theirs)
+    while not blocks.complete:
+        block = await channel.recv(BlindedBlock)
+        digests = await _digest(channel, blinder, blocks, block)
+        await channel.send(DigestBlock(block.first, digests.tobytes()))
+        phase.advance(len(digests))
+
+
+async def _collect(channel: Channel, blinder: Blinder, ours: Digests, theirs: Digests, phase: Phase) -> None:
+    """Steps 1 and 2 of the active party: fill in the digests of both sides' ids."""
+    points = _points(channel, len(theirs))
+    answers = Stream(channel, len(ours), most=BLOCK_ROWS, width=DIGEST, name="digests")
+    while not (points.complete and answers.complete):
+        block = await channel.recv(BlindedBlock, DigestBlock)
+        if isinstance(block, DigestBlock):
+            digests = answers.accept(block.first, block.digests)
+            ours[block.first : answers.done] = digests
+        else:
+            digests = await _digest(channel, blinder, points, block)
+            theirs[block.first : points.done] = digests
+            phase.advance(len(digests))
+
+
+def _points(channel: Channel, total: int) -> Stream:
+    return Stream(channel, total, most=BLOCK_ROWS, width=POINT, name="blinded ids")
+
+
+async def _digest(channel: Channel, blinder: Blinder, stream: Stream, block: BlindedBlock) -> Digests:
+    """Check a block of points and digest it, blinded once more; uint8 [rows, 16]."""
+    points = stream.accept(block.first, block.points)
+    neutral = np.flatnonzero(~points.any(axis=1))
+    if len(neutral):
+        raise channel.fault("bad-point", f"sent the neutral point as blinded id {block.first + neutral[0]}")
+    try:
+        return await channel.compute("digest", blinder.digests, points)
+    except DecodeError as error:
+        raise channel.fault(
+            "bad-point", f"sent no point of the group as blinded id {block.first + error.index}"
+        ) from None
+
+
+def _refuse_repeats(channel: Channel, blinder: Blinder, one: Rows, other: Rows) -> None:
+    """Distinct ids have distinct digests; whoever repeats one is told so."""
+    size = len(blinder.shuffle)
+    if (one >= size).any():
+        raise channel.fault("repeated-id", "sent one blinded id twice")
+    ours = np.flatnonzero(other < size)
+    if len(ours):
+        first, second = sorted(blinder.id_at(place) for place in (one[ours[0]], other[ours[0]]))
+        if blinder.text(first) != blinder.text(second):
+            raise channel.fault("repeated-digest", "answered two different ids with one digest")
+        raise UsageError(
+            "repeated-id",
+            f"ids {first} and {second} of the table are the same",
+            remedy="remove repeated ids from the table, or say in the plan how to resolve them",
+        )
+
+
+async def _send_common(channel: Channel, places: Rows, options: Options) -> None:
+    """Step 4 of the active party: the peer's places of the common rows, in the common order."""
+    await channel.send(Common(len(places)))
+    for first in range(0, len(places), options.block_rows):
+        block = places[first : first + options.block_rows].astype(np.uint32)
+        await channel.send(CommonRows(first, bytes_of(block)))
+
+
+async def _receive_common(channel: Channel, size: int, most: int) -> Rows:
+    """Step 4 of a passive party: places below ``size``, each at most once, at most ``most`` of them."""
+    common = await _after_waiting(channel, Common)
+    if not 1 <= common.rows <= most:
+        raise channel.fault("wrong-count", f"claims {common.rows} common rows of at most {most}")
+    places = np.empty(common.rows, dtype=np.int64)
+    taken = np.zeros(size, dtype=np.bool_)
+    stream = Stream(channel, common.rows, most=BLOCK_ROWS, width=PLACE, name="common rows")
+    while not stream.complete:
+        block = await channel.recv(CommonRows)
+        found = stream.accept(block.first, block.places).view("<u4")[:, 0]
+        if (found >= size).any():
+            raise channel.fault("wrong-place", f"names row {found.max()} of {size}")
+        if taken[found].any() or len(np.unique(found)) != len(found):
+            raise channel.fault("repeated-place", "names one of our rows twice")
+        taken[found] = True
+        places[block.first : stream.done] = found
+    return places
+
+
+async def _reassure(idle: Sequence[Channel], busy: "asyncio.Future[tuple[Rows, Rows]]", every: float) -> None:
+    """Tell idle parties every so many seconds that we are still here, until the busy pair is done."""
+    while True:
+        await asyncio.wait([busy], timeout=every)
+        if busy.done():
+            return
+        for channel in idle:
+            await channel.send(Wait())
+
+
+async def _after_waiting(channel: Channel, kind: type[M]) -> M:
+    """The next message that is not `Wait`."""
+    while True:
+        message = await channel.recv(Wait, kind)
+        if not isinstance(message, Wait):
+            return message
+
+
+async def _blinder(channel: Channel, ids: IdBuffer, rows: Rows, options: Options, role: str) -> Blinder:
+    """A fresh secret and a fresh shuffle, for this run, role and pair only."""
+    seed = derive(options.seed, "alignment", options.run, role, channel.peer)
+    return await channel.compute("shuffle", Blinder, ids, rows, seed, options.run, options.threads)
+
+
+def _size(ids: IdBuffer) -> int:
+    size = len(ids.offsets) - 1
+    if not 1 <= size <= MAX_IDS:
+        raise UsageError(
+            "no-ids" if size < 1 else "too-many-ids",
+            f"an alignment takes 1 to {MAX_IDS} ids, the table has {size}",
+            remedy="check the id column and the filter of the plan",
+        )
+    return size
+
+
+def _nothing_in_common(channel: Channel, options: Options) -> UsageError:
+    return UsageError(
+        "no-common-ids",
+        f"after {channel.peer} no id is common to all parties; ids were normalised by {options.rule!r}",
+        remedy="check with the other parties that the plan names the same kind of id in every table "
+        "and that its id rule fits how each writes them",
+        public="the parties have no id in common: check the id columns and the id rule of the plan",
+    )
