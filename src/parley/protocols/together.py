@@ -1,7 +1,7 @@
-"""Both directions of a conversation side by side, with one error at the end instead of several."""
+"""Several conversations, or both directions of one, side by side, with one error at the end."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from parley.core.errors import PeerLost
@@ -19,7 +19,19 @@ async def together(main: Awaitable[T], *others: Awaitable[None]) -> T:
     see the connection break while the other reads the peer's reason: the reason is raised.
     """
     first = asyncio.ensure_future(main)
-    tasks: list[asyncio.Future[Any]] = [first, *(asyncio.ensure_future(other) for other in others)]
+    await _finish([first, *(asyncio.ensure_future(other) for other in others)])
+    return first.result()
+
+
+async def all_of(conversations: Iterable[Awaitable[T]]) -> list[T]:
+    """The results in order; errors as with `together`."""
+    tasks = [asyncio.ensure_future(conversation) for conversation in conversations]
+    if tasks:
+        await _finish(tasks)
+    return [task.result() for task in tasks]
+
+
+async def _finish(tasks: Sequence["asyncio.Future[Any]"]) -> None:
     try:
         _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         if pending and isinstance(_error(tasks), PeerLost):
@@ -31,7 +43,6 @@ async def together(main: Awaitable[T], *others: Awaitable[None]) -> T:
     error = _error(tasks)
     if error is not None:
         raise error
-    return first.result()
 
 
 def _error(tasks: Sequence["asyncio.Future[Any]"]) -> BaseException | None:

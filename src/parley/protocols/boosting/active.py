@@ -42,7 +42,7 @@ from parley.protocols.boosting.messages import (
     column_blocks,
 )
 from parley.protocols.payload import array_of, pack_bits, unpack_bits
-from parley.protocols.together import together
+from parley.protocols.together import all_of
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ async def active(
     """
     secret = SecretKey.from_seed(problem.messages, derive(means.seed, "key"))
     # 1. the key goes out, the shapes of the columns come in
-    partners = await together(
+    partners = await all_of(
         _introduce(channel, owner, secret, len(problem.label))
         for owner, channel in enumerate(channels, start=1)
     )
@@ -105,12 +105,12 @@ async def active(
                 growing = grower(problem, task, categorical)
                 seed = derive(means.seed, "encrypt", state.round, task.output)
                 # 2. rows and columns drawn, encrypted gradients
-                await together(_open_tree(partner, state.round, task) for partner in partners)
+                await all_of(_open_tree(partner, state.round, task) for partner in partners)
                 await _send_gradients(channels, task, secret, seed, means.threads)
                 mine = DrawnColumns(own, task.columns[0], task.sampled)
                 while growing.membership.pairs:
                     # 3. sums of the small nodes, ours and theirs
-                    found = await together(
+                    found = await all_of(
                         [
                             channels[0].compute(
                                 "sum own", small_sums, mine, growing, task.quantised.messages, means.threads
@@ -126,12 +126,10 @@ async def active(
                     # 4. decide, and let the owners of the splits say where the rows go
                     chosen = await channels[0].compute("split", growing.decide)
                     left = _own_directions(chosen, task, own, growing.membership, rules)
-                    for answers in await together(
-                        _ask(partner, chosen, task, growing) for partner in partners
-                    ):
+                    for answers in await all_of(_ask(partner, chosen, task, growing) for partner in partners):
                         left |= answers
                     # 5. tell everyone the rest
-                    await together(_tell(partner, chosen, left, growing.membership) for partner in partners)
+                    await all_of(_tell(partner, chosen, left, growing.membership) for partner in partners)
                     growing.divide(chosen, [left[each.node] for each in chosen])
                 state = finish_tree(problem, state, task, growing)
             state = finish_round(problem, state)
@@ -140,7 +138,7 @@ async def active(
     # 6. cut to the rounds worth keeping
     rounds = kept_rounds(problem, state)
     kept = _kept_splits(state, rounds * problem.objective.outputs)
-    await together(partner.channel.send(TrainingEnds(kept[partner.owner])) for partner in partners)
+    await all_of(partner.channel.send(TrainingEnds(kept[partner.owner])) for partner in partners)
     return ActiveOutcome(state, tuple(rules[: kept[0]]), rounds)
 
 
@@ -171,7 +169,7 @@ async def _send_gradients(
         rows = messages[first : first + GRADIENT_BLOCK]
         block = await channels[0].compute("encrypt", secret.encrypt, rows, seed, first, threads)
         message = GradientBlock(first, block.tobytes())
-        await together(channel.send(message) for channel in channels)
+        await all_of(channel.send(message) for channel in channels)
 
 
 async def _receive_sums(
@@ -265,7 +263,7 @@ def _own_directions(
 async def _ask(
     partner: _Partner, chosen: Sequence[Chosen], task: TreeTask, growing: TreeGrower
 ) -> dict[int, Bools]:
-    """Announce the level's splits; directions of the rows of nodes that are split on the partner's columns."""
+    """Announce the level's splits; directions of the rows of those on the partner's columns."""
     channel, owner = partner.channel, partner.owner
     own = [each for each in chosen if each.owner == owner]
     notes = []
