@@ -1,0 +1,143 @@
+"""A plan: what is to be done, by whom, with which tables, columns and parameters, and why.
+
+Plans are written in TOML by people and travel as JSON between parties; `Plan.digest` names one.
+"""
+
+import hashlib
+import tomllib
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from parley.core.errors import UsageError
+
+_TAG: Final = b"parley/plan/v1\0"
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one party brings.
+
+    Attributes:
+        table: its registered table.
+        id: the column that names a person or thing.
+        columns: features to use; none named means all that its owner allows.
+        label: the column to be predicted; at exactly one party, the active one.
+        weight: column of sample weights; only beside the label.
+    """
+
+    table: Name
+    id: Name
+    columns: tuple[Name, ...] = ()
+    label: Name | None = None
+    weight: Name | None = None
+
+
+class Alignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How ids are compared: the rule by which every party normalises them."""
+
+    rule: Name = "as-is"
+
+
+class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which common rows are held out.
+
+    Attributes:
+        test_size: share of the common rows kept from training, to measure the model on.
+        validation_size: share of the rest that early stopping watches.
+        seed: of the choice; every party makes the same one.
+    """
+
+    test_size: Share = 0.3
+    validation_size: Share = 0.0
+    seed: Annotated[int, Meta(ge=0)] = 0
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the parties agree to do.
+
+    Attributes:
+        name: for people.
+        purpose: why; every owner of a table reads it.
+        parties: by party name.
+        algorithm: ``boosted-trees``.
+        model: parameters of the algorithm, by its own names.
+        alignment: how ids are compared.
+        evaluation: which rows are held out.
+    """
+
+    name: Name
+    purpose: Annotated[str, Meta(min_length=1, max_length=2000)]
+    parties: dict[Name, Part]
+    algorithm: Name = "boosted-trees"
+    model: dict[str, Any] = {}
+    alignment: Alignment = Alignment()
+    evaluation: Evaluation = Evaluation()
+
+    @property
+    def active(self) -> str:
+        """The party that holds the label."""
+        return next(name for name, part in self.parties.items() if part.label is not None)
+
+    @property
+    def passive(self) -> tuple[str, ...]:
+        """The other parties, in the plan's order."""
+        return tuple(name for name in self.parties if name != self.active)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of the plan; equal plans have equal digests."""
+        return hashlib.sha256(_TAG + encode_plan(self)).hexdigest()
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """The plan as JSON with keys in a fixed order."""
+    return msgspec.json.encode(plan, order="deterministic")
+
+
+def decode_plan(data: bytes) -> Plan:
+    """Read what `encode_plan` wrote.
+
+    Raises:
+        UsageError: it is not a plan.
+    """
+    try:
+        plan = msgspec.json.decode(data, type=Plan)
+    except msgspec.MsgspecError as error:
+        raise _bad_plan(str(error)) from None
+    return _checked(plan)
+
+
+def read_plan(text: str) -> Plan:
+    """Read a plan as people write it, in TOML.
+
+    Raises:
+        UsageError: not TOML, an unknown or missing field, or not exactly one label.
+    """
+    try:
+        plan = msgspec.convert(tomllib.loads(text), Plan)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise _bad_plan(str(error)) from None
+    return _checked(plan)
+
+
+def _checked(plan: Plan) -> Plan:
+    labels = [name for name, part in plan.parties.items() if part.label is not None]
+    if len(labels) != 1:
+        raise _bad_plan(f"exactly one party must name a label; {len(labels)} do")
+    if len(plan.parties) < 2:  # noqa: PLR2004
+        raise _bad_plan("a joint plan needs at least two parties")
+    weighted = [name for name, part in plan.parties.items() if part.weight is not None and name != labels[0]]
+    if weighted:
+        raise _bad_plan(f"sample weights belong to {labels[0]}, beside the label, not to {weighted[0]}")
+    if plan.algorithm != "boosted-trees":
+        raise _bad_plan(f"algorithm {plan.algorithm!r} is not known; this release has 'boosted-trees'")
+    return plan
+
+
+def _bad_plan(why: str) -> UsageError:
+    return UsageError(
+        "bad-plan", f"the plan cannot be used: {why}", remedy="compare it with examples/credit/plan.toml"
+    )
