@@ -1,19 +1,20 @@
-"""Alignment over the in-memory transport: the same answer as Python's sets, and nothing besides."""
+"""Alignment: the same answer as Python's sets, in one order, and nothing besides."""
 
 import asyncio
 import time
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.channels import CARRIERS, transports
 
 from parley.core.errors import PeerAborted, PeerMisbehaved, PolicyRefused, UsageError
 from parley.core.trace import PhaseAdvanced, PhaseBegan, Received, Sent, Trace
 from parley.net.channel import CheckedChannel, Setting
-from parley.net.memory import memory_pair
 from parley.protocols import alignment
 from parley.protocols.alignment import ACTIVE, PASSIVE, STEPS, Options
 from parley.protocols.blinding import match
@@ -47,12 +48,18 @@ def options(name, run="r", **changes):
     return replace(Options(run, "as-is", (name * 32)[:32].encode(), block_rows=7, threads=2), **changes)
 
 
-async def converse(tables, *, taps=None, changes=None):
+async def converse(tables, *, taps=None, changes=None, carrier="memory"):
     """The first table is the active party's; results or errors in the order of the tables."""
+    async with AsyncExitStack() as stack:
+        names = [f"p{index}" for index in range(len(tables))]
+        pairs = [await stack.enter_async_context(transports(carrier, (names[0], name))) for name in names[1:]]
+        return await over(pairs, tables, taps=taps, changes=changes)
+
+
+async def over(pairs, tables, *, taps, changes):
     names = [f"p{index}" for index in range(len(tables))]
     taps = taps or [Tap() for _ in tables]
     changes = changes or [{} for _ in tables]
-    pairs = [memory_pair(names[0], name) for name in names[1:]]
 
     def channel(transport, role, tap):
         return CheckedChannel(transport, Setting(STEPS, role, "r", Trace(time.monotonic, tap), 20.0))
@@ -106,10 +113,11 @@ async def agreed(tables, **more):
     return named[0]
 
 
+@pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("parties", [2, 3, 4])
-async def test_every_party_gets_the_intersection_in_one_order(parties):
+async def test_every_party_gets_the_intersection_in_one_order(parties, carrier):
     tables = [people(60 + 5 * index, index, 90) for index in range(parties)]
-    common = await agreed(tables)
+    common = await agreed(tables, carrier=carrier)
     assert sorted(common) == sorted(set.intersection(*map(set, tables)))
 
 
