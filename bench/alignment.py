@@ -201,7 +201,8 @@ def show(arguments: argparse.Namespace, outcomes: list[Outcome], seconds: float,
     per_id = seconds / (2 * rows)
     console.print(
         f"{2 * rows / seconds:,.0f} ids/s ({_native.kernel_path()} kernels, "
-        f"{arguments.threads} threads each, {os.cpu_count()} cores); {REFERENCE} X25519 agreements {base * 1e3:.1f} ms: "
+        f"{arguments.threads} threads each, {os.cpu_count()} cores); "
+        f"{REFERENCE} X25519 agreements {base * 1e3:.1f} ms, "
         f"an id costs {per_id * REFERENCE / base:.2f} of one",
         soft_wrap=True,
     )

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -337,6 +338,38 @@ async def test_idle_parties_hear_that_the_active_one_is_there():
         assert any(event.message == "Wait" for event in tap.of(Received))
 
 
+async def test_an_idle_party_that_fails_stops_the_others():
+    tables = [people(2000, 1, 2000), people(2000, 2, 2000), []]
+    results = await converse(tables, changes=[{"wait_seconds": 0.01}, {}, {}])
+    assert isinstance(results[2], UsageError)
+    assert isinstance(results[0], PeerAborted)
+    assert results[0].peer == "p2"
+    assert isinstance(results[1], PeerAborted)
+    assert results[1].peer == "p0"
+    assert {result.code for result in results} == {"no-ids"}
+
+
+async def test_cancelling_a_party_is_told_to_the_other_as_such():
+    async with transports("memory", ("p0", "p1")) as (near, far):
+        trace = Trace(time.monotonic)
+        table = buffer(people(5000, 1, 5000))
+
+        async def lead():
+            async with CheckedChannel(near, Setting(STEPS, ACTIVE, "r", trace, 5.0)) as channel:
+                return await alignment.active([channel], table, options("p0", block_rows=100))
+
+        async def follow():
+            async with CheckedChannel(far, Setting(STEPS, PASSIVE, "r", trace, 5.0)) as channel:
+                return await alignment.passive(channel, table, options("p1", block_rows=100))
+
+        ours, theirs = asyncio.ensure_future(lead()), asyncio.ensure_future(follow())
+        await asyncio.sleep(0.1)
+        ours.cancel()
+        with pytest.raises(PeerAborted, match="cancelled"):
+            await theirs
+        assert ours.cancelled()
+
+
 async def test_progress_counts_what_a_party_computes():
     taps = [Tap(), Tap()]
     await agreed([people(30, 1, 40), people(25, 2, 40)], taps=taps)
@@ -346,10 +379,25 @@ async def test_progress_counts_what_a_party_computes():
 
 
 def test_digests_that_share_a_half_are_told_apart():
-    ours = np.zeros((3, 16), dtype=np.uint8)
-    ours[:, 15] = [1, 2, 3]
-    own, other = match(ours, ours[[2, 0]])
-    assert list(zip(own.tolist(), other.tolist(), strict=True)) == [(0, 4), (2, 3)]
+    digests = np.zeros((5, 16), dtype=np.uint8)
+    digests[:, 15] = [1, 2, 3, 3, 1]
+    assert [each.tolist() for each in match(digests)] == [[0, 2], [4, 3]]
+    digests[:, 7] = [5, 5, 4, 4, 6]
+    assert [each.tolist() for each in match(digests)] == [[2], [3]]
+
+
+@given(st.lists(st.integers(0, 30), max_size=40))
+def test_matching_finds_neighbours_among_equals(values):
+    digests = np.zeros((len(values), 16), dtype=np.uint8)
+    digests[:, 0] = np.array(values, dtype=np.uint8) % 5
+    digests[:, 9] = np.array(values, dtype=np.uint8) // 5
+    found = list(zip(*(each.tolist() for each in match(digests)), strict=True))
+    expected = [
+        pair
+        for value in set(values)
+        for pair in pairwise(place for place, each in enumerate(values) if each == value)
+    ]
+    assert Counter(found) == Counter(expected)
 
 
 def test_a_seed_is_never_shown():

@@ -221,17 +221,17 @@ async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -
     blinder = await _blinder(channel, ids, rows, options, ACTIVE)
     theirs = await _roster(channel, options)
     # 1., 2. blind our ids; blind theirs once more
-    ours_digested = np.empty((len(rows), DIGEST), dtype=np.uint8)
-    theirs_digested = np.empty((theirs, DIGEST), dtype=np.uint8)
-    with channel.trace.phase("align", len(rows) + theirs, "ids") as phase:
+    size = len(rows)
+    digests = np.empty((size + theirs, DIGEST), dtype=np.uint8)  # ours, then theirs
+    with channel.trace.phase("align", size + theirs, "ids") as phase:
         await together(
             _send_blinded(channel, blinder, options.block_rows, phase),
-            _collect(channel, blinder, ours_digested, theirs_digested, phase),
+            _collect(channel, blinder, digests[:size], digests[size:], phase),
         )
     # 3. match
-    own, found = await channel.compute("match", match, ours_digested, theirs_digested)
+    own, found = await channel.compute("match", match, digests)
     _refuse_repeats(channel, blinder, own, found)
-    return blinder.shuffle[own], found - len(rows)
+    return blinder.shuffle[own], found - size
 
 
 async def _roster(channel: Channel, options: Options) -> int:
