@@ -48,7 +48,7 @@ async def transports(carrier, names=("left", "right")):
 
 
 @asynccontextmanager
-async def connected(  # noqa: PLR0913
+async def connected(
     carrier, steps, left_role, right_role, *, names=("left", "right"), patience=5.0, sinks=((), ())
 ):
     """Two channels, not yet entered: each role's coroutine enters its own.
