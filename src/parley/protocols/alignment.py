@@ -180,7 +180,7 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
         pair = asyncio.ensure_future(_pair(channel, ids, rows, options))
         own, found = await together(pair, _reassure(idle, pair, options.wait_seconds))
         if index > 0:  # back from this pair's order to the common order, which is the first pair's
-            order = np.argsort(own)
+            order = await channel.compute("order", np.argsort, own)
             own, found = own[order], found[order]
         rows = rows[own]
         places = [*(earlier[own] for earlier in places), found]
