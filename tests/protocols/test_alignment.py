@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.channels import CARRIERS, transports
 
 from parley.core.errors import PeerAborted, PeerMisbehaved, PolicyRefused, UsageError
 from parley.core.trace import PhaseAdvanced, PhaseBegan, Received, Sent, Trace
@@ -19,6 +18,8 @@ from parley.net.channel import CheckedChannel, Setting
 from parley.protocols import alignment
 from parley.protocols.alignment import ACTIVE, PASSIVE, STEPS, Options
 from parley.protocols.blinding import match
+
+from tests.channels import CARRIERS, transports
 
 
 @dataclass

@@ -167,8 +167,8 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
         int64 [m]: for each common row, in the common order, which of ``ids`` it is.
 
     Raises:
-        UsageError: there is no common id, the rules differ, or an id is repeated.
-        PolicyRefused: a peer brings more ids than the limit.
+        UsageError: there is no common id, or an id of ours is repeated.
+        PolicyRefused: the rules differ, or a peer brings more ids than the limit.
         PeerMisbehaved: a peer's message fails a check.
 
     """
@@ -237,8 +237,8 @@ async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -
 async def _roster(channel: Channel, options: Options) -> int:
     """The size of the peer's roster. Checks: 1 same rule, 2 not empty, 3 within our limit."""
     roster = await _after_waiting(channel, Roster)
-    if roster.rule != options.rule:
-        raise UsageError(
+    if roster.rule != options.rule:  # nobody's misconduct
+        raise PolicyRefused(
             "rules-differ",
             f"ids are normalised by {options.rule!r} here and by {roster.rule!r} at {channel.peer}",
             remedy="agree on one id rule in the plan",
