@@ -167,8 +167,8 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
         int64 [m]: for each common row, in the common order, which of ``ids`` it is.
 
     Raises:
-        UsageError: there is no common id, the rules differ, or an id is repeated.
-        PolicyRefused: a peer brings more ids than the limit.
+        UsageError: there is no common id, or an id of ours is repeated.
+        PolicyRefused: the rules differ, or a peer brings more ids than the limit.
         PeerMisbehaved: a peer's message fails a check.
 
     """
@@ -180,7 +180,7 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
         pair = asyncio.ensure_future(_pair(channel, ids, rows, options))
         own, found = await together(pair, _reassure(idle, pair, options.wait_seconds))
         if index > 0:  # back from this pair's order to the common order, which is the first pair's
-            order = np.argsort(own)
+            order = await channel.compute("order", np.argsort, own)
             own, found = own[order], found[order]
         rows = rows[own]
         places = [*(earlier[own] for earlier in places), found]
@@ -221,24 +221,24 @@ async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -
     blinder = await _blinder(channel, ids, rows, options, ACTIVE)
     theirs = await _roster(channel, options)
     # 1., 2. blind our ids; blind theirs once more
-    ours_digested = np.empty((len(rows), DIGEST), dtype=np.uint8)
-    theirs_digested = np.empty((theirs, DIGEST), dtype=np.uint8)
-    with channel.trace.phase("align", len(rows) + theirs, "ids") as phase:
+    size = len(rows)
+    digests = np.empty((size + theirs, DIGEST), dtype=np.uint8)  # ours, then theirs
+    with channel.trace.phase("align", size + theirs, "ids") as phase:
         await together(
             _send_blinded(channel, blinder, options.block_rows, phase),
-            _collect(channel, blinder, ours_digested, theirs_digested, phase),
+            _collect(channel, blinder, digests[:size], digests[size:], phase),
         )
     # 3. match
-    own, found = await channel.compute("match", match, ours_digested, theirs_digested)
+    own, found = await channel.compute("match", match, digests)
     _refuse_repeats(channel, blinder, own, found)
-    return blinder.shuffle[own], found - len(rows)
+    return blinder.shuffle[own], found - size
 
 
 async def _roster(channel: Channel, options: Options) -> int:
     """The size of the peer's roster. Checks: 1 same rule, 2 not empty, 3 within our limit."""
     roster = await _after_waiting(channel, Roster)
-    if roster.rule != options.rule:
-        raise UsageError(
+    if roster.rule != options.rule:  # nobody's misconduct
+        raise PolicyRefused(
             "rules-differ",
             f"ids are normalised by {options.rule!r} here and by {roster.rule!r} at {channel.peer}",
             remedy="agree on one id rule in the plan",
