@@ -14,10 +14,12 @@ from parley.core.conversation import Channel
 from parley.core.errors import UsageError
 from parley.crypto.randomness import derive, generator
 from parley.data.binning import BinnedColumns, bin_columns, encode_columns
-from parley.learn.boosting import Problem, begin
+from parley.learn.boosting import Problem
 from parley.learn.columns import ColumnBlock
+from parley.learn.joined import fit_joined
 from parley.learn.objectives import objective_for
 from parley.learn.parameters import BoostingParameters
+from parley.learn.scoring import directions, margins
 from parley.learn.shares import ActiveShare, Column, ModelShare, PassiveShare
 from parley.protocols import boosting, prediction
 
@@ -76,6 +78,20 @@ class TrainingRows:
         )
 
 
+def train_alone(rows: TrainingRows, problem: Problem, test: pl.DataFrame, threads: int) -> Floats:
+    """What a party would have without partners: the same algorithm on its own columns.
+
+    Returns:
+        Margins ``float64[outputs, rows]`` of the test rows.
+    """
+    binned = rows.binned(problem.parameters.max_bins, threads, rows.features)
+    block = ColumnBlock(binned.codes, binned.bin_counts, binned.categorical)
+    model = fit_joined(problem, [block], threads=threads)
+    bins = dict(zip(binned.names, binned.bins, strict=True))
+    left = directions(model.rules[0], encode_columns(test, bins, threads=threads).codes)
+    return margins(model.state.trees, model.state.initial, [left], len(test))
+
+
 def problem_of(
     parameters: BoostingParameters, label: Floats, weight: Floats | None, training: int
 ) -> Problem:
@@ -113,8 +129,12 @@ def problem_of(
 
 
 async def train_active(
-    channels: Sequence[Channel], rows: TrainingRows, problem: Problem, means: Means
-) -> tuple[ActiveShare, Floats]:
+    channels: Sequence[Channel],
+    rows: TrainingRows,
+    problem: Problem,
+    classes: tuple[str, ...],
+    means: Means,
+) -> tuple[ActiveShare, tuple[float, ...]]:
     """Lead a training; returns our share and the validation loss after each round."""
     parameters = problem.parameters
     binned = await channels[0].compute("bin", rows.binned, parameters.max_bins, means.threads, rows.features)
@@ -127,12 +147,13 @@ async def train_active(
         owners=(means.party, *(channel.peer for channel in channels)),
         parameters=parameters,
         outputs=outputs,
-        initial=tuple(begin(problem, 1).margins[:, 0].tolist()),
+        classes=classes,
+        initial=outcome.state.initial,
         trees=outcome.state.trees[: outcome.rounds * outputs],
         columns=_columns(binned),
         rules=outcome.rules,
     )
-    return share, np.array(outcome.state.losses)
+    return share, outcome.state.losses
 
 
 async def train_passive(

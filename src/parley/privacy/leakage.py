@@ -33,7 +33,7 @@ ALIGNMENT = Leakage(
 BOOSTING = Leakage(
     "boosting",
     to_active=(
-        "sums of gradients and row counts in the nodes of {trees} trees, over groups of bins of {peer}'s columns",
+        "sums of gradients and row counts in nodes of {trees} trees, by groups of bins of {peer}'s columns",
         "no such sum of fewer rows than {peer} allows",
         "how {peer}'s {splits} splits divide the rows of their nodes",
     ),
