@@ -6,7 +6,7 @@ import time
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley.core.errors import UsageError
@@ -71,6 +71,7 @@ def test_values_that_print_alike_match():
     assert [ids(column) for column in columns] == [["17", "4"]] * len(columns)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=12)), st.sampled_from(RULES))
 def test_a_rule_applied_twice_changes_nothing(values, rule):
     once = ids(pl.Series(values, dtype=pl.String), rule, on_duplicate="first", on_missing="drop")
@@ -78,6 +79,7 @@ def test_a_rule_applied_twice_changes_nothing(values, rule):
     assert again == once
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=3))))
 def test_buffer_offsets_and_rows_tell_every_id(values):
     made = normalise(pl.Series("id", values, dtype=pl.String), "trim", on_duplicate="drop", on_missing="drop")
