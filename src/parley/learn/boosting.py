@@ -18,7 +18,7 @@ from parley.learn.parameters import BoostingParameters
 from parley.learn.quantisation import Quantised, quantise
 from parley.learn.sampling import sample_columns, sample_rows
 from parley.learn.splitting import SplitRules
-from parley.learn.trees import Membership, Tree, TreeGrower, TreeLeaf, TreeSplit
+from parley.learn.trees import Chosen, Membership, SplitRule, Tree, TreeGrower, TreeLeaf, TreeSplit
 
 Floats = NDArray[np.float64]
 
@@ -68,6 +68,7 @@ class BoostingState:
         splits: per owner, splits so far; numbers the next one.
         losses: loss on the validation rows after each round.
         exhausted: the last round found nothing to split.
+        rules: what each split of owner 0, the holder of the state, tests.
     """
 
     round: int
@@ -77,6 +78,7 @@ class BoostingState:
     splits: tuple[int, ...]
     losses: tuple[float, ...]
     exhausted: bool
+    rules: tuple[SplitRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def finish_tree(problem: Problem, state: BoostingState, task: TreeTask, grown: T
     """Give the leaves their values from the exact gradients and add the tree to the state."""
     counts = list(state.splits)
     splits = []
+    rules = [rule_of(task, chosen) for chosen, _ in grown.splits if chosen.owner == 0]
     for chosen, left in grown.splits:
         column = int(task.columns[chosen.owner][chosen.candidate.column])
         number = counts[chosen.owner]
@@ -183,7 +186,19 @@ def finish_tree(problem: Problem, state: BoostingState, task: TreeTask, grown: T
         margins[task.output, grown.membership.rows(node)] += value
         leaves.append(TreeLeaf(node, value))
     tree = Tree(task.output, tuple(splits), tuple(leaves))
-    return replace(state, trees=(*state.trees, tree), margins=margins, splits=tuple(counts))
+    return replace(
+        state,
+        trees=(*state.trees, tree),
+        margins=margins,
+        splits=tuple(counts),
+        rules=(*state.rules, *rules),
+    )
+
+
+def rule_of(task: TreeTask, chosen: Chosen) -> SplitRule:
+    """What a decided split tests, in terms of all the owner's columns."""
+    column = int(task.columns[chosen.owner][chosen.candidate.column])
+    return SplitRule(column, tuple(np.flatnonzero(chosen.candidate.left).tolist()))
 
 
 def _leaf_value(parameters: BoostingParameters, task: TreeTask, membership: Membership, node: int) -> float:

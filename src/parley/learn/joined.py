@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from parley.learn.boosting import (
     BoostingState,
     Problem,
-    TreeTask,
     begin,
     finish_round,
     finish_tree,
     finished,
     grower,
+    rule_of,
     tasks,
 )
 from parley.learn.columns import ColumnBlock, DrawnColumns
 from parley.learn.histograms import Bools, Ints, coarsen
-from parley.learn.trees import Chosen, SplitRule, TreeGrower
+from parley.learn.trees import SplitRule, TreeGrower
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,3 @@ def small_sums(
         fine = fine[[0, 1, 1]]  # a constant hessian: rows stand for it
     ends = columns.counts.group(growing.membership.pairs, fine[2])
     return coarsen(fine, ends), ends
-
-
-def rule_of(task: TreeTask, chosen: Chosen) -> SplitRule:
-    """What a decided split tests, in terms of all the owner's columns."""
-    column = int(task.columns[chosen.owner][chosen.candidate.column])
-    return SplitRule(column, tuple(np.flatnonzero(chosen.candidate.left).tolist()))

@@ -81,7 +81,7 @@ class Membership:
         self._sampled = sampled
         self._rank = (np.cumsum(sampled) - 1).astype(np.uint32)
         self._max_depth = max_depth
-        self._openable = 2 * min_child_samples
+        self._least = min_child_samples
         self._rows: dict[int, Rows] = {ROOT: np.arange(len(sampled), dtype=np.uint32)}
         self._count = {ROOT: int(sampled.sum())}
         self._next = ROOT + 1
@@ -104,6 +104,11 @@ class Membership:
     def opens(self, pair: Pair) -> tuple[bool, ...]:
         """Which nodes of a pair may still be split."""
         return tuple(self._opens(node) for node in pair.nodes)
+
+    def allows(self, node: int, goes_left: Bools) -> bool:
+        """Whether a split of a node leaves each side the sampled rows it must keep."""
+        left = int((goes_left & self._sampled[self._rows[node]]).sum())
+        return self._least <= left <= self._count[node] - self._least
 
     def last_level(self) -> bool:
         """Whether the children of this level's nodes are leaves for want of depth."""
@@ -136,7 +141,7 @@ class Membership:
         return tuple(children)
 
     def _opens(self, node: int) -> bool:
-        return self._count[node] >= self._openable
+        return self._count[node] >= 2 * self._least
 
 
 @dataclass(frozen=True)
@@ -183,12 +188,24 @@ class TreeGrower:
         self._rules = rules
         self._levels = [_Level() for _ in categorical]
         self._splits: list[tuple[Chosen, int]] = []
+        self._totals: dict[int, Ints] = {}
+        self._add_up()
 
     def totals(self, node: int) -> Ints:
-        """``int64[3]``: gradient, hessian and rows of a node."""
-        chosen = self._messages[self.membership.sampled_rows(node)].sum(axis=0, dtype=np.int64)
-        count = self.membership.count(node)
-        return np.array([chosen[0], chosen[1] if len(chosen) > 1 else count, count], dtype=np.int64)
+        """``int64[3]``: gradient, hessian and rows of a node of this level's pairs."""
+        return self._totals[node]
+
+    def _add_up(self) -> None:
+        """Totals of this level's nodes, from the rows themselves, whatever sums were supplied."""
+        parents, self._totals = self._totals, {}
+        for pair in self.membership.pairs:
+            chosen = self._messages[self.membership.sampled_rows(pair.small)]
+            count = self.membership.count(pair.small)
+            sums = [int(column.sum(dtype=np.int64)) for column in chosen.T]
+            small = np.array([sums[0], sums[1] if len(sums) > 1 else count, count], dtype=np.int64)
+            self._totals[pair.small] = small
+            if pair.parent is not None and pair.large is not None:
+                self._totals[pair.large] = parents[pair.parent] - small
 
     def parent(self, owner: int, pair: Pair) -> tuple[Ints, Bools] | None:
         """Sums ``int64[3, C, W]`` and group ends ``bool[C, W]`` of a pair's parent; None at the root."""
@@ -247,6 +264,7 @@ class TreeGrower:
         steps = [(each.node, left) for each, left in zip(chosen, directions, strict=True)]
         children = self.membership.divide(steps)
         self._splits.extend(zip(chosen, children, strict=True))
+        self._add_up()
 
     @property
     def splits(self) -> list[tuple[Chosen, int]]:

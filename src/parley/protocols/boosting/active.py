@@ -19,11 +19,12 @@ from parley.learn.boosting import (
     finished,
     grower,
     kept_rounds,
+    rule_of,
     tasks,
 )
 from parley.learn.columns import ColumnBlock, DrawnColumns
 from parley.learn.histograms import BinLayout, Bools, Ints, coarsen
-from parley.learn.joined import rule_of, small_sums
+from parley.learn.joined import small_sums
 from parley.learn.trees import Chosen, Membership, SplitRule, TreeGrower
 from parley.protocols.boosting.messages import (
     GRADIENT_BLOCK,
@@ -76,6 +77,7 @@ async def active(
     own: ColumnBlock,
     means: Means,
     on_round: Callable[[BoostingState], None] = lambda _: None,
+    state: BoostingState | None = None,
 ) -> ActiveOutcome:
     """Lead the training.
 
@@ -85,6 +87,8 @@ async def active(
         own: our columns over the same rows; may hold no column at all.
         means: seed and threads.
         on_round: told the state after each round, before the next begins.
+        state: what a former conversation told ``on_round``, to go on from there; the passive parties
+            must go on from the same round.
 
     Raises:
         PeerMisbehaved: a passive party's message does not pass a check.
@@ -97,22 +101,25 @@ async def active(
         for owner, channel in enumerate(channels, start=1)
     )
     categorical = [own.categorical, *(partner.categorical for partner in partners)]
-    state = begin(problem, len(categorical))
-    rules: list[SplitRule] = []
+    compute = channels[0].compute
+    state = begin(problem, len(categorical)) if state is None else state
     with channels[0].trace.phase("train", problem.parameters.n_estimators, "rounds") as phase:
+        phase.advance(state.round)
         while not finished(problem, state):
-            for task in tasks(problem, state, [len(kinds) for kinds in categorical]):
-                growing = grower(problem, task, categorical)
+            for task in await compute(
+                "gradients", tasks, problem, state, [len(each) for each in categorical]
+            ):
+                growing = await compute("divide", grower, problem, task, categorical)
                 seed = derive(means.seed, "encrypt", state.round, task.output)
                 # 2. rows and columns drawn, encrypted gradients
                 await all_of(_open_tree(partner, state.round, task) for partner in partners)
                 await _send_gradients(channels, task, secret, seed, means.threads)
-                mine = DrawnColumns(own, task.columns[0], task.sampled)
+                mine = await compute("draw", DrawnColumns, own, task.columns[0], task.sampled)
                 while growing.membership.pairs:
                     # 3. sums of the small nodes, ours and theirs
                     found = await all_of(
                         [
-                            channels[0].compute(
+                            compute(
                                 "sum own", small_sums, mine, growing, task.quantised.messages, means.threads
                             ),
                             *(
@@ -124,14 +131,14 @@ async def active(
                     for owner, sums in enumerate(found):
                         growing.supply(owner, *sums)
                     # 4. decide, and let the owners of the splits say where the rows go
-                    chosen = await channels[0].compute("split", growing.decide)
-                    left = _own_directions(chosen, task, own, growing.membership, rules)
+                    chosen = await compute("split", growing.decide)
+                    left = await compute("direct", _own_directions, chosen, task, own, growing.membership)
                     for answers in await all_of(_ask(partner, chosen, task, growing) for partner in partners):
                         left |= answers
                     # 5. tell everyone the rest
                     await all_of(_tell(partner, chosen, left, growing.membership) for partner in partners)
-                    growing.divide(chosen, [left[each.node] for each in chosen])
-                state = finish_tree(problem, state, task, growing)
+                    await compute("divide", growing.divide, chosen, [left[each.node] for each in chosen])
+                state = await compute("leaves", finish_tree, problem, state, task, growing)
             state = finish_round(problem, state)
             on_round(state)
             phase.advance(1, f"validation loss {state.losses[-1]:.5f}" if state.losses else "")
@@ -139,7 +146,7 @@ async def active(
     rounds = kept_rounds(problem, state)
     kept = _kept_splits(state, rounds * problem.objective.outputs)
     await all_of(partner.channel.send(TrainingEnds(kept[partner.owner])) for partner in partners)
-    return ActiveOutcome(state, tuple(rules[: kept[0]]), rounds)
+    return ActiveOutcome(state, state.rules[: kept[0]], rounds)
 
 
 async def _introduce(channel: Channel, owner: int, secret: SecretKey, rows: int) -> _Partner:
@@ -193,7 +200,9 @@ async def _receive_sums(
             counts = array_of(channel, block.counts, np.uint32, int(ends[place].sum()), "group counts")
             groups = await channel.compute("decrypt", _decrypt, channel, block, counts, task, secret, threads)
             sums[(slice(None), *place)][:, ends[place]] = groups
-        _check_sums(channel, sums[:, index], ends[index], totals, parent)
+        _check_sums(channel, sums[:, index], totals)
+        if parent is not None:
+            _check_sibling(channel, coarsen(parent[0], ends[index]) - sums[:, index], task.quantised.tops)
     return sums, ends
 
 
@@ -235,29 +244,35 @@ def _decrypt(
         raise channel.fault("bad-sum", "sent a sum larger than its rows allow") from None
     sums[0, filled] = messages[:, 0]
     sums[1, filled] = messages[:, 1] if secret.k > 1 else counts[filled]
+    if (sums[1] < 0).any():
+        raise channel.fault("bad-sum", "sent a negative sum of hessians")
     return sums
 
 
-def _check_sums(
-    channel: Channel, sums: Ints, ends: Bools, totals: Ints, parent: tuple[Ints, Bools] | None
-) -> None:
-    """Every column must add up to the node's totals, and leave no negative count to its sibling."""
+def _check_sums(channel: Channel, sums: Ints, totals: Ints) -> None:
+    """Every column must add up to the node's totals."""
     if (sums.sum(axis=-1) != totals[:, None]).any():
         raise channel.fault("sums-differ", "sent a column whose sums do not add up to the node's")
-    if parent is not None and (coarsen(parent[0][2], ends) < sums[2]).any():
-        raise channel.fault("sums-differ", "sent a node with more rows in a group than its parent has")
+
+
+def _check_sibling(channel: Channel, sums: Ints, tops: tuple[int, ...]) -> None:
+    """What is left for the sibling must be sums that so many rows can have."""
+    gradient, hessian, rows = sums
+    possible = (rows >= 0) & (np.abs(gradient) <= rows * tops[0])
+    if len(tops) > 1:
+        possible &= (hessian >= 0) & (hessian <= rows * tops[1])
+    if not possible.all():
+        raise channel.fault("sums-differ", "sent sums of a node that its parent cannot hold")
 
 
 def _own_directions(
-    chosen: Sequence[Chosen], task: TreeTask, own: ColumnBlock, membership: Membership, rules: list[SplitRule]
+    chosen: Sequence[Chosen], task: TreeTask, own: ColumnBlock, membership: Membership
 ) -> dict[int, Bools]:
-    """Directions of the rows of nodes that are split on our own columns; notes what the splits test."""
-    left = {}
-    for each in chosen:
-        if each.owner == 0:
-            rules.append(rule_of(task, each))
-            left[each.node] = rules[-1].goes_left(own.codes[rules[-1].column, membership.rows(each.node)])
-    return left
+    """Directions of the rows of nodes that are split on our own columns."""
+    rules = {each.node: rule_of(task, each) for each in chosen if each.owner == 0}
+    return {
+        node: rule.goes_left(own.codes[rule.column, membership.rows(node)]) for node, rule in rules.items()
+    }
 
 
 async def _ask(

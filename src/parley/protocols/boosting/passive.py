@@ -1,6 +1,6 @@
 """A passive party's side of joint boosting: it sums encrypted gradients over its own bins."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from parley._native import Ciphertexts, DecodeError, PublicKey, encrypted_histog
 from parley.core.conversation import Channel
 from parley.crypto.randomness import derive
 from parley.learn.columns import ColumnBlock, DrawnColumns
-from parley.learn.histograms import coarsen
+from parley.learn.histograms import Bools, coarsen
 from parley.learn.parameters import BoostingParameters
 from parley.learn.trees import Membership, SplitRule
 from parley.protocols.boosting.messages import (
@@ -39,6 +39,9 @@ async def passive(
     own: ColumnBlock,
     means: Means,
     on_tree: Callable[[int, tuple[SplitRule, ...]], None] = lambda *_: None,
+    *,
+    rounds: int = 0,
+    rules: Sequence[SplitRule] = (),
 ) -> tuple[SplitRule, ...]:
     """Follow the training with our columns.
 
@@ -48,6 +51,8 @@ async def passive(
         own: our columns over the aligned rows, with the minimum of rows that a sum must hold.
         means: seed and threads.
         on_tree: told the round and all rules so far before each tree.
+        rounds: rounds done in a former conversation, to go on from there.
+        rules: what ``on_tree`` was told before the first tree of the round after those.
 
     Returns:
         What each of our splits tests, in the order of their numbers in the model.
@@ -60,25 +65,27 @@ async def passive(
     public = _read_key(channel, await channel.recv(PublicKeyOffer))
     rows = own.codes.shape[1]
     await channel.send(ColumnsOffer(rows, bytes_of(own.bin_counts), pack_bits(own.categorical)))
-    rules: list[SplitRule] = []
-    before = (-1, 0)
+    rules = list(rules)
+    order = _Order(channel, parameters, rounds)
+    compute = channel.compute
     with channel.trace.phase("train", parameters.n_estimators, "rounds") as phase:
+        phase.advance(rounds)
         while isinstance(begun := await channel.recv(TreeBegins, TrainingEnds), TreeBegins):
             # 2. rows and columns drawn, encrypted gradients
-            before = _check_place(channel, begun, before, parameters)
+            order.check(begun)
             on_tree(begun.round, tuple(rules))
             columns = np.flatnonzero(unpack_bits(channel, begun.columns, len(own.codes), "columns drawn"))
             sampled = unpack_bits(channel, begun.sampled, rows, "rows drawn")
             ciphertexts = await _receive_gradients(channel, public.k, int(sampled.sum()), means.threads)
             membership = Membership(sampled, parameters.max_depth, parameters.min_child_samples)
-            drawn = DrawnColumns(own, columns, sampled)
+            drawn = await compute("draw", DrawnColumns, own, columns, sampled)
             seed = derive(means.seed, "rerandomise", begun.round, begun.output)
             while membership.pairs:
                 # 3. sums of the small nodes
-                level = await channel.compute("count rows", _Level, drawn, membership, means.threads)
+                level = await compute("count rows", _Level, drawn, membership, means.threads)
                 for place in level.places():
                     place_seed = derive(seed, membership.depth, *place)
-                    block = await channel.compute(
+                    block = await compute(
                         "sum", level.block, place, ciphertexts, public, place_seed, means.threads
                     )
                     await channel.send(block)
@@ -86,18 +93,19 @@ async def passive(
                 splits = await channel.recv(Splits)
                 _check_splits(channel, splits, level)
                 added = [_read_split(channel, note, own, columns, level) for note in splits.own]
-                left = {
-                    note.node: rule.goes_left(own.codes[rule.column, membership.rows(note.node)])
-                    for note, rule in zip(splits.own, added, strict=True)
-                }
+                left = await compute("direct", _directions, splits, added, own, membership)
+                await compute("check", _check_sides, channel, left, membership)
                 rules.extend(added)
                 await channel.send(Directions(tuple(pack_bits(left[note.node]) for note in splits.own)))
                 # 5. learn where the others' rows went
                 told = await channel.recv(Memberships)
+                others = () if membership.last_level() else splits.others
+                moved = _read_memberships(channel, told, others, membership)
                 if membership.last_level():
                     break
-                left |= _read_memberships(channel, told, splits, membership)
-                membership.divide((node, left[node]) for node in sorted(left))
+                await compute("check", _check_sides, channel, moved, membership)
+                left |= moved
+                await compute("divide", membership.divide, sorted(left.items()))
             phase.advance(int(begun.output == 0))
     # 6. forget what the model does not keep
     if not 0 <= begun.kept <= len(rules):
@@ -114,17 +122,40 @@ def _read_key(channel: Channel, offer: PublicKeyOffer) -> PublicKey:
         raise channel.fault("bad-point", f"sent a public key that does not decode: {error}") from None
 
 
-def _check_place(
-    channel: Channel, begun: TreeBegins, before: tuple[int, int], parameters: BoostingParameters
-) -> tuple[int, int]:
-    """The tree must be the next one of its round, or the first of the next round that the plan has."""
-    place = (begun.round, begun.output)
-    nexts = [(before[0] + 1, 0)]
-    if parameters.objective == "multiclass" and before[0] >= 0:
-        nexts.append((before[0], before[1] + 1))
-    if place not in nexts or begun.round >= parameters.n_estimators:
-        raise channel.fault("wrong-order", f"began tree {begun.output} of round {begun.round} after {before}")
-    return place
+class _Order:
+    """The order of trees: by round and output, every round with as many outputs as the first one seen.
+
+    How many classes a multiclass label has is shown by the first round alone.
+
+    Args:
+        channel: to the active party.
+        parameters: of the plan, which says how many rounds there may be.
+        rounds: rounds already done.
+    """
+
+    def __init__(self, channel: Channel, parameters: BoostingParameters, rounds: int) -> None:
+        self._channel = channel
+        self._rounds = parameters.n_estimators
+        self._due = {(rounds, 0)}
+        self._outputs = None if parameters.objective == "multiclass" else 1
+        self._seen = 0
+
+    def check(self, begun: TreeBegins) -> None:
+        """Refuse a tree that is not due."""
+        place = (begun.round, begun.output)
+        if place not in self._due or begun.round >= self._rounds:
+            due = " or ".join(f"tree {output} of round {number}" for number, output in sorted(self._due))
+            raise self._channel.fault(
+                "wrong-order", f"began tree {begun.output} of round {begun.round} where {due} was due"
+            )
+        if begun.output == 0 and self._seen and self._outputs is None:
+            self._outputs = self._seen
+        self._seen = begun.output + 1
+        following, another = (begun.round + 1, 0), (begun.round, begun.output + 1)
+        if self._outputs is None:
+            self._due = {another, following}
+        else:
+            self._due = {another if self._seen < self._outputs else following}
 
 
 async def _receive_gradients(channel: Channel, k: int, rows: int, threads: int) -> Ciphertexts:
@@ -222,15 +253,32 @@ def _read_split(
     return SplitRule(note.column, tuple(np.flatnonzero(left).tolist()))
 
 
+def _directions(
+    splits: Splits, rules: Sequence[SplitRule], own: ColumnBlock, membership: Membership
+) -> dict[int, Bools]:
+    """Directions of the rows of nodes that are split on our columns."""
+    return {
+        note.node: rule.goes_left(own.codes[rule.column, membership.rows(note.node)])
+        for note, rule in zip(splits.own, rules, strict=True)
+    }
+
+
+def _check_sides(channel: Channel, left: dict[int, Bools], membership: Membership) -> None:
+    """Both sides of every split must keep the sampled rows that the plan demands."""
+    for node, goes_left in left.items():
+        if not membership.allows(node, goes_left):
+            raise channel.fault(
+                "bad-split", "split a node so that one side keeps fewer rows than the plan demands"
+            )
+
+
 def _read_memberships(
-    channel: Channel, told: Memberships, splits: Splits, membership: Membership
-) -> dict[int, NDArray[np.bool_]]:
+    channel: Channel, told: Memberships, nodes: Sequence[int], membership: Membership
+) -> dict[int, Bools]:
     """Directions of the rows of nodes that were split on others' columns."""
-    if len(told.left) != len(splits.others):
-        raise channel.fault(
-            "wrong-length", f"sent memberships of {len(told.left)} nodes, not {len(splits.others)}"
-        )
+    if len(told.left) != len(nodes):
+        raise channel.fault("wrong-length", f"sent memberships of {len(told.left)} nodes, not {len(nodes)}")
     return {
         node: unpack_bits(channel, bits, len(membership.rows(node)), "memberships")
-        for node, bits in zip(splits.others, told.left, strict=True)
+        for node, bits in zip(nodes, told.left, strict=True)
     }

@@ -1,0 +1,159 @@
+"""Joint boosting in tests: tables of bins, problems, and a whole training between roles that are all here."""
+
+import asyncio
+import gzip
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from parley.core.trace import Trace
+from parley.data.binning import bin_columns
+from parley.learn.boosting import Problem
+from parley.learn.columns import ColumnBlock
+from parley.learn.joined import fit_joined
+from parley.learn.objectives import objective_for
+from parley.learn.parameters import BoostingParameters
+from parley.net.channel import CheckedChannel, Setting
+from parley.protocols.boosting import ACTIVE, PASSIVE, STEPS, Means, active, passive
+from tests.channels import transports
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 20.0
+
+
+def block(random, rows, columns, *, widest=9, minimum=1):
+    """Columns of random bins: some rows missing, every third column categorical."""
+    counts = random.integers(2, widest + 1, columns).astype(np.uint32)
+    codes = np.empty((columns, rows), dtype=np.uint8)
+    for column, count in enumerate(counts):
+        codes[column] = random.integers(0 if column % 2 else 1, count, rows)
+    return ColumnBlock(codes, counts, np.arange(columns) % 3 == 2, minimum)
+
+
+def problem(label, *, weight=None, training_rows=None, **parameters):
+    """A problem over rows of which all are trained on unless said otherwise."""
+    settings = {"n_estimators": 2, "max_depth": 3, "min_child_samples": 2, **parameters}
+    chosen = BoostingParameters(**settings)
+    training = len(label) if training_rows is None else training_rows
+    objective = objective_for(chosen.objective, label[:training])
+    return Problem(chosen, objective, label.astype(np.float64), weight, training)
+
+
+def means(party):
+    return Means(bytes([party]) * 32, threads=2)
+
+
+@asynccontextmanager
+async def entered(channels):
+    """All channels of one role as a context: an error is told to every peer."""
+    async with AsyncExitStack() as stack:
+        await asyncio.gather(*(stack.enter_async_context(channel) for channel in channels))
+        yield channels
+
+
+async def train(
+    problem,
+    blocks,
+    *,
+    carrier="memory",
+    sinks=None,
+    leading=active,
+    following=passive,
+    lead_more=(),
+    follow_more=None,
+    patience=PATIENCE,
+):
+    """Results or errors of all roles; the first block is the active party's.
+
+    ``leading`` and ``following`` stand in for the roles (a party that cheats); ``lead_more`` and
+    ``follow_more`` are what they are given besides the usual.
+    """
+    sinks = sinks or [() for _ in blocks]
+    names = [f"p{index}" for index in range(len(blocks))]
+
+    def channel(transport, role, heard):
+        return CheckedChannel(transport, Setting(STEPS, role, "r", Trace(time.monotonic, *heard), patience))
+
+    async with AsyncExitStack() as stack:
+        pairs = [
+            await stack.enter_async_context(transports(carrier, (names[0], name))) for name in names[1:]
+        ]
+
+        async def lead():
+            channels = [channel(near, ACTIVE, sinks[0]) for near, _ in pairs]
+            async with entered(channels):
+                return await leading(channels, problem, blocks[0], means(0), *lead_more)
+
+        async def follow(index):
+            async with channel(pairs[index - 1][1], PASSIVE, sinks[index]) as end:
+                return await following(
+                    end, problem.parameters, blocks[index], means(index), **(follow_more or {}).get(index, {})
+                )
+
+        async with asyncio.timeout(120):
+            return await asyncio.gather(
+                lead(), *(follow(index) for index in range(1, len(blocks))), return_exceptions=True
+            )
+
+
+def raised(results):
+    """The results, none of which may be an error."""
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+async def assert_equal_to_joined(problem, blocks, **more):
+    """The joint model is the joined table's, bit for bit; returns the latter."""
+    outcome, *shares = raised(await train(problem, blocks, **more))
+    expected = fit_joined(problem, blocks, threads=2)
+    trees = outcome.rounds * problem.objective.outputs
+    assert outcome.state.trees == expected.state.trees
+    assert outcome.state.margins.tobytes() == expected.state.margins.tobytes()
+    assert outcome.state.losses == expected.state.losses
+    for owner, rules in enumerate([outcome.rules, *shares]):
+        kept = sum(split.owner == owner for tree in expected.state.trees[:trees] for split in tree.splits)
+        assert rules == expected.rules[owner][:kept]
+    return expected
+
+
+SHOPPERS = ROOT / "tests/data/online_shoppers/online_shoppers_intention.csv.gz"
+SHOP = (
+    "Administrative",
+    "Administrative_Duration",
+    "Informational",
+    "Informational_Duration",
+    "ProductRelated",
+    "ProductRelated_Duration",
+    "BounceRates",
+    "ExitRates",
+    "PageValues",
+)
+PARTNER = (
+    "SpecialDay",
+    "Month",
+    "OperatingSystems",
+    "Browser",
+    "Region",
+    "TrafficType",
+    "VisitorType",
+    "Weekend",
+)
+
+
+def shoppers():
+    """online_shoppers: the frame, and its label ``float64[rows]``."""
+    frame = pl.read_csv(gzip.decompress(SHOPPERS.read_bytes()), infer_schema_length=None)
+    return frame, frame["Revenue"].cast(pl.Float64).to_numpy()
+
+
+def binned(frame, columns, training_rows, *, max_bins=32, minimum=1, categorical=()):
+    """One party's columns of a frame as a block."""
+    columns = bin_columns(
+        frame, columns, training_rows=training_rows, max_bins=max_bins, threads=2, categorical=categorical
+    )
+    return ColumnBlock(columns.codes, columns.bin_counts, columns.categorical, minimum)
