@@ -111,9 +111,9 @@ async def converse(share: Share, transport: Transport, together: Barrier) -> Out
     began = time.perf_counter()
     async with channel:
         if share.role == ACTIVE:
-            rows = await alignment.active([channel], ids, options)
+            rows = (await alignment.active([channel], ids, options)).rows
         else:
-            rows = await alignment.passive(channel, ids, options)
+            rows = (await alignment.passive(channel, ids, options)).rows
     seconds = time.perf_counter() - began
     width = len(ids.data) // share.rows
     texts = np.frombuffer(ids.data, dtype=f"S{width}")[rows]

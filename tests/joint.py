@@ -18,6 +18,7 @@ from parley.learn.objectives import objective_for
 from parley.learn.parameters import BoostingParameters
 from parley.net.channel import CheckedChannel, Setting
 from parley.protocols.boosting import ACTIVE, PASSIVE, STEPS, Means, active, passive
+
 from tests.channels import transports
 
 ROOT = Path(__file__).parent.parent
@@ -78,9 +79,7 @@ async def train(
         return CheckedChannel(transport, Setting(STEPS, role, "r", Trace(time.monotonic, *heard), patience))
 
     async with AsyncExitStack() as stack:
-        pairs = [
-            await stack.enter_async_context(transports(carrier, (names[0], name))) for name in names[1:]
-        ]
+        pairs = [await stack.enter_async_context(transports(carrier, (names[0], name))) for name in names[1:]]
 
         async def lead():
             channels = [channel(near, ACTIVE, sinks[0]) for near, _ in pairs]

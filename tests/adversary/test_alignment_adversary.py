@@ -72,12 +72,12 @@ def options(role):
 
 async def lead(channel):
     async with channel:
-        return (await alignment.active([channel], OURS, options(ACTIVE))).tolist()
+        return (await alignment.active([channel], OURS, options(ACTIVE))).rows.tolist()
 
 
 async def follow(channel):
     async with channel:
-        return (await alignment.passive(channel, THEIRS, options(PASSIVE))).tolist()
+        return (await alignment.passive(channel, THEIRS, options(PASSIVE))).rows.tolist()
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

@@ -70,13 +70,14 @@ async def over(pairs, tables, *, taps, changes):
         async with asyncio.timeout(60):
             opened = [channel(near, ACTIVE, taps[0]) for near, _ in pairs]
             async with opened_together(opened):
-                return await alignment.active(opened, buffer(tables[0]), options("p0", **changes[0]))
+                return (await alignment.active(opened, buffer(tables[0]), options("p0", **changes[0]))).rows
 
     async def follow(index):
         async with asyncio.timeout(60), channel(pairs[index - 1][1], PASSIVE, taps[index]) as end:
-            return await alignment.passive(
+            aligned = await alignment.passive(
                 end, buffer(tables[index]), options(names[index], **changes[index])
             )
+            return aligned.rows
 
     works = [lead(), *(follow(index) for index in range(1, len(tables)))]
     return await asyncio.gather(*works, return_exceptions=True)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from parley.core.conversation import Channel
 from parley.core.errors import UsageError
 from parley.core.trace import Trace
 from parley.net.certificates import Identity, create_identity, grouped
@@ -51,11 +52,14 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     party = Party(home, reach, CLOCKS, threads, log)
     refused = lambda address, why: log(f"turned away {address}: {why}")  # noqa: E731
     async with PeerListener(host, port, identity, pins, party.connected, on_refused=refused) as listener:
-        log(f"{home.settings.party} listens on {listener.address}, certificate {grouped(identity.fingerprint)}")
+        log(f"{home.settings.party} listens on {listener.address}")
+        log(f"its certificate is {grouped(identity.fingerprint)}")
         await asyncio.Event().wait()
 
 
-async def submit(path: Path, plan: str, tell: Callable[[control.Progress], None]) -> control.Done | control.Failed:
+async def submit(
+    path: Path, plan: str, tell: Callable[[control.Progress], None]
+) -> control.Done | control.Failed:
     """Ask our own running party to run a plan.
 
     Raises:
@@ -73,7 +77,8 @@ async def submit(path: Path, plan: str, tell: Callable[[control.Progress], None]
             remedy=f"start it with `parley up --home {path}`",
         ) from error
     setting = Setting(control.STEPS, control.CLIENT, "control", Trace(CLOCKS.monotonic), _SILENCE)
-    async with CheckedChannel(transport, setting) as channel:
+    async with CheckedChannel(transport, setting) as checked:
+        channel: Channel = checked
         await channel.send(control.Submit(plan))
         while True:
             message = await channel.recv(control.Progress, control.Done, control.Failed)
@@ -91,6 +96,8 @@ def address_of(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit() or int(port) >= 1 << 16:
         raise UsageError(
-            "bad-address", f"{listen!r} is not an address", remedy="write it as HOST:PORT, such as 0.0.0.0:7001"
+            "bad-address",
+            f"{listen!r} is not an address",
+            remedy="write it as HOST:PORT, such as 0.0.0.0:7001",
         )
     return host.strip("[]"), int(port)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from parley.core.trace import Event, PhaseAdvanced, PhaseBegan, PhaseEnded
 from parley.protocols.control import Progress
 
@@ -35,7 +37,7 @@ class ProgressSink:
             case PhaseAdvanced(phase, done, detail):
                 before = self._running.get(phase)
                 if before is not None:
-                    now = Progress(phase, done, before.total, before.unit, detail, -1.0)
+                    now = msgspec.structs.replace(before, done=done, detail=detail)
                     self._running[phase] = now
                     if self._clock() - self._told >= _EVERY:
                         self._say(now)
@@ -43,8 +45,7 @@ class ProgressSink:
                 self._open[phase] -= 1
                 before = self._running.pop(phase, None)
                 if before is not None and not self._open[phase]:
-                    done = Progress(phase, before.done, before.total, before.unit, before.detail, seconds)
-                    self._say(done)
+                    self._say(msgspec.structs.replace(before, seconds=seconds))
                     self._running.pop(phase)
             case _:
                 pass

@@ -86,6 +86,7 @@ class Led:
     Attributes:
         share: our piece of the model.
         entered: our ids that entered the alignment.
+        peers: ids that each passive party entered.
         split: which aligned rows were for what.
         quality: of this party alone and of the joint model, on the test rows.
         warnings: about our own table.
@@ -93,6 +94,7 @@ class Led:
 
     share: ActiveShare
     entered: int
+    peers: dict[str, int]
     split: RowSplit
     quality: tuple[Quality, ...]
     warnings: tuple[str, ...]
@@ -126,8 +128,8 @@ async def lead(work: Work) -> Led:
     work.trace.emit(StepBegan("align"))
     ids = await asyncio.to_thread(_ids, work)
     async with _conversations(work, alignment.STEPS, alignment.ACTIVE) as channels:
-        common = await alignment.active(channels, ids, _options(work))
-    frame = work.table.frame[ids.rows[common]]
+        aligned = await alignment.active(channels, ids, _options(work))
+    frame = work.table.frame[ids.rows[aligned.rows]]
     label, classes = encode_label(frame[str(work.part.label)], work.parameters.objective)
     split = _split(work, len(frame))
     # 2. train
@@ -148,7 +150,8 @@ async def lead(work: Work) -> Led:
             *_measures(f"{means.party} alone", problem, label[split.test], alone),
             *_measures("joint", problem, label[split.test], joint),
         )
-    return Led(share, len(ids), split, quality, warnings)
+    peers = dict(zip(work.plan.passive, aligned.peers, strict=True))
+    return Led(share, len(ids), peers, split, quality, warnings)
 
 
 async def follow(work: Work) -> Followed:
@@ -158,8 +161,8 @@ async def follow(work: Work) -> Followed:
     work.trace.emit(StepBegan("align"))
     ids = await asyncio.to_thread(_ids, work)
     async with work.open(plan.active, alignment.STEPS, alignment.PASSIVE) as channel:
-        common = await alignment.passive(channel, ids, _options(work))
-    frame = work.table.frame[ids.rows[common]]
+        aligned = await alignment.passive(channel, ids, _options(work))
+    frame = work.table.frame[ids.rows[aligned.rows]]
     split = _split(work, len(frame))
     # 2. train
     work.trace.emit(StepBegan("train"))

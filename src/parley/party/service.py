@@ -32,7 +32,7 @@ from parley.party.stages import Means
 from parley.party.summary import summarise
 from parley.protocols import control, proposal
 from parley.protocols.together import together
-from parley.store.catalogue import RunRecord
+from parley.store.catalogue import RunRecord, RunState
 from parley.store.home import Home
 
 _LIFELINE: Final = 365 * 86400.0
@@ -116,17 +116,17 @@ class Party:
             ParleyError: whatever ended it.
         """
         plan = read_plan(text)
+        if plan.active != self._name:
+            raise UsageError(
+                "not-active",
+                f"the plan's label is held by {plan.active}, not by {self._name}",
+                remedy=f"run the plan at {plan.active}",
+            )
         run = f"run-{secrets.token_hex(8)}"
         tally = Tally(self._clocks.monotonic)
         trace = Trace(self._clocks.monotonic, tally, *sinks)
         began = self._note(run, proposal.ACTIVE, plan)
         try:
-            if plan.active != self._name:
-                raise UsageError(
-                    "not-active",
-                    f"the plan's label is held by {plan.active}, not by {self._name}",
-                    remedy=f"run the plan at {plan.active}",
-                )
             opening = dialling(self._dial, run, trace, self._home.settings.patience)
             work = await asyncio.to_thread(self._work, run, plan, opening, trace)
             await asyncio.to_thread(check, work)
@@ -190,9 +190,15 @@ class Party:
         finally:
             meeting.dismiss()
             del self._meetings[run]
-        outcome = {"entered": followed.entered, "common": followed.common, "splits": len(followed.share.rules)}
+        outcome = {
+            "entered": followed.entered,
+            "common": followed.common,
+            "splits": len(followed.share.rules),
+        }
         self._note(run, proposal.PASSIVE, plan, began, outcome=msgspec.json.encode(outcome))
-        self._log(f"{run} finished: {followed.common} rows in common, {len(followed.share.rules)} splits of ours")
+        self._log(
+            f"{run} finished: {followed.common} rows in common, {len(followed.share.rules)} splits of ours"
+        )
 
     def _admitted_work(self, run: str, plan: Plan, peer: str, opening: Opening, trace: Trace) -> Work:
         """Our side of a peer's plan, if our own rules allow it and our table can do it."""
@@ -204,7 +210,9 @@ class Party:
         try:
             record = self._home.catalogue.table(part.table)
         except UsageError as error:
-            raise UsageError(error.code, error.what, remedy=error.remedy, public="no such table here") from None
+            raise UsageError(
+                error.code, error.what, remedy=error.remedy, public="no such table here"
+            ) from None
         tables.admit(plan, self._name, peer, record)
         work = self._work(run, plan, opening, trace)
         check(work)
@@ -238,7 +246,8 @@ class Party:
     ) -> float:
         """Write down where a run stands; returns when it began."""
         began = self._clocks.wall() if began is None else began
-        state, result = "running", b"null"
+        state: RunState = "running"
+        result = b"null"
         if error is not None:
             known = error if isinstance(error, ParleyError) else _unforeseen(error)
             state, result = "failed", msgspec.json.encode(known.record())
@@ -260,4 +269,6 @@ async def _ended(line: Channel) -> None:
 
 
 def _unforeseen(error: BaseException) -> ParleyError:
-    return ProtocolBug("internal", f"{type(error).__name__}: {error}", remedy="report it with the party's log")
+    return ProtocolBug(
+        "internal", f"{type(error).__name__}: {error}", remedy="report it with the party's log"
+    )

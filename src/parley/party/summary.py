@@ -33,7 +33,7 @@ def _learnt(work: Work, led: Led) -> tuple[Learnt, ...]:
     to_active: list[str] = []
     told = []
     for owner, peer in enumerate(work.plan.passive, start=1):
-        figures = {
+        figures: dict[str, str | int] = {
             "active": active,
             "peer": peer,
             "peer_ids": led.peers[peer],
@@ -48,9 +48,7 @@ def _learnt(work: Work, led: Led) -> tuple[Learnt, ...]:
     return (Learnt(active, tuple(to_active)), *told)
 
 
-def _filled(
-    protocols: tuple[Leakage, ...], figures: dict[str, str | int], *, to_active: bool
-) -> list[str]:
+def _filled(protocols: tuple[Leakage, ...], figures: dict[str, str | int], *, to_active: bool) -> list[str]:
     return [
         fact.format_map(figures)
         for protocol in protocols

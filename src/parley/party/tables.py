@@ -63,7 +63,7 @@ def admit(plan: Plan, party: str, peer: str, record: TableRecord) -> None:
     if plan.parties[party].id != record.id:
         raise UsageError(
             "other-id-column",
-            f"the plan aligns {record.name!r} by {plan.parties[party].id!r}; it is registered with {record.id!r}",
+            f"the plan aligns {record.name!r} by {plan.parties[party].id!r}, not by {record.id!r}",
             remedy="correct the plan",
             public="the plan names another id column than the registered one",
         )

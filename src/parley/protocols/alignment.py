@@ -88,6 +88,20 @@ class Options:
             raise ValueError(f"block_rows is {self.block_rows}, expected 1 to {BLOCK_ROWS}")
 
 
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """What an alignment leaves with a party.
+
+    Attributes:
+        rows: int64 [m]; for each common row, in the common order, which of the party's ids it is.
+        peers: how many ids each peer entered, in the order of the channels.
+
+    """
+
+    rows: Rows
+    peers: tuple[int, ...]
+
+
 # The messages.
 
 
@@ -160,11 +174,8 @@ STEPS: Final = steps(
 # The roles.
 
 
-async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -> Rows:
+async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -> Aligned:
     """Align with the passive party at the end of each channel (one or more).
-
-    Returns:
-        int64 [m]: for each common row, in the common order, which of ``ids`` it is.
 
     Raises:
         UsageError: there is no common id, or an id of ours is repeated.
@@ -174,24 +185,26 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
     """
     rows = np.arange(_size(ids), dtype=np.int64)
     places: list[Rows] = []
+    peers: list[int] = []
     for index, channel in enumerate(channels):
         # 0. to 3. with this pair, while the others are told to wait
         idle = [other for other in channels if other is not channel]
         pair = asyncio.ensure_future(_pair(channel, ids, rows, options))
-        own, found = await together(pair, _reassure(idle, pair, options.wait_seconds))
+        own, found, theirs = await together(pair, _reassure(idle, pair, options.wait_seconds))
         if index > 0:  # back from this pair's order to the common order, which is the first pair's
             order = await channel.compute("order", np.argsort, own)
             own, found = own[order], found[order]
         rows = rows[own]
+        peers.append(theirs)
         places = [*(earlier[own] for earlier in places), found]
         if not len(rows):
             raise _nothing_in_common(channel, options)
     # 4. the common rows
     await together(*(_send_common(c, p, options) for c, p in zip(channels, places, strict=True)))
-    return rows
+    return Aligned(rows, tuple(peers))
 
 
-async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Rows:
+async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Aligned:
     """Align with the active party; returns and raises as `active` does."""
     # 0. rosters
     rows = np.arange(_size(ids), dtype=np.int64)
@@ -206,14 +219,14 @@ async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Rows:
         )
     # 4. the common rows
     places = await _receive_common(channel, len(rows), min(len(rows), theirs))
-    return blinder.shuffle[places]
+    return Aligned(blinder.shuffle[places], (theirs,))
 
 
-async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -> tuple[Rows, Rows]:
+async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -> tuple[Rows, Rows, int]:
     """Steps 0 to 3 of the active party with one passive party: who is common, ordered by digest.
 
     Returns:
-        two int64 [m]: an index into ``rows``, and the place in the peer's shuffle.
+        two int64 [m], an index into ``rows`` and the place in the peer's shuffle; and the peer's ids.
 
     """
     # 0. rosters
@@ -231,7 +244,7 @@ async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -
     # 3. match
     own, found = await channel.compute("match", match, digests)
     _refuse_repeats(channel, blinder, own, found)
-    return blinder.shuffle[own], found - size
+    return blinder.shuffle[own], found - size, theirs
 
 
 async def _roster(channel: Channel, options: Options) -> int:
@@ -350,7 +363,9 @@ async def _receive_common(channel: Channel, size: int, most: int) -> Rows:
     return places
 
 
-async def _reassure(idle: Sequence[Channel], busy: "asyncio.Future[tuple[Rows, Rows]]", every: float) -> None:
+async def _reassure(
+    idle: Sequence[Channel], busy: "asyncio.Future[tuple[Rows, Rows, int]]", every: float
+) -> None:
     """Tell idle parties every so many seconds that we are still here, until the busy pair is done."""
     while True:
         await asyncio.wait([busy], timeout=every)
