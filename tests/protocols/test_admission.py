@@ -1,6 +1,7 @@
 """Who may connect over real TLS, and which layer is named when nobody can."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -192,6 +193,18 @@ async def test_each_layer_has_its_own_code():
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"127.0.0.1:{mute.getsockname()[1]}"
         assert (await refusal(address, ours, right, timeout=0.3)).code == "handshake-timeout"
+
+
+async def test_a_port_that_never_answers_is_a_connect_timeout():
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as callers:
+        for _ in range(4):  # the kernel drops callers beyond the backlog
+            caller = callers.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(full.getsockname())
+        address = f"127.0.0.1:{full.getsockname()[1]}"
+        error = await refusal(address, identity_of("left"), pin_of("right"), timeout=0.3)
+    assert isinstance(error, PeerLost)
+    assert error.code == "connect-timeout"
 
 
 async def test_a_port_that_speaks_something_else_is_named():
