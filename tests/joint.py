@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from tests.channels import transports
 
 from parley.core.trace import Trace
 from parley.data.binning import bin_columns
@@ -18,7 +19,6 @@ from parley.learn.objectives import objective_for
 from parley.learn.parameters import BoostingParameters
 from parley.net.channel import CheckedChannel, Setting
 from parley.protocols.boosting import ACTIVE, PASSIVE, STEPS, Means, active, passive
-from tests.channels import transports
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 20.0
@@ -55,21 +55,11 @@ async def entered(channels):
 
 
 async def train(
-    problem,
-    blocks,
-    *,
-    carrier="memory",
-    sinks=None,
-    leading=active,
-    following=passive,
-    lead_more=(),
-    follow_more=None,
-    patience=PATIENCE,
+    problem, blocks, *, carrier="memory", sinks=None, leading=active, following=None, patience=PATIENCE
 ):
     """Results or errors of all roles; the first block is the active party's.
 
-    ``leading`` and ``following`` stand in for the roles (a party that cheats); ``lead_more`` and
-    ``follow_more`` are what they are given besides the usual.
+    ``leading`` and, by party number, ``following`` stand in for the roles: a party that cheats or resumes.
     """
     sinks = sinks or [() for _ in blocks]
     names = [f"p{index}" for index in range(len(blocks))]
@@ -78,20 +68,17 @@ async def train(
         return CheckedChannel(transport, Setting(STEPS, role, "r", Trace(time.monotonic, *heard), patience))
 
     async with AsyncExitStack() as stack:
-        pairs = [
-            await stack.enter_async_context(transports(carrier, (names[0], name))) for name in names[1:]
-        ]
+        pairs = [await stack.enter_async_context(transports(carrier, (names[0], name))) for name in names[1:]]
 
         async def lead():
             channels = [channel(near, ACTIVE, sinks[0]) for near, _ in pairs]
             async with entered(channels):
-                return await leading(channels, problem, blocks[0], means(0), *lead_more)
+                return await leading(channels, problem, blocks[0], means(0))
 
         async def follow(index):
+            role = (following or {}).get(index, passive)
             async with channel(pairs[index - 1][1], PASSIVE, sinks[index]) as end:
-                return await following(
-                    end, problem.parameters, blocks[index], means(index), **(follow_more or {}).get(index, {})
-                )
+                return await role(end, problem.parameters, blocks[index], means(index))
 
         async with asyncio.timeout(120):
             return await asyncio.gather(
