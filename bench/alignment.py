@@ -47,9 +47,10 @@ class Ids:
     @classmethod
     def numbered(cls, first: int, count: int, seed: int) -> "Ids":
         """``count`` ids from number ``first`` on, in the random row order of ``seed``."""
-        numbers = first + np.random.default_rng(seed).permutation(count)
-        texts = [b"person-%011d" % number for number in numbers.tolist()]
-        return cls(b"".join(texts), np.cumsum([0, *map(len, texts)], dtype=np.uint64))
+        numbers = np.random.default_rng(seed).permutation(np.arange(first, first + count, dtype=np.uint32))
+        blocks = np.array_split(numbers, count // 4096 + 1)
+        data = b"".join(b"".join(b"person-%011d" % each for each in block.tolist()) for block in blocks)
+        return cls(data, np.arange(0, len(data) + 1, len(data) // count, dtype=np.uint64))
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,9 @@ async def converse(share: Share, transport: Transport, together: Barrier) -> Out
     began = time.perf_counter()
     async with channel:
         if share.role == ACTIVE:
-            rows = await alignment.active([channel], ids, options)
+            rows = (await alignment.active([channel], ids, options)).rows
         else:
-            rows = await alignment.passive(channel, ids, options)
+            rows = (await alignment.passive(channel, ids, options)).rows
     seconds = time.perf_counter() - began
     width = len(ids.data) // share.rows
     texts = np.frombuffer(ids.data, dtype=f"S{width}")[rows]
@@ -199,8 +200,9 @@ def show(arguments: argparse.Namespace, outcomes: list[Outcome], seconds: float,
     console.print(table)
     per_id = seconds / (2 * rows)
     console.print(
-        f"{2 * rows / seconds:,.0f} ids/s ({_native.kernel_path()} kernels, {arguments.threads} threads each, "
-        f"{os.cpu_count()} cores); {REFERENCE} X25519 agreements {base * 1e3:.1f} ms: "
+        f"{2 * rows / seconds:,.0f} ids/s ({_native.kernel_path()} kernels, "
+        f"{arguments.threads} threads each, {os.cpu_count()} cores); "
+        f"{REFERENCE} X25519 agreements {base * 1e3:.1f} ms, "
         f"an id costs {per_id * REFERENCE / base:.2f} of one",
         soft_wrap=True,
     )

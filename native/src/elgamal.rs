@@ -1,14 +1,20 @@
 //! Additive ElGamal with one shared C₀ for k messages: (r·G, m₁·G + r·P₁, …, m_k·G + r·P_k).
 
+use std::sync::OnceLock;
+
 use curve25519_dalek::ristretto::CompressedRistretto;
 use curve25519_dalek::traits::Identity;
 use curve25519_dalek::{RistrettoPoint, Scalar};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::discrete_log;
+use crate::curve::fixed_base::{FixedBase, generator_table};
+use crate::curve::point::Point8;
+use crate::curve::recode::SignedBits;
+use crate::discrete_log::Search;
 use crate::fault::Fault;
-use crate::points::{Encoding, decode};
+use crate::kernels::{Encodings8, Kernels, current};
+use crate::points::{Encoding, blocks_per_task, decode_plane};
 use crate::randomness::{RowScalars, seeded_scalar, system_scalar};
 
 /// The most messages one ciphertext carries.
@@ -22,9 +28,10 @@ pub struct SecretKey {
     secrets: Zeroizing<Vec<Scalar>>,
 }
 
-/// The public P_j = s_j·G.
+/// The public P_j = s_j·G, with a table for each once it is used.
 pub struct PublicKey {
-    pub(crate) points: Vec<RistrettoPoint>,
+    points: Vec<RistrettoPoint>,
+    tables: OnceLock<Vec<FixedBase>>,
 }
 
 fn check_k(k: usize) -> Result<(), Fault> {
@@ -68,27 +75,48 @@ impl SecretKey {
     pub fn public(&self) -> PublicKey {
         PublicKey {
             points: self.secrets.iter().map(RistrettoPoint::mul_base).collect(),
+            tables: OnceLock::new(),
         }
     }
 
     /// Encrypts rows of k messages; row i takes the randomness of index `first + i`.
-    #[must_use]
-    pub fn encrypt(&self, messages: &[i32], seed: &[u8; 32], first: u64) -> Vec<Encoding> {
-        let k = self.k();
+    ///
+    /// # Errors
+    /// `Input` if no kernels can be chosen.
+    pub fn encrypt(
+        &self,
+        messages: &[i32],
+        seed: &[u8; 32],
+        first: u64,
+    ) -> Result<Vec<Encoding>, Fault> {
+        let kernels = current()?;
+        let (k, width) = (self.k(), self.k() + 1);
         let randomness = RowScalars::new("parley/elgamal-row/v1", seed);
-        let rows: Vec<Vec<Encoding>> = messages
-            .par_chunks(k)
+        let table = generator_table();
+        let rows = messages.len() / k;
+        let task = blocks_per_task(rows.div_ceil(8));
+        let mut out = vec![[0u8; 32]; rows * width];
+        out.par_chunks_mut(8 * task * width)
             .enumerate()
-            .map(|(i, row)| {
-                let r = randomness.take(first + i as u64, 1)[0];
-                let mut out = vec![RistrettoPoint::mul_base(&r).compress().0];
-                for (s, m) in self.secrets.iter().zip(row) {
-                    out.push(RistrettoPoint::mul_base(&(signed(*m) + r * s)).compress().0);
+            .for_each(|(t, out)| {
+                let start = 8 * task * t;
+                let rows = out.len() / width;
+                let r = randomness.take(first.wrapping_add(start as u64), rows);
+                let mut encodings: Vec<Encodings8> = vec![[[0; 32]; 8]; rows.div_ceil(8)];
+                for j in 0..width {
+                    let halves = half_exponents(&r, |i| match j {
+                        0 => r[i],
+                        _ => signed(messages[(start + i) * k + j - 1]) + r[i] * self.secrets[j - 1],
+                    });
+                    let mut points = vec![Point8::identity(); encodings.len()];
+                    kernels.add_multiples(table, &halves, &mut points);
+                    kernels.encode_doubles(&points, &mut encodings);
+                    for (row, encoding) in encodings.as_flattened()[..rows].iter().enumerate() {
+                        out[row * width + j] = *encoding;
+                    }
                 }
-                out
-            })
-            .collect();
-        rows.concat()
+            });
+        Ok(out)
     }
 
     /// Decrypts rows of k + 1 points; each message lies within its bound in absolute value.
@@ -96,7 +124,8 @@ impl SecretKey {
     /// # Errors
     /// `Decode` if a point is not canonical; `Input`, naming the row, if no message within the bound fits.
     pub fn decrypt(&self, ciphertexts: &[Encoding], bounds: &[i64]) -> Result<Vec<i64>, Fault> {
-        let k = self.k();
+        let kernels = current()?;
+        let (k, width) = (self.k(), self.k() + 1);
         if let Some(at) = bounds.iter().position(|b| !(0..=LARGEST_BOUND).contains(b)) {
             return Err(Fault::Input(format!(
                 "bounds: expected 0..=2^40, got {} in row {}",
@@ -104,29 +133,91 @@ impl SecretKey {
                 at / k
             )));
         }
-        let points = decode(ciphertexts)?;
-        (0..bounds.len())
-            .into_par_iter()
-            .map(|at| {
-                let (row, j) = (at / k, at % k);
-                let c = &points[row * (k + 1)..(row + 1) * (k + 1)];
-                discrete_log::find(&(c[j + 1] - c[0] * self.secrets[j]), bounds[at]).ok_or_else(
-                    || {
-                        Fault::Input(format!(
-                            "ciphertexts: row {row} holds no message {j} within ±{}",
-                            bounds[at]
-                        ))
-                    },
-                )
+        let mut planes = Vec::with_capacity(width);
+        let mut bad = None;
+        for j in 0..width {
+            match decode_plane(kernels, ciphertexts, width, j) {
+                Ok(plane) => planes.push(plane),
+                Err(Fault::Decode(at)) => bad = Some(bad.map_or(at, |b: usize| b.min(at))),
+                Err(fault) => return Err(fault),
+            }
+        }
+        if let Some(at) = bad {
+            return Err(Fault::Decode(at));
+        }
+        let secrets: Vec<SignedBits> = self.secrets.iter().map(SignedBits::new).collect();
+        let search = Search::new(kernels, bounds.iter().copied().max().unwrap_or(0));
+        let rows = bounds.len() / k;
+        let task = blocks_per_task(planes[0].len());
+        let mut out = vec![0i64; rows * k];
+        let failed = out
+            .par_chunks_mut(8 * task * k)
+            .enumerate()
+            .filter_map(|(t, out)| {
+                let rows = out.len() / k;
+                let blocks = t * task..t * task + rows.div_ceil(8);
+                let mut masks = vec![vec![Point8::identity(); blocks.len()]; k];
+                kernels.multiply(&planes[0][blocks.clone()], &secrets, &mut masks);
+                for (j, mask) in masks.iter().enumerate() {
+                    let mut points = planes[j + 1][blocks.clone()].to_vec();
+                    kernels.subtract(&mut points, mask);
+                    let first = 8 * blocks.start;
+                    let within: Vec<i64> = (0..rows).map(|i| bounds[(first + i) * k + j]).collect();
+                    match search.find_vartime(&points, &within) {
+                        Ok(messages) => {
+                            for (i, message) in messages.into_iter().enumerate() {
+                                out[i * k + j] = message;
+                            }
+                        }
+                        Err(i) => return Some((first + i, j)),
+                    }
+                }
+                None
             })
-            .collect()
+            .min();
+        match failed {
+            None => Ok(out),
+            Some((row, j)) => Err(Fault::Input(format!(
+                "ciphertexts: row {row} holds no message {j} within ±{}",
+                bounds[row * k + j]
+            ))),
+        }
     }
+}
+
+/// Half of every exponent, eight by eight; what is encoded is the double of the multiple.
+fn half_exponents(rows: &[Scalar], exponent: impl Fn(usize) -> Scalar) -> Vec<SignedBits> {
+    let mut bits = Vec::with_capacity(rows.len().next_multiple_of(8));
+    for i in 0..rows.len() {
+        bits.push(SignedBits::new(&exponent(i).div_by_2()));
+    }
+    bits.resize(
+        rows.len().next_multiple_of(8),
+        SignedBits::new(&Scalar::ONE),
+    );
+    bits
 }
 
 impl PublicKey {
     #[must_use]
     pub fn k(&self) -> usize {
         self.points.len()
+    }
+
+    /// The tables of G, P₁, …, P_k.
+    pub(crate) fn tables(&self, kernels: &dyn Kernels) -> Vec<&FixedBase> {
+        let own = self.tables.get_or_init(|| {
+            self.points
+                .iter()
+                .map(|point| {
+                    let mut decoded = [Point8::identity()];
+                    // The encoding is a valid point's own.
+                    kernels.decode(&[[point.compress().0; 8]], &mut decoded, &mut [0]);
+                    kernels.fixed_base(&decoded[0])
+                })
+                .collect()
+        });
+        std::iter::once(generator_table()).chain(own).collect()
     }
 
     #[must_use]
@@ -156,7 +247,10 @@ impl PublicKey {
             }
             points.push(point);
         }
-        Ok(Self { points })
+        Ok(Self {
+            points,
+            tables: OnceLock::new(),
+        })
     }
 }
 

@@ -2,10 +2,13 @@
 
 pub mod bins;
 pub mod ciphertexts;
+pub mod curve;
 pub mod discrete_log;
 pub mod elgamal;
 pub mod fault;
+pub mod field;
 pub mod histogram;
+pub mod kernels;
 pub mod plain;
 pub mod points;
 pub mod psi;

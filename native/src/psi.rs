@@ -1,11 +1,14 @@
 //! Alignment: identifiers to the group, blinding, truncated digests.
 
-use curve25519_dalek::{RistrettoPoint, Scalar};
+use curve25519_dalek::Scalar;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use crate::curve::point::Point8;
+use crate::curve::recode::SignedBits;
 use crate::fault::Fault;
-use crate::points::{Encoding, decode};
+use crate::kernels::{Encodings8, Kernels, current};
+use crate::points::{Encoding, blocks_per_task, decode_blocks, in_blocks};
 use crate::xmd::Expander;
 
 /// Identifiers laid end to end: id i is `data[offsets[i]..offsets[i + 1]]`.
@@ -65,17 +68,22 @@ pub fn hash(
             dst.len()
         )));
     }
+    let kernels = current()?;
     let expander = Expander::new(dst);
-    Ok((0..ids.len())
-        .into_par_iter()
-        .map(|i| {
-            let point = RistrettoPoint::from_uniform_bytes(&expander.expand(ids.get(i)));
-            match scalar {
-                Some(scalar) => (point * scalar).compress().0,
-                None => point.compress().0,
-            }
-        })
-        .collect())
+    let half = scalar.map(half_bits);
+    in_tasks(ids.len(), |first, points, out| {
+        let mut strings = vec![[[0u8; 64]; 8]; points.len()];
+        let last = ids.len().min(first + 8 * points.len());
+        for (string, i) in strings.as_flattened_mut().iter_mut().zip(first..last) {
+            *string = expander.expand(ids.get(i));
+        }
+        kernels.from_uniform(&strings, points);
+        match &half {
+            Some(half) => multiplied(kernels, points, half, out),
+            None => kernels.encode(points, out),
+        }
+        Ok(())
+    })
 }
 
 /// Every point times `scalar`.
@@ -83,11 +91,15 @@ pub fn hash(
 /// # Errors
 /// `Decode` if an element is not canonical.
 pub fn blind(encodings: &[Encoding], scalar: &Scalar) -> Result<Vec<Encoding>, Fault> {
-    let points = decode(encodings)?;
-    Ok(points
-        .par_iter()
-        .map(|p| (p * scalar).compress().0)
-        .collect())
+    let kernels = current()?;
+    let half = half_bits(scalar);
+    in_tasks(encodings.len(), |first, points, out| {
+        let last = encodings.len().min(first + 8 * points.len());
+        let blocks = in_blocks(encodings[first..last].iter().copied());
+        decode_blocks(kernels, &blocks, points).map_err(|at| Fault::Decode(first + at))?;
+        multiplied(kernels, points, &half, out);
+        Ok(())
+    })
 }
 
 /// The first 16 bytes of SHA-256(len(tag) ‖ tag ‖ encoding of scalar·point) for every point.
@@ -115,4 +127,40 @@ pub fn blind_digest(
             short
         })
         .collect())
+}
+
+/// Half the scalar: what is encoded is the double of the product.
+fn half_bits(scalar: &Scalar) -> SignedBits {
+    SignedBits::new(&scalar.div_by_2())
+}
+
+fn multiplied(kernels: &dyn Kernels, points: &[Point8], half: &SignedBits, out: &mut [Encodings8]) {
+    let mut halves = [vec![Point8::identity(); points.len()]];
+    kernels.multiply(points, std::slice::from_ref(half), &mut halves);
+    kernels.encode_doubles(&halves[0], out);
+}
+
+/// Cuts `count` elements into tasks; `work` gets the position of its first element, room for points and for encodings.
+fn in_tasks(
+    count: usize,
+    work: impl Fn(usize, &mut [Point8], &mut [Encodings8]) -> Result<(), Fault> + Sync,
+) -> Result<Vec<Encoding>, Fault> {
+    let mut out = vec![[[0u8; 32]; 8]; count.div_ceil(8)];
+    let task = blocks_per_task(out.len());
+    let failed = out
+        .par_chunks_mut(task)
+        .enumerate()
+        .filter_map(|(t, out)| {
+            let mut points = vec![Point8::identity(); out.len()];
+            work(8 * task * t, &mut points, out)
+                .err()
+                .map(|fault| (t, fault))
+        })
+        .min_by_key(|(t, _)| *t);
+    if let Some((_, fault)) = failed {
+        return Err(fault);
+    }
+    let mut flat = out.into_flattened();
+    flat.truncate(count);
+    Ok(flat)
 }

@@ -40,7 +40,7 @@ pub fn seeded_scalar(domain: &str, seed: &[u8; 32], index: u64) -> Scalar {
 /// One scalar per row, so that a row's scalar depends on the seed and its index only.
 ///
 /// The key is the first half of SHA-512(domain ‖ 0 ‖ seed); row i takes the 64 bytes of ChaCha20
-/// (RFC 8439) block i mod 2³² under the nonce i div 2³², reduced mod ℓ.
+/// (RFC 8439) block i mod 2³¹ under the nonce i div 2³¹, reduced mod ℓ.
 pub struct RowScalars {
     key: Zeroizing<[u8; 32]>,
 }
@@ -66,11 +66,11 @@ impl RowScalars {
         let mut stream = Zeroizing::new(vec![0u8; 64 * count]);
         let mut done = 0;
         while done < count {
-            let index = first + done as u64;
-            let block = index & 0xffff_ffff;
-            let run = (count - done).min(usize::try_from((1 << 32) - block).unwrap_or(usize::MAX));
+            let index = first.wrapping_add(done as u64);
+            let block = index & 0x7fff_ffff;
+            let run = (count - done).min(usize::try_from((1 << 31) - block).unwrap_or(usize::MAX));
             let mut nonce = [0u8; 12];
-            nonce[..8].copy_from_slice(&(index >> 32).to_le_bytes());
+            nonce[..8].copy_from_slice(&(index >> 31).to_le_bytes());
             let mut cipher = ChaCha20::new((&*self.key).into(), &nonce.into());
             cipher.seek(block * 64);
             cipher.apply_keystream(&mut stream[64 * done..64 * (done + run)]);
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn blocks_give_what_one_call_gives() {
         let rows = RowScalars::new("test", &[7; 32]);
-        let first = (1u64 << 32) - 5;
+        let first = (1u64 << 31) - 5;
         let whole = rows.take(first, 11);
         let mut parts = rows.take(first, 3).to_vec();
         parts.extend(rows.take(first + 3, 8).iter());

@@ -1,9 +1,11 @@
-"""Alignment over the in-memory transport: the same answer as Python's sets, and nothing besides."""
+"""Alignment: the same answer as Python's sets, in one order, and nothing besides."""
 
 import asyncio
 import time
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,10 +15,11 @@ from hypothesis import strategies as st
 from parley.core.errors import PeerAborted, PeerMisbehaved, PolicyRefused, UsageError
 from parley.core.trace import PhaseAdvanced, PhaseBegan, Received, Sent, Trace
 from parley.net.channel import CheckedChannel, Setting
-from parley.net.memory import memory_pair
 from parley.protocols import alignment
 from parley.protocols.alignment import ACTIVE, PASSIVE, STEPS, Options
 from parley.protocols.blinding import match
+
+from tests.channels import CARRIERS, transports
 
 
 @dataclass
@@ -47,12 +50,18 @@ def options(name, run="r", **changes):
     return replace(Options(run, "as-is", (name * 32)[:32].encode(), block_rows=7, threads=2), **changes)
 
 
-async def converse(tables, *, taps=None, changes=None):
+async def converse(tables, *, taps=None, changes=None, carrier="memory"):
     """The first table is the active party's; results or errors in the order of the tables."""
+    async with AsyncExitStack() as stack:
+        names = [f"p{index}" for index in range(len(tables))]
+        pairs = [await stack.enter_async_context(transports(carrier, (names[0], name))) for name in names[1:]]
+        return await over(pairs, tables, taps=taps, changes=changes)
+
+
+async def over(pairs, tables, *, taps, changes):
     names = [f"p{index}" for index in range(len(tables))]
     taps = taps or [Tap() for _ in tables]
     changes = changes or [{} for _ in tables]
-    pairs = [memory_pair(names[0], name) for name in names[1:]]
 
     def channel(transport, role, tap):
         return CheckedChannel(transport, Setting(STEPS, role, "r", Trace(time.monotonic, tap), 20.0))
@@ -61,13 +70,14 @@ async def converse(tables, *, taps=None, changes=None):
         async with asyncio.timeout(60):
             opened = [channel(near, ACTIVE, taps[0]) for near, _ in pairs]
             async with opened_together(opened):
-                return await alignment.active(opened, buffer(tables[0]), options("p0", **changes[0]))
+                return (await alignment.active(opened, buffer(tables[0]), options("p0", **changes[0]))).rows
 
     async def follow(index):
         async with asyncio.timeout(60), channel(pairs[index - 1][1], PASSIVE, taps[index]) as end:
-            return await alignment.passive(
+            aligned = await alignment.passive(
                 end, buffer(tables[index]), options(names[index], **changes[index])
             )
+            return aligned.rows
 
     works = [lead(), *(follow(index) for index in range(1, len(tables)))]
     return await asyncio.gather(*works, return_exceptions=True)
@@ -106,10 +116,11 @@ async def agreed(tables, **more):
     return named[0]
 
 
+@pytest.mark.parametrize("carrier", CARRIERS)
 @pytest.mark.parametrize("parties", [2, 3, 4])
-async def test_every_party_gets_the_intersection_in_one_order(parties):
+async def test_every_party_gets_the_intersection_in_one_order(parties, carrier):
     tables = [people(60 + 5 * index, index, 90) for index in range(parties)]
-    common = await agreed(tables)
+    common = await agreed(tables, carrier=carrier)
     assert sorted(common) == sorted(set.intersection(*map(set, tables)))
 
 
@@ -329,6 +340,38 @@ async def test_idle_parties_hear_that_the_active_one_is_there():
         assert any(event.message == "Wait" for event in tap.of(Received))
 
 
+async def test_an_idle_party_that_fails_stops_the_others():
+    tables = [people(2000, 1, 2000), people(2000, 2, 2000), []]
+    results = await converse(tables, changes=[{"wait_seconds": 0.01}, {}, {}])
+    assert isinstance(results[2], UsageError)
+    assert isinstance(results[0], PeerAborted)
+    assert results[0].peer == "p2"
+    assert isinstance(results[1], PeerAborted)
+    assert results[1].peer == "p0"
+    assert {result.code for result in results} == {"no-ids"}
+
+
+async def test_cancelling_a_party_is_told_to_the_other_as_such():
+    async with transports("memory", ("p0", "p1")) as (near, far):
+        trace = Trace(time.monotonic)
+        table = buffer(people(5000, 1, 5000))
+
+        async def lead():
+            async with CheckedChannel(near, Setting(STEPS, ACTIVE, "r", trace, 5.0)) as channel:
+                return await alignment.active([channel], table, options("p0", block_rows=100))
+
+        async def follow():
+            async with CheckedChannel(far, Setting(STEPS, PASSIVE, "r", trace, 5.0)) as channel:
+                return await alignment.passive(channel, table, options("p1", block_rows=100))
+
+        ours, theirs = asyncio.ensure_future(lead()), asyncio.ensure_future(follow())
+        await asyncio.sleep(0.1)
+        ours.cancel()
+        with pytest.raises(PeerAborted, match="cancelled"):
+            await theirs
+        assert ours.cancelled()
+
+
 async def test_progress_counts_what_a_party_computes():
     taps = [Tap(), Tap()]
     await agreed([people(30, 1, 40), people(25, 2, 40)], taps=taps)
@@ -338,10 +381,25 @@ async def test_progress_counts_what_a_party_computes():
 
 
 def test_digests_that_share_a_half_are_told_apart():
-    ours = np.zeros((3, 16), dtype=np.uint8)
-    ours[:, 15] = [1, 2, 3]
-    own, other = match(ours, ours[[2, 0]])
-    assert list(zip(own.tolist(), other.tolist(), strict=True)) == [(0, 4), (2, 3)]
+    digests = np.zeros((5, 16), dtype=np.uint8)
+    digests[:, 15] = [1, 2, 3, 3, 1]
+    assert [each.tolist() for each in match(digests)] == [[0, 2], [4, 3]]
+    digests[:, 7] = [5, 5, 4, 4, 6]
+    assert [each.tolist() for each in match(digests)] == [[2], [3]]
+
+
+@given(st.lists(st.integers(0, 30), max_size=40))
+def test_matching_finds_neighbours_among_equals(values):
+    digests = np.zeros((len(values), 16), dtype=np.uint8)
+    digests[:, 0] = np.array(values, dtype=np.uint8) % 5
+    digests[:, 9] = np.array(values, dtype=np.uint8) // 5
+    found = list(zip(*(each.tolist() for each in match(digests)), strict=True))
+    expected = [
+        pair
+        for value in set(values)
+        for pair in pairwise(place for place, each in enumerate(values) if each == value)
+    ]
+    assert Counter(found) == Counter(expected)
 
 
 def test_a_seed_is_never_shown():

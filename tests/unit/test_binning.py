@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -32,6 +32,7 @@ def words(values):
     return pl.Series("w", values, dtype=pl.String)
 
 
+@settings(deadline=None)
 @given(COLUMN, BIN_LIMIT, COLUMN)
 def test_a_code_up_to_t_is_exactly_a_value_up_to_the_edge(values, max_bins, others):
     bins = fit_numeric(values, max_bins)
@@ -44,6 +45,7 @@ def test_a_code_up_to_t_is_exactly_a_value_up_to_the_edge(values, max_bins, othe
             assert ((codes[present] <= t) == (column[present] <= edge)).all()
 
 
+@settings(deadline=None)
 @given(COLUMN, BIN_LIMIT)
 def test_codes_grow_with_values_and_fill_every_bin(values, max_bins):
     bins = fit_numeric(values, max_bins)
@@ -56,6 +58,7 @@ def test_codes_grow_with_values_and_fill_every_bin(values, max_bins):
         assert set(codes) == set(range(1, bins.bin_count))
 
 
+@settings(deadline=None)
 @given(COLUMN, BIN_LIMIT, st.randoms(use_true_random=False))
 def test_fitting_depends_on_the_values_alone(values, max_bins, random):
     shuffled = values.copy()
@@ -68,12 +71,14 @@ def test_fitting_depends_on_the_values_alone(values, max_bins, random):
     assert (again == bins.codes(values)).all(), "codes binned again are the codes"
 
 
+@settings(deadline=None)
 @given(COLUMN, WORDS, BIN_LIMIT)
 def test_bins_survive_json_exactly(values, texts, max_bins):
     for bins in (fit_numeric(values, max_bins), fit_categorical(words(texts), max_bins)):
         assert msgspec.json.decode(msgspec.json.encode(bins), type=ColumnBins) == bins
 
 
+@settings(deadline=None)
 @given(st.sets(st.floats(-1e300, 1e300), max_size=12))
 def test_few_distinct_values_each_get_a_bin(values):
     column = np.array(sorted(values), dtype=np.float64)
@@ -119,6 +124,7 @@ def test_a_heavy_value_keeps_a_bin_of_its_own_and_the_rest_is_even():
     assert rest.max() < 1.1 * rest.min()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=3, max_size=40), st.integers(2, 8))
 def test_there_are_never_more_bins_than_asked_for_and_hardly_fewer(counts, max_bins):
     column = np.repeat(np.arange(float(len(counts))), counts)
@@ -141,6 +147,7 @@ def test_edges_that_cannot_be_are_refused_on_decoding(edges):
         msgspec.json.decode(text, type=ColumnBins)
 
 
+@settings(deadline=None)
 @given(WORDS, BIN_LIMIT, WORDS)
 def test_categories_keep_their_codes_and_strangers_share_the_last(values, max_bins, others):
     bins = fit_categorical(words(values), max_bins)

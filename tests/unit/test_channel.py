@@ -8,8 +8,9 @@ import pytest
 from parley.core.conversation import Choice, Message, Repeat, Step, steps
 from parley.core.errors import PeerAborted, PeerLost, PeerMisbehaved, PolicyRefused, ProtocolBug, UsageError
 from parley.core.trace import Trace
-from parley.net.channel import CheckedChannel, Setting
+from parley.net.channel import Abort, CheckedChannel, Setting
 from parley.net.memory import memory_pair
+from parley.net.transport import MAX_FRAME
 
 
 class Ask(Message, frozen=True):
@@ -168,3 +169,178 @@ def test_the_table_projects_on_each_sender():
     assert a.allows(None, None)
     assert b.allows(None, Block)
     assert b.allows(Block, Block)
+
+
+async def test_a_cancelled_send_leaves_no_gap_before_the_farewell():
+    left, right = ends()
+
+    async def cancelled(channel):
+        async with channel:
+            await channel.recv(Ask)
+            async with asyncio.timeout(0.1):
+                for index in range(100):  # far more than the transport holds
+                    await channel.send(Block(bytes([index])))
+
+    async def slow(channel):
+        async with channel:
+            await channel.send(Ask(100))
+            await asyncio.sleep(0.3)
+            while True:
+                await channel.recv(Block, Done)
+
+    theirs, _ = await both(slow(left), cancelled(right))
+    assert isinstance(theirs, PeerAborted)
+
+
+async def test_a_peer_that_takes_nothing_is_lost_after_the_patience():
+    left, right = ends(patience=0.2)
+
+    async def deaf(channel):
+        async with channel:
+            await channel.send(Ask(100))
+            await asyncio.sleep(1)
+
+    began = time.monotonic()
+    _, ours = await both(deaf(left), answer(right))
+    assert isinstance(ours, PeerLost)
+    assert ours.code == "stalled-peer"
+    assert time.monotonic() - began < 4
+
+
+async def test_a_silent_but_living_peer_is_told_that_it_was_given_up():
+    left, right = ends(patience=0.2)
+
+    async def late(channel):
+        async with channel:
+            await channel.recv(Ask)
+            await asyncio.sleep(0.4)
+            await channel.send(Done())
+
+    ours, theirs = await both(ask(left), late(right))
+    assert (type(ours), ours.code) == (PeerLost, "silent-peer")
+    assert (type(theirs), theirs.code) == (PeerAborted, "silent-peer")
+
+
+async def test_leaving_before_the_peer_has_finished_is_our_bug():
+    left, right = ends()
+
+    async def hasty(channel):
+        async with channel:
+            await channel.send(Ask(3))
+
+    ours, theirs = await both(hasty(left), answer(right))
+    assert (type(ours), ours.code) == (ProtocolBug, "left-early")
+    assert isinstance(theirs, PeerAborted | int)
+
+
+async def test_waiting_for_what_the_table_does_not_allow_is_our_bug_not_the_peers():
+    left, right = ends()
+
+    async def confused(channel):
+        async with channel:
+            await channel.send(Ask(1))
+            await channel.recv(Ask)
+
+    ours, theirs = await both(confused(left), answer(right))
+    assert (type(ours), ours.code) == (ProtocolBug, "out-of-turn-recv")
+    assert isinstance(theirs, PeerAborted | int)
+
+
+async def test_a_task_group_does_not_hide_whose_fault_it_was():
+    left, right = ends()
+
+    async def grouped(channel):
+        async with channel, asyncio.TaskGroup() as tasks:
+            tasks.create_task(channel.send(Ask(1)))
+            tasks.create_task(failing(channel))
+
+    async def failing(channel):
+        await channel.recv(Block)
+        raise channel.fault("bad-block", "sent a block we do not like")
+
+    ours, theirs = await both(grouped(left), answer(right))
+    assert (type(ours), ours.code) == (PeerMisbehaved, "bad-block")
+    assert theirs == 1 or theirs.code == "bad-block"
+
+
+async def test_every_task_of_ours_hears_the_peers_reason():
+    left, right = ends()
+
+    async def fails(channel):
+        async with channel:
+            await channel.recv(Ask)
+            raise UsageError("bad-table", "private", remedy="fill it")
+
+    async def two(channel):
+        async with channel:
+            await channel.send(Ask(1))
+            first, second = await both(channel.recv(Block), channel.recv(Block))
+            assert isinstance(first, PeerAborted)
+            assert isinstance(second, PeerAborted)
+            raise first
+
+    ours, _ = await both(two(left), fails(right))
+    assert ours.code == "bad-table"
+
+
+class Note(Message, frozen=True):
+    text: str
+
+
+NOTES = steps("notes", 1, Step("right", "left", Note))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x92\xa4Note\xa2\xff\xfe",
+        b"\x92\xa9\n\x1b[31mFoo\x01",
+        b"\x91" * 3000,
+        b"\x92\xa4Note\xdb\xff\xff\xff\xff",
+    ],
+)
+async def test_invalid_text_and_tags_are_the_peers_fault_and_cannot_write_our_log(body):
+    near, far = memory_pair("left", "right")
+    channel = CheckedChannel(near, Setting(NOTES, "left", "r", Trace(time.monotonic), 5.0))
+    honest = CheckedChannel(far, Setting(NOTES, "right", "r", Trace(time.monotonic), 5.0))
+
+    async def hostile():
+        await honest._greet()
+        await far.send((1).to_bytes(8, "big") + body)
+
+    async def read():
+        async with channel:
+            await channel.recv(Note)
+
+    ours, _ = await both(read(), hostile())
+    assert (type(ours), ours.code) == (PeerMisbehaved, "malformed-message")
+    assert ours.what.isprintable()
+
+
+async def test_the_peers_reason_cannot_write_our_log_either():
+    near, far = memory_pair("left", "right")
+    channel = CheckedChannel(near, Setting(NOTES, "left", "r", Trace(time.monotonic), 5.0))
+    honest = CheckedChannel(far, Setting(NOTES, "right", "r", Trace(time.monotonic), 5.0))
+
+    async def hostile():
+        await honest._greet()
+        await honest._send(Abort("bad\n\x1b[2Jcode" * 50, "line\r\nline" * 500))
+
+    async def read():
+        async with channel:
+            await channel.recv(Note)
+
+    ours, _ = await both(read(), hostile())
+    assert isinstance(ours, PeerAborted)
+    assert set(ours.code) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    assert len(ours.code) <= 64
+    assert ours.what.isprintable()
+    assert len(ours.what) < 500
+
+
+async def test_memory_refuses_oversized_frames_like_the_network():
+    near, far = memory_pair("left", "right")
+    await far.send(bytes(MAX_FRAME + 1))
+    with pytest.raises(PeerMisbehaved) as caught:
+        await near.recv()
+    assert caught.value.code == "frame-too-large"

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -42,7 +43,7 @@ def written(path, text):
 # Files
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "T.CSV"])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "T.CSV", "a[1]*.csv"])
 def test_a_text_file_is_read_plain_or_gzipped(tmp_path, name):
     frame = read(written(tmp_path / name, "id,x,when\na,1.5,2024-01-31\nb,,2024-02-01\n"))
     assert frame.rows() == [("a", 1.5, dt.date(2024, 1, 31)), ("b", None, dt.date(2024, 2, 1))]
@@ -292,6 +293,12 @@ def test_a_postgres_that_cannot_be_reached_is_refused(url):
     refused("sql-connection", read, SqlSource(url, "select 1"))
 
 
+def test_a_missing_driver_is_named_with_the_extra_that_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    error = refused("postgres-driver-missing", read, SqlSource("postgresql://localhost/d", "select 1"))
+    assert "pip install 'parley[postgres]'" in error.remedy
+
+
 # Frames in memory
 
 ROWS = [{"n": 1, "x": 0.5, "s": "a", "b": True}, {"n": None, "x": None, "s": None, "b": None}]
@@ -320,7 +327,7 @@ def test_frames_of_every_library_hold_the_same(table):
 
 
 def test_pandas_keeps_times_large_integers_and_needs_no_pyarrow(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     when = pd.Timestamp("2024-01-31 12:00", tz="Europe/Berlin")
     table = pd.DataFrame(
         {

@@ -72,7 +72,7 @@ impl SecretKey {
         let bytes = self::seed("seed", seed)?;
         check_first(first, messages.size(0))?;
         let rows = messages.elements()?;
-        let encodings = batch(py, threads, || Ok(self.key.encrypt(rows, &bytes, first)))?;
+        let encodings = batch(py, threads, || self.key.encrypt(rows, &bytes, first))?;
         output(
             py,
             encodings.into_flattened(),

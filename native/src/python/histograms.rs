@@ -110,7 +110,7 @@ impl EncryptedSums {
     }
 
     fn encoded(&self, py: Python<'_>, threads: usize) -> PyResult<Py<PyArrayDyn<u8>>> {
-        let encodings = batch(py, threads, || Ok(self.sums.encoded()))?;
+        let encodings = batch(py, threads, || self.sums.encoded())?;
         self.shaped(py, encodings)
     }
 
@@ -146,7 +146,7 @@ fn encrypted_histogram(
     let (counts, subset) = (counts.elements()?, subset.elements()?);
     let sums = batch(py, threads, || {
         let columns = BinnedColumns::checked(codes, n, counts, subset, rows.rows.len())?;
-        Ok(histogram::encrypted(&rows.rows, &columns, subset))
+        histogram::encrypted(&rows.rows, &columns, subset)
     })?;
     Ok(EncryptedSums { sums })
 }

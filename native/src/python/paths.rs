@@ -1,26 +1,27 @@
 //! Which kernels run.
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::raised;
+use crate::kernels;
+
 #[pyfunction]
-fn kernel_path() -> &'static str {
-    "portable"
+fn kernel_path(py: Python<'_>) -> PyResult<&'static str> {
+    let path = kernels::current().map_err(|fault| raised(py, &fault))?;
+    Ok(path.name())
 }
 
 #[pyfunction]
 fn available_kernels() -> Vec<&'static str> {
-    vec!["portable"]
+    kernels::available()
+        .iter()
+        .map(|path| path.name())
+        .collect()
 }
 
 #[pyfunction]
-fn use_kernels(name: &str) -> PyResult<()> {
-    if name == "portable" {
-        return Ok(());
-    }
-    Err(PyValueError::new_err(format!(
-        "kernels: expected one of portable, got {name:?}"
-    )))
+fn use_kernels(py: Python<'_>, name: &str) -> PyResult<()> {
+    kernels::choose(name).map_err(|fault| raised(py, &fault))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -162,6 +162,7 @@ def _follow_part(part: Part, sender: str) -> _Followed:
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
+L = TypeVar("L", bound=Message)
 R = TypeVar("R")
 
 
@@ -190,6 +191,8 @@ class Channel(Protocol):
     async def recv(self, kind: type[M], /) -> M: ...
     @overload
     async def recv(self, kind: type[M], other: type[N], /) -> M | N: ...
+    @overload
+    async def recv(self, kind: type[M], other: type[N], third: type[L], /) -> M | N | L: ...
     async def recv(self, *kinds: type[Any]) -> Any:
         """Wait for the next message, which must be of one of ``kinds``.
 

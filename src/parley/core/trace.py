@@ -7,6 +7,13 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
+class StepBegan:
+    """A step of a run, such as ``align``, began; all that follows is accounted to it."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseBegan:
     """A phase such as ``align`` or ``train`` began; ``total`` units of work are expected in it."""
 
@@ -60,7 +67,7 @@ class Received:
     seconds: float
 
 
-Event = PhaseBegan | PhaseAdvanced | PhaseEnded | Worked | Sent | Received
+Event = StepBegan | PhaseBegan | PhaseAdvanced | PhaseEnded | Worked | Sent | Received
 
 
 class Sink(Protocol):

@@ -226,7 +226,8 @@ def _check_max_bins(max_bins: int) -> None:
 def _between(low: Floats, high: Floats) -> Floats:
     """An edge ``e`` with ``low <= e < high``, halfway where rounding allows, and finite."""
     middle = np.minimum(low / 2 + high / 2, _LARGEST)
-    return np.where((low <= middle) & (middle < high), middle, low)
+    edges = np.where((low <= middle) & (middle < high), middle, low)
+    return edges + 0.0  # one zero: minus zero would make equal bins differ when hashed
 
 
 def _quantile_cuts(counts: Integers, max_bins: int) -> Integers:

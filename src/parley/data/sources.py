@@ -136,7 +136,7 @@ def _read_file(path: Path) -> pl.DataFrame:
         raise UsageError("source-missing", f"there is no file {str(path)!r}", remedy="check the path")
     try:
         if path.name.lower().endswith(_PARQUET_ENDINGS):
-            return pl.read_parquet(path)
+            return pl.read_parquet(path, glob=False)
         return _read_csv(path)
     except pl.exceptions.NoDataError:
         raise _empty(path) from None
@@ -155,10 +155,10 @@ def _read_file(path: Path) -> pl.DataFrame:
 def _read_csv(path: Path) -> pl.DataFrame:
     """Types are inferred from every row; integers written with a leading zero or plus stay text."""
     separator = _check_header(path)
-    frame = pl.read_csv(path, separator=separator, infer_schema_length=None, try_parse_dates=True)
+    frame = pl.read_csv(path, separator=separator, infer_schema_length=None, try_parse_dates=True, glob=False)
     whole = [name for name, dtype in frame.schema.items() if dtype.is_integer()]
     if whole:
-        written = pl.read_csv(path, separator=separator, columns=whole, infer_schema=False)
+        written = pl.read_csv(path, separator=separator, columns=whole, infer_schema=False, glob=False)
         codes = [column for column in written if column.str.contains(_LEADING_MARK).any()]
         frame = frame.with_columns(codes)
     return frame.with_columns([_numbers_with_gaps(column) for column in frame if column.dtype == pl.String])

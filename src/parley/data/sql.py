@@ -24,6 +24,8 @@ from parley.core.errors import UsageError
 from parley.data.cells import require_distinct
 
 _CHUNK_ROWS: Final = 50_000
+_PATIENCE: Final = 10
+"""Seconds to wait for a database that does not answer."""
 _SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = ("postgresql://", "postgres://")
 SQL_SCHEMES: Final = (_SQLITE, *_POSTGRES)
@@ -140,7 +142,7 @@ def _postgres_blocks(url: str, query: str, environment: Mapping[str, str]) -> It
         ) from None
     full = _filled(url, environment)
     try:
-        connection = psycopg.connect(full, application_name="parley")
+        connection = psycopg.connect(_with_patience(full), application_name="parley")
     except psycopg.Error as error:
         raise UsageError(
             "sql-connection",
@@ -180,6 +182,13 @@ def _filled(url: str, environment: Mapping[str, str]) -> str:
             remedy="write it as ${VARIABLE} and export that variable, or percent-encode it",
         )
     return full
+
+
+def _with_patience(url: str) -> str:
+    """The url with a limit on connecting, unless it sets its own; the driver's default is minutes."""
+    if "connect_timeout=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}connect_timeout={_PATIENCE}"
 
 
 def _without_secrets(error: Exception, url: str) -> str:

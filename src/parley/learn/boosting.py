@@ -62,6 +62,7 @@ class BoostingState:
 
     Attributes:
         round: rounds done.
+        initial: margin of each output before the first tree.
         trees: trees so far, in order.
         margins: ``float64[outputs, rows]``.
         splits: per owner, splits so far; numbers the next one.
@@ -71,6 +72,7 @@ class BoostingState:
     """
 
     round: int
+    initial: tuple[float, ...]
     trees: tuple[Tree, ...]
     margins: Floats
     splits: tuple[int, ...]
@@ -105,7 +107,7 @@ def begin(problem: Problem, owners: int) -> BoostingState:
     label = problem.label[: problem.training_rows]
     initial = problem.objective.initial(label, problem.part(problem.weight, validation=False))
     margins = np.repeat(initial[:, None], len(problem.label), axis=1)
-    return BoostingState(0, (), margins, (0,) * owners, (), exhausted=False)
+    return BoostingState(0, tuple(initial.tolist()), (), margins, (0,) * owners, (), exhausted=False)
 
 
 def finished(problem: Problem, state: BoostingState) -> bool:

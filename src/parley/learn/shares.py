@@ -44,6 +44,7 @@ class ActiveShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
         owners: names of the parties by owner number; the first is the holder.
         parameters: of the training.
         outputs: margins per row.
+        classes: how class ``i`` was written in the label column; none for a regression.
         initial: starting margin of each output.
         trees: in order of training.
         columns: own columns.
@@ -55,6 +56,7 @@ class ActiveShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
     owners: tuple[str, ...]
     parameters: BoostingParameters
     outputs: int
+    classes: tuple[str, ...]
     initial: tuple[float, ...]
     trees: tuple[Tree, ...]
     columns: tuple[Column, ...]

@@ -315,9 +315,9 @@ async def _upgrade(wire: Wire, protocol: ClientProtocol, peer: str) -> None:
     protocol.send_request(protocol.connect())
     wire.flush()
     response = await wire.opening
-    if response is None and protocol.state is not State.OPEN:
-        # The stream ended before a byte came. TLS 1.3 lets a client finish before the server has
-        # judged its certificate, so this is how a refusal looks.
+    if response is None and not wire.spoken_to:
+        # TLS 1.3 lets a client finish before the server has judged its certificate, so this is how
+        # a refusal looks.
         raise tls.unknown_to(peer)
     if isinstance(response, Response) and response.status_code != _SWITCHING:
         raise PeerLost(
@@ -326,10 +326,10 @@ async def _upgrade(wire: Wire, protocol: ClientProtocol, peer: str) -> None:
             peer=peer,
             remedy="check that the port is the peer's Parley port",
         )
-    if protocol.state is not State.OPEN:
+    if protocol.handshake_exc is not None:
         raise PeerMisbehaved(
             "malformed-websocket",
-            f"{peer} does not speak WebSocket: {protocol.handshake_exc}",
+            f"{peer} does not speak WebSocket: {type(protocol.handshake_exc).__name__}",
             peer=peer,
             remedy="check that the port is the peer's Parley port",
         )

@@ -65,8 +65,8 @@ class Wire(asyncio.Protocol):
         self.protocol = protocol
         self.opening: asyncio.Future[Request | Response | None] = asyncio.get_running_loop().create_future()
         """The other end's half of the HTTP upgrade; None if the stream ended before it."""
-        self.lost: BaseException | None = None
-        """What broke the stream, if anything did."""
+        self.spoken_to = False
+        """Whether a single byte came."""
         self._transport: asyncio.Transport | None = None
         self._frames: deque[bytes] = deque()
         self._ending: Ending | None = None
@@ -162,7 +162,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
-        self._heard = True
+        self._heard = self.spoken_to = True
         self.protocol.receive_data(data)
         for event in self.protocol.events_received():
             if isinstance(event, Frame):
@@ -180,7 +180,6 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The stream is gone."""
-        self.lost = self.lost or exc
         self.protocol.receive_eof()
         self._notice_ending()
         self._end(_broken(exc))

@@ -88,6 +88,20 @@ class Options:
             raise ValueError(f"block_rows is {self.block_rows}, expected 1 to {BLOCK_ROWS}")
 
 
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """What an alignment leaves with a party.
+
+    Attributes:
+        rows: int64 [m]; for each common row, in the common order, which of the party's ids it is.
+        peers: how many ids each peer entered, in the order of the channels.
+
+    """
+
+    rows: Rows
+    peers: tuple[int, ...]
+
+
 # The messages.
 
 
@@ -160,38 +174,37 @@ STEPS: Final = steps(
 # The roles.
 
 
-async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -> Rows:
+async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -> Aligned:
     """Align with the passive party at the end of each channel (one or more).
 
-    Returns:
-        int64 [m]: for each common row, in the common order, which of ``ids`` it is.
-
     Raises:
-        UsageError: there is no common id, the rules differ, or an id is repeated.
-        PolicyRefused: a peer brings more ids than the limit.
+        UsageError: there is no common id, or an id of ours is repeated.
+        PolicyRefused: the rules differ, or a peer brings more ids than the limit.
         PeerMisbehaved: a peer's message fails a check.
 
     """
     rows = np.arange(_size(ids), dtype=np.int64)
     places: list[Rows] = []
+    peers: list[int] = []
     for index, channel in enumerate(channels):
         # 0. to 3. with this pair, while the others are told to wait
         idle = [other for other in channels if other is not channel]
         pair = asyncio.ensure_future(_pair(channel, ids, rows, options))
-        own, found = await together(pair, _reassure(idle, pair, options.wait_seconds))
+        own, found, theirs = await together(pair, _reassure(idle, pair, options.wait_seconds))
         if index > 0:  # back from this pair's order to the common order, which is the first pair's
-            order = np.argsort(own)
+            order = await channel.compute("order", np.argsort, own)
             own, found = own[order], found[order]
         rows = rows[own]
+        peers.append(theirs)
         places = [*(earlier[own] for earlier in places), found]
         if not len(rows):
             raise _nothing_in_common(channel, options)
     # 4. the common rows
     await together(*(_send_common(c, p, options) for c, p in zip(channels, places, strict=True)))
-    return rows
+    return Aligned(rows, tuple(peers))
 
 
-async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Rows:
+async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Aligned:
     """Align with the active party; returns and raises as `active` does."""
     # 0. rosters
     rows = np.arange(_size(ids), dtype=np.int64)
@@ -206,14 +219,14 @@ async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Rows:
         )
     # 4. the common rows
     places = await _receive_common(channel, len(rows), min(len(rows), theirs))
-    return blinder.shuffle[places]
+    return Aligned(blinder.shuffle[places], (theirs,))
 
 
-async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -> tuple[Rows, Rows]:
+async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -> tuple[Rows, Rows, int]:
     """Steps 0 to 3 of the active party with one passive party: who is common, ordered by digest.
 
     Returns:
-        two int64 [m]: an index into ``rows``, and the place in the peer's shuffle.
+        two int64 [m], an index into ``rows`` and the place in the peer's shuffle; and the peer's ids.
 
     """
     # 0. rosters
@@ -221,24 +234,24 @@ async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -
     blinder = await _blinder(channel, ids, rows, options, ACTIVE)
     theirs = await _roster(channel, options)
     # 1., 2. blind our ids; blind theirs once more
-    ours_digested = np.empty((len(rows), DIGEST), dtype=np.uint8)
-    theirs_digested = np.empty((theirs, DIGEST), dtype=np.uint8)
-    with channel.trace.phase("align", len(rows) + theirs, "ids") as phase:
+    size = len(rows)
+    digests = np.empty((size + theirs, DIGEST), dtype=np.uint8)  # ours, then theirs
+    with channel.trace.phase("align", size + theirs, "ids") as phase:
         await together(
             _send_blinded(channel, blinder, options.block_rows, phase),
-            _collect(channel, blinder, ours_digested, theirs_digested, phase),
+            _collect(channel, blinder, digests[:size], digests[size:], phase),
         )
     # 3. match
-    own, found = await channel.compute("match", match, ours_digested, theirs_digested)
+    own, found = await channel.compute("match", match, digests)
     _refuse_repeats(channel, blinder, own, found)
-    return blinder.shuffle[own], found - len(rows)
+    return blinder.shuffle[own], found - size, theirs
 
 
 async def _roster(channel: Channel, options: Options) -> int:
     """The size of the peer's roster. Checks: 1 same rule, 2 not empty, 3 within our limit."""
     roster = await _after_waiting(channel, Roster)
-    if roster.rule != options.rule:
-        raise UsageError(
+    if roster.rule != options.rule:  # nobody's misconduct
+        raise PolicyRefused(
             "rules-differ",
             f"ids are normalised by {options.rule!r} here and by {roster.rule!r} at {channel.peer}",
             remedy="agree on one id rule in the plan",
@@ -350,7 +363,9 @@ async def _receive_common(channel: Channel, size: int, most: int) -> Rows:
     return places
 
 
-async def _reassure(idle: Sequence[Channel], busy: "asyncio.Future[tuple[Rows, Rows]]", every: float) -> None:
+async def _reassure(
+    idle: Sequence[Channel], busy: "asyncio.Future[tuple[Rows, Rows, int]]", every: float
+) -> None:
     """Tell idle parties every so many seconds that we are still here, until the busy pair is done."""
     while True:
         await asyncio.wait([busy], timeout=every)

@@ -93,26 +93,28 @@ class Blinder:
         return self._text[source].tobytes(), offsets.astype(np.uint64)
 
 
-def match(ours: Digests, theirs: Digests) -> tuple[Rows, Rows]:
-    """Neighbours among all digests in order: who equals whom.
-
-    Args:
-        ours: uint8 [N, 16].
-        theirs: uint8 [M, 16].
+def match(digests: Digests) -> tuple[Rows, Rows]:
+    """Equal digests among uint8 [n, 16].
 
     Returns:
-        two int64 [m], ascending by digest: positions in ``ours`` followed by ``theirs``, the smaller
-        first. A pair within one list means that the list repeats a digest.
+        two int64 [m], ascending by digest: where each pair stands, the smaller place first. Of a
+        digest that is there more than twice, every two neighbours are returned.
 
     """
-    halves = np.concatenate([ours, theirs]).view("<u8")
+    halves = digests.view("<u8")
     high, low = halves[:, 0].copy(), halves[:, 1]
     order = np.argsort(high)
-    same = high[order[1:]] == high[order[:-1]]
-    if (same[1:] & same[:-1]).any():  # three equal halves: only the whole digests can tell who is whose
+    same = _neighbours(high, order)
+    if (same[1:] & same[:-1]).any():  # three equal halves: only the whole digests tell who is whose
         order = np.lexsort((low, high))
-        same = high[order[1:]] == high[order[:-1]]
+        same = _neighbours(high, order)
     at = np.flatnonzero(same)
     one, other = order[at], order[at + 1]
     equal = low[one] == low[other]
     return np.minimum(one, other)[equal], np.maximum(one, other)[equal]
+
+
+def _neighbours(values: npt.NDArray[np.uint64], order: Rows) -> npt.NDArray[np.bool_]:
+    """Whether each value in order equals the next."""
+    ordered = values[order]
+    return np.asarray(ordered[1:] == ordered[:-1])

@@ -1,0 +1,264 @@
+//! Bucket sums for histograms: points with Z = 1 added into accumulators that stay contiguous in memory.
+//!
+//! A bucket holds (Y − X, Y + X, T, Z) of one or two points, limb after limb; a row's operand holds
+//! (y − x, y + x, 2dxy, 2). One addition is "madd-2008-hwcd-3": a lane-wise product gives (A, B, C, D), sums of neighbours
+//! (E, H, F, G), a second product (EF, GH, EH, FG) = (X, Y, T, Z).
+//!
+//! The time of these functions depends on which buckets are hit: on the caller's own bins, never on a plaintext.
+
+use super::point::Point8;
+use crate::field::portable::One;
+use crate::field::{Field, FieldExt, Limbs, Wide};
+
+/// One point's four coordinates, limb after limb.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub struct Half(pub [[u64; 4]; 5]);
+
+/// The identity as a bucket: (1, 1, 0, 1).
+const EMPTY: [u64; 4] = [1, 1, 0, 1];
+
+impl Half {
+    pub const ZERO: Self = Self([[0; 4]; 5]);
+
+    pub const IDENTITY: Self = Self([EMPTY, [0; 4], [0; 4], [0; 4], [0; 4]]);
+
+    #[inline(always)]
+    pub fn coordinate(&self, at: usize) -> Limbs {
+        self.0.map(|limb| limb[at])
+    }
+
+    #[inline(always)]
+    pub fn set_coordinate(&mut self, at: usize, limbs: &Limbs) {
+        for (row, limb) in self.0.iter_mut().zip(limbs) {
+            row[at] = *limb;
+        }
+    }
+}
+
+/// Two identities side by side.
+pub const EMPTY_PAIR: Wide = Wide([[1, 1, 0, 1, 1, 1, 0, 1], [0; 8], [0; 8], [0; 8], [0; 8]]);
+
+/// The four rows a bucket addition works on.
+pub trait Buckets {
+    /// A row's two points, prepared for many additions.
+    type Operand: Copy;
+
+    fn operand(row: &Wide) -> Self::Operand;
+    /// The same point twice.
+    fn operand_twice(row: &Half) -> Self::Operand;
+    fn add(bucket: &mut Wide, operand: &Self::Operand);
+    /// Adds the first point to `a` and the second to `b`.
+    fn add_apart(a: &mut Half, b: &mut Half, operand: &Self::Operand);
+}
+
+/// Points of rows with Z = 1, in the layout of operands: pairs of points, then the point left over if k + 1 is odd.
+pub struct RowPoints {
+    pub pairs_per_row: usize,
+    pub pairs: Vec<Wide>,
+    pub halves: Vec<Half>,
+}
+
+/// Accumulators in the same layout.
+pub struct BucketSums {
+    pub pairs_per_bucket: usize,
+    pub pairs: Vec<Wide>,
+    pub halves: Vec<Half>,
+}
+
+/// Where a row goes: bucket `base + first[row] + stride·second[row]`.
+pub struct Slot<'a> {
+    pub base: usize,
+    pub first: &'a [u8],
+    pub second: Option<(&'a [u8], usize)>,
+}
+
+impl Slot<'_> {
+    #[inline(always)]
+    fn bucket(&self, row: usize) -> usize {
+        let first = self.base + usize::from(self.first[row]);
+        match self.second {
+            Some((codes, stride)) => first + stride * usize::from(codes[row]),
+            None => first,
+        }
+    }
+}
+
+impl BucketSums {
+    /// `count` empty buckets for points laid out as in `rows`.
+    #[must_use]
+    pub fn empty(count: usize, rows: &RowPoints) -> Self {
+        let halves = if rows.halves.is_empty() { 0 } else { count };
+        Self {
+            pairs_per_bucket: rows.pairs_per_row,
+            pairs: vec![EMPTY_PAIR; count * rows.pairs_per_row],
+            halves: vec![Half::IDENTITY; halves],
+        }
+    }
+
+    /// Point `j` of a bucket, as a half.
+    #[must_use]
+    pub fn point(&self, bucket: usize, j: usize) -> Half {
+        point_of(&self.pairs, &self.halves, self.pairs_per_bucket, bucket, j)
+    }
+}
+
+impl RowPoints {
+    #[must_use]
+    pub fn new(points_per_row: usize) -> Self {
+        Self {
+            pairs_per_row: points_per_row / 2,
+            pairs: Vec::new(),
+            halves: Vec::new(),
+        }
+    }
+}
+
+fn point_of(pairs: &[Wide], halves: &[Half], per: usize, index: usize, j: usize) -> Half {
+    if j / 2 == per {
+        return halves[index];
+    }
+    let mut half = Half::ZERO;
+    for (to, from) in half.0.iter_mut().zip(&pairs[index * per + j / 2].0) {
+        to.copy_from_slice(&from[4 * (j % 2)..][..4]);
+    }
+    half
+}
+
+/// Adds every row of `subset` to its bucket of every slot. Slots own disjoint ranges of buckets.
+#[inline(always)]
+pub fn accumulate<B: Buckets>(
+    rows: &RowPoints,
+    subset: &[u32],
+    slots: &[Slot<'_>],
+    sums: &mut BucketSums,
+) {
+    let per = rows.pairs_per_row;
+    let mut targets = vec![0usize; slots.len()];
+    let mut spare = Half::IDENTITY;
+    for &row in subset {
+        let row = row as usize;
+        for (target, slot) in targets.iter_mut().zip(slots) {
+            *target = slot.bucket(row);
+        }
+        for p in 0..per {
+            let operand = B::operand(&rows.pairs[row * per + p]);
+            for &target in &targets {
+                B::add(&mut sums.pairs[target * per + p], &operand);
+            }
+        }
+        if let Some(half) = rows.halves.get(row) {
+            let operand = B::operand_twice(half);
+            let (couples, rest) = targets.as_chunks::<2>();
+            for couple in couples {
+                if let Ok([a, b]) = sums.halves.get_disjoint_mut(*couple) {
+                    B::add_apart(a, b, &operand);
+                }
+            }
+            if let [last] = rest {
+                B::add_apart(&mut sums.halves[*last], &mut spare, &operand);
+            }
+        }
+    }
+}
+
+/// Turns bucket coordinates into extended ones, scaled by two: (2X : 2Y : 2Z : 2T).
+#[inline(always)]
+pub fn extended<F: Field>(halves: &[Half; 8], out: &mut Point8) {
+    let mut wide = [Wide::ZERO; 4];
+    for (lane, half) in halves.iter().enumerate() {
+        for (c, to) in wide.iter_mut().enumerate() {
+            to.set_lane(lane, &half.coordinate(c));
+        }
+    }
+    for part in 0..8 / F::LANES {
+        let [minus, plus, t, z] = [
+            F::load(&wide[0], part),
+            F::load(&wide[1], part),
+            F::load(&wide[2], part),
+            F::load(&wide[3], part),
+        ];
+        plus.sub(minus).store(&mut out.x, part);
+        plus.add(minus).store(&mut out.y, part);
+        z.add(z).store(&mut out.z, part);
+        t.add(t).store(&mut out.t, part);
+    }
+}
+
+/// Turns points with Z = 1 into operands, canonical so that every path stores the same.
+#[inline(always)]
+pub fn operands<F: Field>(points: &Point8, out: &mut [Half; 8]) {
+    let d2 = F::splat(crate::field::constants::D2);
+    let mut wide = [Wide::ZERO; 3];
+    for part in 0..8 / F::LANES {
+        let (x, y) = (F::load(&points.x, part), F::load(&points.y, part));
+        y.sub(x).store(&mut wide[0], part);
+        y.add(x).store(&mut wide[1], part);
+        F::load(&points.t, part).mul(d2).store(&mut wide[2], part);
+    }
+    for (lane, half) in out.iter_mut().enumerate() {
+        *half = Half::ZERO;
+        for (c, from) in wide.iter().enumerate() {
+            half.set_coordinate(c, &from.lane(lane));
+        }
+        half.0[0][3] = 2;
+    }
+}
+
+/// The bucket additions in portable arithmetic: one point after the other, D = 2Z without a product.
+impl Buckets for One {
+    type Operand = [[One; 3]; 2];
+
+    #[inline(always)]
+    fn operand(row: &Wide) -> Self::Operand {
+        let one = |at: usize| One::load(row, at);
+        [[one(0), one(1), one(2)], [one(4), one(5), one(6)]]
+    }
+
+    #[inline(always)]
+    fn operand_twice(row: &Half) -> Self::Operand {
+        let one = [0, 1, 2].map(|c| One::splat(row.coordinate(c)));
+        [one, one]
+    }
+
+    #[inline(always)]
+    fn add(bucket: &mut Wide, operand: &Self::Operand) {
+        for (p, point) in operand.iter().enumerate() {
+            let old = [0, 1, 2, 3].map(|c| One::load(bucket, 4 * p + c));
+            for (c, coordinate) in sum(old, point).into_iter().enumerate() {
+                coordinate.store(bucket, 4 * p + c);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_apart(a: &mut Half, b: &mut Half, operand: &Self::Operand) {
+        for (bucket, point) in [a, b].into_iter().zip(operand) {
+            let old = [0, 1, 2, 3].map(|c| One::splat(bucket.coordinate(c)));
+            for (c, coordinate) in sum(old, point).into_iter().enumerate() {
+                let mut wide = Wide::ZERO;
+                coordinate.store(&mut wide, 0);
+                bucket.set_coordinate(c, &wide.lane(0));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn sum(bucket: [One; 4], point: &[One; 3]) -> [One; 4] {
+    let a = bucket[0].times(&point[0]);
+    let b = bucket[1].times(&point[1]);
+    let c = bucket[2].times(&point[2]);
+    let d = One::plus(bucket[3], bucket[3]);
+    let e = One::carried(One::minus(b, a));
+    let h = One::carried(One::plus(b, a));
+    let f = One::carried(One::minus(d, c));
+    let g = One::carried(One::plus(d, c));
+    let (x, y) = (e.times(&f), g.times(&h));
+    [
+        One::carried(One::minus(y, x)),
+        One::carried(One::plus(y, x)),
+        e.times(&h),
+        f.times(&g),
+    ]
+}

@@ -1,0 +1,97 @@
+//! Multiples of a fixed point: one table look-up and one mixed addition per radix-32 digit.
+
+use std::sync::OnceLock;
+
+use super::point::{Extended, Niels, Point8};
+use super::recode::{SignedBits, magnitude};
+use crate::field::constants::D2;
+use crate::field::roots::invert_all;
+use crate::field::{Field, FieldExt, Limbs, Wide, portable::One};
+
+/// Digits of radix 32 in 255 bits.
+pub const WINDOWS: usize = 51;
+
+/// The sixteen odd multiples 1, 3, …, 31 of 32^j·P as (y + x, y − x, 2dxy), limb after limb.
+pub type Window = [[[u64; 16]; 5]; 3];
+
+/// One window for every digit.
+pub struct FixedBase {
+    windows: Vec<Window>,
+}
+
+impl FixedBase {
+    /// Fills the table; lane 0 of `point` is the base.
+    #[inline(always)]
+    pub fn build<F: Field>(point: &Point8) -> Self {
+        let mut multiples = Vec::with_capacity(WINDOWS * 16);
+        let mut base = Extended::<F>::load(point, 0);
+        for _ in 0..WINDOWS {
+            let twice = base.double().cached();
+            let mut multiple = base;
+            for _ in 0..16 {
+                multiples.push(multiple);
+                multiple = multiple.add(&twice);
+            }
+            base = base.double_times(5);
+        }
+        let mut inverses: Vec<F> = multiples.iter().map(|p| p.z).collect();
+        invert_all(&mut inverses, &mut Vec::with_capacity(multiples.len()));
+        let mut windows = vec![[[[0; 16]; 5]; 3]; WINDOWS];
+        for (i, (p, z)) in multiples.iter().zip(&inverses).enumerate() {
+            let (x, y) = (p.x.mul(*z), p.y.mul(*z));
+            let xy2d = x.mul(y).mul(F::splat(D2));
+            for (c, coordinate) in [y.add(x), y.sub(x), xy2d].into_iter().enumerate() {
+                let mut wide = Wide::ZERO;
+                coordinate.canonical().store(&mut wide, 0);
+                let limbs: Limbs = wide.lane(0);
+                for (row, limb) in windows[i / 16][c].iter_mut().zip(limbs) {
+                    row[i % 16] = limb;
+                }
+            }
+        }
+        Self { windows }
+    }
+}
+
+/// The table of the generator, filled on first use.
+pub fn generator_table() -> &'static FixedBase {
+    static TABLE: OnceLock<FixedBase> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let mut base = Point8::identity();
+        Extended::<One>::base().store(&mut base, 0);
+        FixedBase::build::<One>(&base)
+    })
+}
+
+/// Adds kᵢ·P to the eight points of every block in constant time; `digits` has eight scalars per block, of which the
+/// lowest `windows` digits are read.
+#[inline(always)]
+pub fn add_multiples<F: Field>(
+    table: &FixedBase,
+    windows: usize,
+    digits: &[SignedBits],
+    points: &mut [Point8],
+) {
+    for (block, point) in points.iter_mut().enumerate() {
+        let digits = &digits[8 * block..8 * block + 8];
+        for part in 0..8 / F::LANES {
+            let mut sum = Extended::<F>::load(point, part);
+            for (j, window) in table.windows[..windows].iter().enumerate() {
+                let mut index = [0u8; 8];
+                let mut negative = 0u8;
+                for (lane, k) in digits.iter().enumerate() {
+                    let (entry, sign) = magnitude(k.window(j));
+                    index[lane] = entry;
+                    negative |= sign << lane;
+                }
+                let entry = Niels {
+                    plus: F::lookup(&window[0], &index, part),
+                    minus: F::lookup(&window[1], &index, part),
+                    xy2d: F::lookup(&window[2], &index, part),
+                };
+                sum = sum.add_niels(&entry.neg_in(negative >> (part * F::LANES)));
+            }
+            sum.store(point, part);
+        }
+    }
+}

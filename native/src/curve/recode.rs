@@ -1,0 +1,95 @@
+//! Scalars as 255 signed bits, none of them zero, so that every digit is odd and no window is skipped.
+
+use curve25519_dalek::Scalar;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// ℓ, little-endian.
+const ORDER: [u64; 4] = [
+    0x5812_631a_5cf5_d3ed,
+    0x14de_f9de_a2f7_9cd6,
+    0,
+    0x1000_0000_0000_0000,
+];
+
+/// Bits c_i with k ≡ Σ (2c_i − 1)·2^i (mod ℓ), i = 0..255.
+///
+/// k is made odd by adding ℓ if need be; then c = (k + 2²⁵⁵ − 1)/2 = (k − 1)/2 + 2²⁵⁴. Multiplying by an even k
+/// thus multiplies by k + ℓ: the same ristretto255 element, whatever representative the point has.
+#[derive(Clone)]
+pub struct SignedBits([u64; 4]);
+
+impl Zeroize for SignedBits {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl Drop for SignedBits {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for SignedBits {}
+
+impl SignedBits {
+    #[must_use]
+    pub fn new(scalar: &Scalar) -> Self {
+        let mut k = [0u64; 4];
+        for (word, chunk) in k.iter_mut().zip(scalar.as_bytes().as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*chunk);
+        }
+        let even = (k[0] & 1).wrapping_sub(1);
+        let mut carry = false;
+        for (word, order) in k.iter_mut().zip(ORDER) {
+            let (sum, over) = word.overflowing_add(order & even);
+            let (sum, again) = sum.overflowing_add(u64::from(carry));
+            *word = sum;
+            carry = over | again;
+        }
+        let bits = Self([
+            k[0] >> 1 | k[1] << 63,
+            k[1] >> 1 | k[2] << 63,
+            k[2] >> 1 | k[3] << 63,
+            (k[3] >> 1) + (1 << 62),
+        ]);
+        k.zeroize();
+        bits
+    }
+
+    /// The bits of an odd number below 2^(5·windows), for that many windows only.
+    #[must_use]
+    pub fn short(odd: u64, windows: usize) -> Self {
+        Self([(odd >> 1) + (1 << (5 * windows - 1)), 0, 0, 0])
+    }
+
+    /// c_i.
+    #[inline(always)]
+    #[must_use]
+    pub fn bit(&self, i: usize) -> u8 {
+        ((self.0[i / 64] >> (i % 64)) & 1) as u8
+    }
+
+    /// The bits 5j … 5j + 4 as a number c: the digit of radix 32 is 2c − 31.
+    #[inline(always)]
+    #[must_use]
+    pub fn window(&self, j: usize) -> u8 {
+        let at = 5 * j;
+        let (word, shift) = (at / 64, at % 64);
+        let low = self.0[word] >> shift;
+        let high = if shift > 59 && word < 3 {
+            self.0[word + 1] << (64 - shift)
+        } else {
+            0
+        };
+        ((low | high) & 31) as u8
+    }
+}
+
+/// Splits c in 0..32, for the odd number 2c − 31, into (index of its magnitude among 1, 3, …, 31; 1 if negative).
+#[inline(always)]
+#[must_use]
+pub fn magnitude(c: u8) -> (u8, u8) {
+    let negative = (c >> 4) ^ 1;
+    ((c ^ negative.wrapping_neg()) & 15, negative)
+}

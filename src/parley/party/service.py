@@ -1,0 +1,274 @@
+"""A running party: it takes proposals from peers and plans from its own command line.
+
+Paths on the one port:
+
+    /control                    our own command line (our own certificate)
+    /proposals/RUN              a peer proposes a run; stays open while the run lasts
+    /runs/RUN/PROTOCOL          the conversations of a run that was agreed to
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from parley.core.conversation import Channel
+from parley.core.errors import ParleyError, PolicyRefused, ProtocolBug, UsageError
+from parley.core.plan import Plan, encode_plan, read_plan
+from parley.core.trace import Sink, Trace
+from parley.net.channel import CheckedChannel, Setting
+from parley.net.transport import Transport
+from parley.party import tables
+from parley.party.progress import ProgressSink
+from parley.party.rendezvous import Dial, Rendezvous, dialling, waiting
+from parley.party.report import RunReport, Tally
+from parley.party.run import Followed, Led, Opening, Work, check, follow, lead
+from parley.party.stages import Means
+from parley.party.summary import summarise
+from parley.protocols import control, proposal
+from parley.protocols.together import together
+from parley.store.catalogue import RunRecord, RunState
+from parley.store.home import Home
+
+_LIFELINE: Final = 365 * 86400.0
+"""Patience in seconds on lines that are silent while a run lasts; a dead peer breaks them at once."""
+_PATH: Final = re.compile(r"/(?:(control)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/([a-z]{1,32}))")
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Time as the party sees it: seconds since 1970, and monotonic seconds."""
+
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+class Party:
+    """One organisation's program.
+
+    Args:
+        home: its folder.
+        dial: connects to a peer for a path.
+        clocks: time.
+        threads: for computations.
+        log: takes a line for the operator of the party.
+    """
+
+    def __init__(
+        self, home: Home, dial: Dial, clocks: Clocks, threads: int, log: Callable[[str], None]
+    ) -> None:
+        self._home = home
+        self._name = home.settings.party
+        self._dial = dial
+        self._clocks = clocks
+        self._threads = threads
+        self._log = log
+        self._meetings: dict[str, Rendezvous] = {}
+        self._running: set[asyncio.Task[object]] = set()
+
+    async def connected(self, peer: str, path: str, transport: Transport) -> None:
+        """Serve one connection until it is done."""
+        match = _PATH.fullmatch(path)
+        if match is None:
+            self._log(f"{peer} asked for {path[:80]!r}, which is nothing here")
+            return
+        own, proposed, run, protocol = match.groups()
+        if own and peer == self._name:
+            await self._serve_control(transport)
+        elif proposed:
+            await self._serve_proposal(peer, proposed, transport)
+        elif run and run in self._meetings and self._meetings[run].peer == peer:
+            await self._meetings[run].hold(protocol, transport)
+        else:
+            self._log(f"{peer} asked for {path[:80]!r}, which it may not")
+
+    # ── as the active party ───────────────────────────────────────────────────────────────────────────
+
+    async def _serve_control(self, transport: Transport) -> None:
+        """Run a plan for our own command line; it may go away without harm."""
+        setting = Setting(control.STEPS, control.PARTY, "control", Trace(self._clocks.monotonic), _LIFELINE)
+        notes: asyncio.Queue[control.Progress | None] = asyncio.Queue()
+        async with CheckedChannel(transport, setting) as channel:
+            submitted = await channel.recv(control.Submit)
+            sink = ProgressSink(self._clocks.monotonic, notes.put_nowait)
+            running = asyncio.create_task(self.run(submitted.plan, sink))
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+            running.add_done_callback(lambda _: notes.put_nowait(None))
+            while (note := await notes.get()) is not None:
+                await channel.send(note)
+            try:
+                report = await running
+            except ParleyError as error:
+                await channel.send(control.Failed(error.family, error.code, error.what, error.remedy))
+            else:
+                await channel.send(control.Done(msgspec.json.encode(report)))
+
+    async def run(self, text: str, *sinks: Sink) -> RunReport:
+        """Lead the run of a plan given as TOML.
+
+        Raises:
+            ParleyError: whatever ended it.
+        """
+        plan = read_plan(text)
+        if plan.active != self._name:
+            raise UsageError(
+                "not-active",
+                f"the plan's label is held by {plan.active}, not by {self._name}",
+                remedy=f"run the plan at {plan.active}",
+            )
+        run = f"run-{secrets.token_hex(8)}"
+        tally = Tally(self._clocks.monotonic)
+        trace = Trace(self._clocks.monotonic, tally, *sinks)
+        began = self._note(run, proposal.ACTIVE, plan)
+        try:
+            opening = dialling(self._dial, run, trace, self._home.settings.patience)
+            work = await asyncio.to_thread(self._work, run, plan, opening, trace)
+            await asyncio.to_thread(check, work)
+            led = await self._lead(work)
+            report = summarise(work, led, tally.costs())
+            self._home.keep_share(led.share)
+        except BaseException as error:
+            self._note(run, proposal.ACTIVE, plan, began, error=error)
+            raise
+        self._note(run, proposal.ACTIVE, plan, began, outcome=msgspec.json.encode(report))
+        return report
+
+    async def _lead(self, work: Work) -> Led:
+        """Propose the plan to everyone, run it, and see everyone off."""
+        async with AsyncExitStack() as stack:
+            lines: list[Channel] = []
+            for peer in work.plan.passive:
+                transport = await self._dial(peer, f"/proposals/{work.run}")
+                setting = Setting(proposal.STEPS, proposal.ACTIVE, work.run, work.trace, _LIFELINE)
+                lines.append(await stack.enter_async_context(CheckedChannel(transport, setting)))
+                await proposal.propose(lines[-1], work.plan)
+
+            async def lead_to_the_end() -> Led:
+                led = await lead(work)
+                for line in lines:
+                    await line.send(proposal.RunEnds())
+                return led
+
+            return await together(lead_to_the_end(), *(_seen_off(line) for line in lines))
+
+    # ── as a passive party ────────────────────────────────────────────────────────────────────────────
+
+    async def _serve_proposal(self, peer: str, run: str, transport: Transport) -> None:
+        trace = Trace(self._clocks.monotonic)
+        setting = Setting(proposal.STEPS, proposal.PASSIVE, run, trace, _LIFELINE)
+        try:
+            async with CheckedChannel(transport, setting) as line:
+                plan = await proposal.receive(line)
+                self._log(f"{peer} proposes {plan.name!r} as {run}: {plan.purpose}")
+                await self._take_part(line, run, plan, trace)
+        except ParleyError as error:
+            self._log(f"{run} with {peer}: {error}")
+            raise
+
+    async def _take_part(self, line: Channel, run: str, plan: Plan, trace: Trace) -> None:
+        if run in self._meetings:
+            raise line.fault("run-twice", f"proposed run {run} twice")
+        meeting = Rendezvous(run, line.peer, self._home.settings.patience)
+        opening = waiting(meeting, trace)
+        work = await asyncio.to_thread(self._admitted_work, run, plan, line.peer, opening, trace)
+        self._meetings[run] = meeting
+        began = self._note(run, proposal.PASSIVE, plan)
+        try:
+            await proposal.agree(line, plan)
+            followed: Followed = await together(follow(work), _ended(line))
+            self._home.keep_share(followed.share)
+            await line.send(proposal.Ended())
+        except BaseException as error:
+            self._note(run, proposal.PASSIVE, plan, began, error=error)
+            raise
+        finally:
+            meeting.dismiss()
+            del self._meetings[run]
+        outcome = {
+            "entered": followed.entered,
+            "common": followed.common,
+            "splits": len(followed.share.rules),
+        }
+        self._note(run, proposal.PASSIVE, plan, began, outcome=msgspec.json.encode(outcome))
+        self._log(
+            f"{run} finished: {followed.common} rows in common, {len(followed.share.rules)} splits of ours"
+        )
+
+    def _admitted_work(self, run: str, plan: Plan, peer: str, opening: Opening, trace: Trace) -> Work:
+        """Our side of a peer's plan, if our own rules allow it and our table can do it."""
+        part = plan.parties.get(self._name)
+        if part is None:
+            raise PolicyRefused(
+                "not-our-plan", f"{peer} proposes a plan without us", remedy=f"name {self._name} in the plan"
+            )
+        try:
+            record = self._home.catalogue.table(part.table)
+        except UsageError as error:
+            raise UsageError(
+                error.code, error.what, remedy=error.remedy, public="no such table here"
+            ) from None
+        tables.admit(plan, self._name, peer, record)
+        work = self._work(run, plan, opening, trace)
+        check(work)
+        return work
+
+    # ── both ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _work(self, run: str, plan: Plan, opening: Opening, trace: Trace) -> Work:
+        part = plan.parties[self._name]
+        record = self._home.catalogue.table(part.table)
+        table = tables.load(record)
+        means = Means(
+            party=self._name,
+            model=run,
+            seed=secrets.token_bytes(32),
+            handles=self._home.handles_secret,
+            minimum_rows=self._home.settings.minimum_rows,
+            threads=self._threads,
+        )
+        return Work(run, plan, table, tables.features(record, table, part), means, opening, trace)
+
+    def _note(
+        self,
+        run: str,
+        role: str,
+        plan: Plan,
+        began: float | None = None,
+        *,
+        outcome: bytes | None = None,
+        error: BaseException | None = None,
+    ) -> float:
+        """Write down where a run stands; returns when it began."""
+        began = self._clocks.wall() if began is None else began
+        state: RunState = "running"
+        result = b"null"
+        if error is not None:
+            known = error if isinstance(error, ParleyError) else _unforeseen(error)
+            state, result = "failed", msgspec.json.encode(known.record())
+        elif outcome is not None:
+            state, result = "finished", outcome
+        record = RunRecord(
+            id=run, role=role, plan=encode_plan(plan).decode(), state=state, outcome=msgspec.Raw(result)
+        )
+        self._home.catalogue.keep_run(record, began)
+        return began
+
+
+async def _seen_off(line: Channel) -> None:
+    await line.recv(proposal.Ended)
+
+
+async def _ended(line: Channel) -> None:
+    await line.recv(proposal.RunEnds)
+
+
+def _unforeseen(error: BaseException) -> ParleyError:
+    return ProtocolBug(
+        "internal", f"{type(error).__name__}: {error}", remedy="report it with the party's log"
+    )

@@ -1,0 +1,69 @@
+"""Registered tables: reading them, and what of them a plan may use."""
+
+from parley.core.errors import PolicyRefused, UsageError
+from parley.core.plan import Part, Plan
+from parley.data.sources import parse_source, read
+from parley.data.table import Table
+from parley.store.catalogue import TableRecord
+
+
+def load(record: TableRecord) -> Table:
+    """Read a registered table from its source.
+
+    Raises:
+        UsageError: the source cannot be read, or lacks a declared column.
+    """
+    frame = read(parse_source(record.source, record.query))
+    return Table.of(frame, categorical=record.categorical, ids=(record.id,))
+
+
+def features(record: TableRecord, table: Table, part: Part) -> tuple[str, ...]:
+    """The columns to learn from: those the plan names, or all that the owner allows.
+
+    Raises:
+        PolicyRefused: the plan names a column that the owner does not allow.
+    """
+    taken = {record.id, part.id, part.label, part.weight}
+    allowed = record.columns or tuple(name for name in table.frame.columns if name not in taken)
+    refused = [name for name in part.columns if name in table.frame.columns and name not in allowed]
+    if refused:
+        raise PolicyRefused(
+            "column-not-allowed",
+            f"column {refused[0]!r} of table {record.name!r} is not allowed in plans",
+            remedy="leave it out of the plan, or allow it with `parley data add --columns`",
+            public="a column that the plan names is not available",
+        )
+    return part.columns or tuple(name for name in allowed if name not in taken)
+
+
+def admit(plan: Plan, party: str, peer: str, record: TableRecord) -> None:
+    """Whether a peer's plan may use our table. Numbered checks.
+
+    Raises:
+        PolicyRefused: it may not.
+        UsageError: it means another id column than the registered one.
+    """
+    # 1. the plan is about us, and its label is the peer's
+    if party not in plan.parties or plan.active != peer:
+        raise PolicyRefused(
+            "not-our-plan",
+            f"{peer} proposes a plan of {', '.join(plan.parties)} led by {plan.active}",
+            remedy=f"the party with the label must propose the plan, and the plan must name {party}",
+            public=f"the plan must be proposed by its active party and name {party}",
+        )
+    # 2. the owner shares the table with that peer
+    if peer not in record.partners:
+        raise PolicyRefused(
+            "table-not-shared",
+            f"table {record.name!r} is not shared with {peer}",
+            remedy=f"share it with `parley data add … --share-with {peer}`, or refuse the plan",
+            public="the table that the plan names is not shared with you",
+        )
+    # 3. rows are named by the registered column
+    if plan.parties[party].id != record.id:
+        raise UsageError(
+            "other-id-column",
+            f"the plan aligns {record.name!r} by {plan.parties[party].id!r}, not by {record.id!r}",
+            remedy="correct the plan",
+            public="the plan names another id column than the registered one",
+        )

@@ -1,0 +1,1 @@
+"""What protocols give away: the leakage statement of each, in words that a plan's approver reads."""

@@ -1,0 +1,1 @@
+"""What a party keeps: its home folder, its catalogue in SQLite, its model shares."""

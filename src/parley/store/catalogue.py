@@ -1,0 +1,163 @@
+"""A party's catalogue in SQLite: whom it knows, which tables it registered, what it ran."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from parley.core.errors import UsageError
+
+VERSION: Final = 1
+_SCHEMA: Final = """
+    CREATE TABLE peers (name TEXT PRIMARY KEY, address TEXT NOT NULL, certificate TEXT NOT NULL);
+    CREATE TABLE tables (name TEXT PRIMARY KEY, record BLOB NOT NULL);
+    CREATE TABLE runs (id TEXT PRIMARY KEY, began REAL NOT NULL, record BLOB NOT NULL);
+"""
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """A party we know: where it listens (empty: it dials us) and the certificate it must present."""
+
+    name: str
+    address: str
+    certificate: str
+
+
+class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered table.
+
+    Attributes:
+        name: how plans call it.
+        source: file or database address, as the owner wrote it.
+        query: SELECT statement where the source is a database.
+        id: column that names the rows.
+        columns: features that plans may use; none named means all but id and label.
+        categorical: columns that are categories whatever their type.
+        partners: parties whose plans may use the table.
+    """
+
+    name: str
+    source: str
+    query: str | None = None
+    id: str
+    columns: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    partners: tuple[str, ...] = ()
+
+
+RunState = Literal["running", "finished", "failed"]
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run: its plan, where it stands and, at its end, the report or the error as JSON."""
+
+    id: str
+    role: str
+    plan: str
+    state: RunState
+    outcome: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Catalogue:
+    """The tables of `_SCHEMA`; every method opens the file anew, so threads and processes may share it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._open() as database:
+            (found,) = database.execute("PRAGMA user_version").fetchone()
+        if found != VERSION:
+            raise UsageError(
+                "catalogue-version",
+                f"{path} has catalogue version {found}, this release reads {VERSION}",
+                remedy="use the release of Parley that made the folder",
+            )
+
+    @staticmethod
+    def create(path: Path) -> None:
+        """Make the file."""
+        database = sqlite3.connect(path)
+        try:
+            database.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA} PRAGMA user_version = {VERSION};")
+        finally:
+            database.close()
+        path.chmod(0o600)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        database = sqlite3.connect(self._path, timeout=10)
+        try:
+            with database:
+                yield database
+        finally:
+            database.close()
+
+    def keep_peer(self, peer: Peer) -> None:
+        """Add a peer or replace what is known of it."""
+        with self._open() as database:
+            row = (peer.name, peer.address, peer.certificate)
+            database.execute("INSERT OR REPLACE INTO peers VALUES (?, ?, ?)", row)
+
+    def peers(self) -> dict[str, Peer]:
+        """All peers by name."""
+        with self._open() as database:
+            rows = database.execute("SELECT name, address, certificate FROM peers ORDER BY name").fetchall()
+        return {row[0]: Peer(*row) for row in rows}
+
+    def peer(self, name: str) -> Peer:
+        """One peer.
+
+        Raises:
+            UsageError: it is not known.
+        """
+        peers = self.peers()
+        if name not in peers:
+            raise UsageError(
+                "unknown-peer",
+                f"party {name!r} is not known here; known are {', '.join(peers) or 'none'}",
+                remedy="exchange certificates and run `parley peer add`",
+            )
+        return peers[name]
+
+    def keep_table(self, table: TableRecord) -> None:
+        """Register a table or replace its registration."""
+        with self._open() as database:
+            row = (table.name, msgspec.json.encode(table))
+            database.execute("INSERT OR REPLACE INTO tables VALUES (?, ?)", row)
+
+    def tables(self) -> dict[str, TableRecord]:
+        """All registered tables by name."""
+        with self._open() as database:
+            rows = database.execute("SELECT record FROM tables ORDER BY name").fetchall()
+        return {
+            table.name: table for table in (msgspec.json.decode(row[0], type=TableRecord) for row in rows)
+        }
+
+    def table(self, name: str) -> TableRecord:
+        """One registered table.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        tables = self.tables()
+        if name not in tables:
+            raise UsageError(
+                "unknown-table",
+                f"table {name!r} is not registered; registered are {', '.join(tables) or 'none'}",
+                remedy="register it with `parley data add`",
+            )
+        return tables[name]
+
+    def keep_run(self, run: RunRecord, began: float) -> None:
+        """Note a run, or where it stands now; ``began`` in seconds since 1970."""
+        with self._open() as database:
+            row = (run.id, began, msgspec.json.encode(run))
+            database.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", row)
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, oldest first."""
+        with self._open() as database:
+            rows = database.execute("SELECT record FROM runs ORDER BY began").fetchall()
+        return [msgspec.json.decode(row[0], type=RunRecord) for row in rows]

@@ -1,0 +1,137 @@
+"""A party's home folder: settings, identity, catalogue, model shares.
+
+parley.toml      settings, written by `parley init`, edited by people
+identity/        certificate and private key
+handles.key      secret that orders own columns, so that a handle does not give away a name
+party.db         catalogue: peers, tables, runs
+models/          model shares, one file per model
+"""
+
+import secrets
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Self
+
+import msgspec
+from msgspec import Meta
+
+from parley.core.errors import UsageError
+from parley.learn.shares import ModelShare, decode_share, encode_share
+from parley.store.catalogue import Catalogue
+from parley.store.files import write_atomically
+
+SETTINGS_FILE: Final = "parley.toml"
+_SECRET_BYTES: Final = 32
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What ``parley.toml`` may say.
+
+    Attributes:
+        party: our name; peers know us by it.
+        listen: ``host:port`` of the one port.
+        threads: how many threads computations may use; 0 means one per core.
+        patience: seconds without a message after which a peer counts as lost.
+        minimum_rows: rows that any sum we give away must hold.
+    """
+
+    party: str
+    listen: str
+    threads: Annotated[int, Meta(ge=0, le=1024)] = 0
+    patience: Annotated[float, Meta(gt=0)] = 120.0
+    minimum_rows: Annotated[int, Meta(ge=1)] = 10
+
+
+@dataclass(frozen=True)
+class Home:
+    """An opened home folder."""
+
+    path: Path
+    settings: Settings
+    catalogue: Catalogue
+
+    @classmethod
+    def create(cls, path: Path, settings: Settings) -> Self:
+        """Make the folder.
+
+        Raises:
+            UsageError: it already holds a party.
+        """
+        if (path / SETTINGS_FILE).exists():
+            raise UsageError(
+                "home-exists",
+                f"{path} already is the home of a party",
+                remedy="choose another folder with --home, or use this one as it is",
+            )
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (path / "models").mkdir(exist_ok=True, mode=0o700)
+        write_atomically(path / "handles.key", secrets.token_bytes(_SECRET_BYTES))
+        Catalogue.create(path / "party.db")
+        lines = [f"{name} = {msgspec.json.encode(value).decode()}" for name, value in _fields(settings)]
+        text = "# Settings of this party; `parley init --help` explains them.\n" + "\n".join(lines) + "\n"
+        write_atomically(path / SETTINGS_FILE, text.encode())
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a folder that `create` made.
+
+        Raises:
+            UsageError: there is none, or its settings are not valid.
+        """
+        try:
+            text = (path / SETTINGS_FILE).read_text()
+        except OSError:
+            raise UsageError(
+                "no-home",
+                f"{path} is not the home of a party",
+                remedy="run `parley init`, or name the folder with --home",
+            ) from None
+        try:
+            settings = msgspec.convert(tomllib.loads(text), Settings)
+        except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+            raise UsageError(
+                "bad-settings",
+                f"{path / SETTINGS_FILE} is not valid: {error}",
+                remedy=f"correct it; the settings are {', '.join(Settings.__struct_fields__)}",
+            ) from None
+        return cls(path, settings, Catalogue(path / "party.db"))
+
+    @property
+    def identity_folder(self) -> Path:
+        """Where certificate and private key lie."""
+        return self.path / "identity"
+
+    @property
+    def handles_secret(self) -> bytes:
+        """32 bytes that order own columns in joint models."""
+        return (self.path / "handles.key").read_bytes()
+
+    def keep_share(self, share: ModelShare) -> Path:
+        """Write our piece of a model; says where."""
+        path = self.path / "models" / f"{share.model}.json"
+        write_atomically(path, encode_share(share))
+        return path
+
+    def share(self, model: str) -> ModelShare:
+        """Our piece of a model.
+
+        Raises:
+            UsageError: there is none, or it cannot be read.
+        """
+        try:
+            data = (self.path / "models" / f"{model}.json").read_bytes()
+        except OSError:
+            raise UsageError(
+                "no-such-model", f"this party holds no share of model {model!r}", remedy="see `parley models`"
+            ) from None
+        return decode_share(data, model=model)
+
+    def models(self) -> list[str]:
+        """The models we hold a share of."""
+        return sorted(path.stem for path in (self.path / "models").glob("*.json"))
+
+
+def _fields(settings: Settings) -> list[tuple[str, object]]:
+    return [(name, getattr(settings, name)) for name in Settings.__struct_fields__]
