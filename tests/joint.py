@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from tests.channels import transports
 
 from parley.core.trace import Trace
 from parley.data.binning import bin_columns
@@ -19,6 +18,8 @@ from parley.learn.objectives import objective_for
 from parley.learn.parameters import BoostingParameters
 from parley.net.channel import CheckedChannel, Setting
 from parley.protocols.boosting import ACTIVE, PASSIVE, STEPS, Means, active, passive
+
+from tests.channels import transports
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 20.0

@@ -10,7 +10,6 @@ from functools import partial
 import msgspec
 import numpy as np
 import pytest
-from tests.joint import block, means, problem, train
 
 from parley._native import SecretKey
 from parley.core.errors import PeerAborted, PeerMisbehaved
@@ -28,6 +27,8 @@ from parley.protocols.boosting.messages import (
     TrainingEnds,
     TreeBegins,
 )
+
+from tests.joint import block, means, problem, train
 
 ROWS = 90
 POINT = 32
@@ -246,7 +247,7 @@ async def test_sums_that_do_not_add_up(changed, code):
 
 
 async def test_sums_that_the_parent_cannot_hold():
-    """In a child, all rows of a column claimed for one group: totals agree, but its parent has fewer there."""
+    """In a child, all rows of a column claimed for one group, of which its parent has fewer."""
     blocks, _ = tables()
     width = int(blocks[1].bin_counts[0])
 

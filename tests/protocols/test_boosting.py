@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from parley.protocols.boosting import active, passive
+
 from tests.joint import (
     PARTNER,
     SHOP,
@@ -18,8 +21,6 @@ from tests.joint import (
     shoppers,
     train,
 )
-
-from parley.protocols.boosting import active, passive
 
 ROWS = 240
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.joint import block, problem
 
 from parley.core.errors import UsageError
 from parley.learn.boosting import begin, finished, kept_rounds
@@ -14,6 +13,8 @@ from parley.learn.columns import ColumnBlock
 from parley.learn.joined import fit_joined
 from parley.learn.metrics import auc
 from parley.learn.parameters import boosting_parameters
+
+from tests.joint import block, problem
 
 ROWS = 400
 
