@@ -21,8 +21,6 @@ Verify: TypeAlias = Callable[[SignedTransaction, bytes], bool]
 def admit(
     view: View, signed: bytes | SignedTransaction, block: Block, verify: Verify
 ) -> Transaction | Dropped:
-    view: View, signed: bytes | SignedTransaction, block: Block, verify: Verify
-) -> Transaction | Dropped:
     """The transaction in ``signed``, if it is one to be executed in ``block``.
 
     1. It decodes, canonically, and within the limit.
