@@ -11,6 +11,7 @@ from parley.ledger.contract.execution import PRUNED_AT_ONCE, seen_path
 from parley.ledger.contract.founding import DEFAULT_THRESHOLDS
 from parley.ledger.contract.refusal import Refusal
 from parley.ledger.transaction import SignedTransaction, open_signed
+
 from tests.contract import START, WITH_REGULATOR, Ledger, digest, key, spec, terms
 
 TABLE = {"name": "t", "schema": digest("s"), "rows": 1, "root": digest("r")}
@@ -181,7 +182,7 @@ def test_a_program_without_the_version_stops_before_it_can_be_wrong(ledger):
 # ── genesis ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_first_state_holds_the_founders_and_their_keys(ledger):
+def test_the_first_state_holds_the_founders_and_their_keys():
     founded = dict(genesis(spec()))
     assert len([path for path in founded if path.startswith("key/")]) == 9
     assert founded["member/regulator"]["role"] == "observer"

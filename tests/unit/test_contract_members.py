@@ -47,7 +47,7 @@ def test_an_invitation_opens_once(ledger):
     invite(ledger)
     join(ledger)
     again = ledger.transaction("insurer", "member.join", NEWCOMER, signer=key("insurer", "invitation"))
-    assert ledger.execute(again).code == "key-revoked"
+    assert ledger.execute(again).code == "key-not-valid"
 
 
 def test_an_invitation_expires(ledger):
@@ -61,7 +61,7 @@ def test_an_invitation_expires(ledger):
 def test_a_newer_invitation_voids_the_one_before(ledger):
     invite(ledger)
     invite(ledger, generation=1)
-    ledger.refuses("key-revoked", "insurer", "member.join", NEWCOMER, signer=key("insurer", "invitation"))
+    ledger.refuses("key-not-valid", "insurer", "member.join", NEWCOMER, signer=key("insurer", "invitation"))
     join(ledger, generation=1)
 
 
@@ -112,7 +112,7 @@ def test_a_revoked_key_signs_nothing_and_stays_on_record(ledger):
     body = {"kind": "signing", "public": key("bank", "signing", 1).public.hex()}
     ledger.do("bank", "key.rotate", body)
     table = {"name": "t", "schema": digest("s"), "rows": 1, "root": digest("r")}
-    ledger.refuses("key-revoked", "bank", "table.register", table, signer=old)
+    ledger.refuses("key-not-valid", "bank", "table.register", table, signer=old)
     ledger.do("bank", "table.register", table, signer=key("bank", "signing", 1))
     assert ledger[f"key/{old.key_id}"]["public"] == old.public.hex()
 
@@ -171,4 +171,4 @@ def test_a_removed_member_has_no_keys_left(ledger):
         ledger[f"key/{key('operator', kind).key_id}"]["revoked"] == ledger.height
         for kind in ("signing", "cosigning", "recovery")
     )
-    ledger.refuses("key-revoked", "operator", "member.appeal", {"about": "x", "statement": digest("x")})
+    ledger.refuses("key-not-valid", "operator", "member.appeal", {"about": "x", "statement": digest("x")})

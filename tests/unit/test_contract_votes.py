@@ -1,4 +1,4 @@
-"""Votes: the electorate is fixed at the start, a ballot is final, and the deed follows the deciding ballot."""
+"""Votes: the electorate is fixed at the start, a ballot is final, the deed follows the deciding ballot."""
 
 import pytest
 
@@ -119,7 +119,10 @@ def test_an_unknown_proposal_takes_no_ballot(ledger):
             {"kind": "threshold", "vote": "admit", "threshold": {"yes": 4, "out_of": 3}},
             "threshold-invalid",
         ),
-        ({"kind": "threshold", "vote": "admit", "threshold": {"yes": 2, "out_of": 3}}, "proposal-moot"),
+        (
+            {"kind": "threshold", "vote": "admit", "threshold": {"yes": 2, "out_of": 3}},
+            "proposal-moot",
+        ),
         ({"kind": "shoot", "member": "operator"}, "body-invalid"),
     ],
 )

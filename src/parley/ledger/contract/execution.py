@@ -9,7 +9,7 @@ import msgspec
 from parley.core.errors import UsageError
 from parley.ledger.contract.consortium import COUNT, VERSIONS, ContractVersions, LedgerCount
 from parley.ledger.contract.fields import Positive
-from parley.ledger.contract.members import Key, Member, key_path, member_path
+from parley.ledger.contract.members import Key, Member, find_member, key_path
 from parley.ledger.contract.outcome import ACCEPTED, REFUSED, Block, Outcome, Receipt
 from parley.ledger.contract.refusal import Refusal, refuse
 from parley.ledger.contract.rule import Act, Body, Rule, Rules
@@ -81,10 +81,10 @@ def _execute(
     draft: Draft, transaction: Transaction, digest: str, rules: Rules, height: int, count: LedgerCount
 ) -> None:
     """Check, in this order, the key, the type, the sender, the body; then act."""
-    key = draft.known(Key, key_path(transaction.key))
-    sender = draft.known(Member, member_path(transaction.sender))
-    if key.revoked is not None or key.member != sender.name:
-        refuse("key-revoked", transaction.key[:16])
+    sender = find_member(draft, transaction.sender)
+    key = draft.find(Key, key_path(transaction.key))
+    if key is None or key.revoked is not None or key.member != sender.name:
+        refuse("key-not-valid", transaction.key[:16])
     rule = rules.get(transaction.type) or refuse("type-unknown", transaction.type)
     _check_sender(rule, sender, key)
     try:

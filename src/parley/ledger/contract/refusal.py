@@ -7,7 +7,7 @@ CODES: Final = {
     "type-unknown": "the contract has no such type of transaction",
     "body-invalid": "the body does not have the fields and bounds of its type",
     "key-not-allowed": "a key of this kind may not sign this type of transaction",
-    "key-revoked": "the key is no longer the member's",
+    "key-not-valid": "the key is not the member's, or no longer",
     "member-suspended": "a suspended member may not do this",
     "member-not-active": "the sender is not an active member",
     "role-not-allowed": "the sender's role does not allow this",
