@@ -36,25 +36,36 @@ class Driver:
 
     def next(self):
         """A transaction for the state as it is."""
-        build = self.choose((self._sensible, self._sensible, self._any))
+        build = self.choose((*[self._sensible] * 14, *[self._any] * 7, self._vote))
         sender, kind, body = build()
         self.sent += 1
         signer = key("insurer", "invitation") if kind == "member.join" else None
         return self.ledger.transaction(sender, kind, body, signer=signer, nonce=f"n{self.sent}")
 
-    def _sensible(self):
+    def _sensible(self):  # noqa: PLR0911
         """What a party that follows the rules might do next."""
         state = self.ledger.state
         proposer, body = self.choose(PLANS)
         plan = plan_of(proposer, body)
-        missing = [owner for owner in HOLDERS if state.get(f"table/{owner}/table") is None]
+        tables = {owner: state.get(f"table/{owner}/table") for owner in HOLDERS}
+        missing = [owner for owner, table in tables.items() if not table or table["status"] == "withdrawn"]
+        if state.get("member/operator")["standing"] == "suspended":
+            return self._vote()
         if missing:
             return self._table(missing[0])
+        live = [state.get(path) for path in state.keys("run/") if state.get(path)["left"] is None]
+        if live and self.choose((True, True, False)):
+            run = self.choose(live)
+            return self._further(run["id"], run)
         if state.get(f"plan/{plan}") is None:
             return proposer, "plan.propose", {"terms": body}
         if state.get(f"plan/{plan}")["status"] == "open":
             owner = self.choose([o for o in HOLDERS if o not in state.get(f"plan/{plan}")["approvals"]])
-            return owner, "plan.approve", {"plan": plan}
+            if not list(state.keys("grant/")) and self.choose((True, False)):
+                return "operator", "grant.give", grant(runs=2, predictions=90)
+            given = self._known("grant/")
+            by_grant = (proposer, "grant.use", {"grant": given, "plan": plan})
+            return self.choose((by_grant, (owner, "plan.approve", {"plan": plan})))
         name = self.choose(RUNS)
         run = state.get(f"run/{name}")
         if run is None:
@@ -116,6 +127,7 @@ class Driver:
                 ("model.release", release(name, self.choose((1, 20, 60)))),
                 ("prediction.commit", self._batch(name, self.choose((0, 1, 2)))[2]),
                 ("grant.give", grant(runs=self.choose((1, 2)), predictions=60)),
+                ("grant.give", grant(runs=2, predictions=90)),
                 ("grant.use", {"grant": self._known("grant/"), "plan": plan}),
                 ("grant.revoke", {"grant": self._known("grant/")}),
                 ("vote.propose", {"subject": self._subject(party), "until": START + DAY}),
@@ -129,6 +141,23 @@ class Driver:
             )
         )
         return ("insurer" if kind == "member.join" else sender), kind, content
+
+    def _vote(self):
+        """A ballot that is still missing, or a new vote about the operator."""
+        values = self.ledger.state.values
+        proposals = [values[path] for path in self.ledger.state.keys("proposal/")]
+        missing = [
+            (voter, "vote.cast", {"proposal": proposal["id"], "ballot": "yes"})
+            for proposal in proposals
+            if proposal["status"] == "open"
+            for voter in proposal["electorate"]
+            if voter not in proposal["ballots"]
+        ]
+        if missing:
+            return self.choose(missing)
+        kind = "suspend" if values["member/operator"]["standing"] == "active" else "reinstate"
+        subject = {"kind": kind, "member": "operator", "why": "x"}
+        return "bank", "vote.propose", {"subject": subject, "until": START + DAY}
 
     def _subject(self, member):
         return self.choose(

@@ -155,6 +155,12 @@ def test_the_engine_moves_at_a_height_and_never_back(ledger):
     ledger.refuses("proposal-moot", "bank", "vote.propose", hand_over)
 
 
+def test_the_sequencer_is_handed_to_an_active_member(ledger):
+    ledger.vote(SUSPEND, "regulator")
+    subject = {"kind": "sequencer", "member": "operator"}
+    ledger.refuses("member-standing", "bank", "vote.propose", {"subject": subject, "until": START + DAY})
+
+
 def test_a_sole_member_decides_alone():
     ledger = Ledger({"bank": "holder"})
     invitation = key("operator", "invitation").public.hex()

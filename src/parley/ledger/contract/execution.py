@@ -109,8 +109,7 @@ def _check_sender(rule: Rule[Any], sender: Member, key: Key) -> None:
     if key.kind not in rule.keys:
         refuse("key-not-allowed", f"{rule.name} is not signed with a {key.kind} key")
     if sender.standing not in rule.standing:
-        suspended = sender.standing == "suspended"
-        refuse("member-suspended" if suspended else "member-not-active", sender.name)
+        refuse("member-suspended", f"{sender.name} is {sender.standing}")
     if sender.role not in rule.roles:
         refuse("role-not-allowed", f"{sender.name} is {sender.role}")
 

@@ -9,7 +9,6 @@ CODES: Final = {
     "key-not-allowed": "a key of this kind may not sign this type of transaction",
     "key-not-valid": "the key is not the member's, or no longer",
     "member-suspended": "a suspended member may not do this",
-    "member-not-active": "the sender is not an active member",
     "role-not-allowed": "the sender's role does not allow this",
     # members and votes
     "member-unknown": "no such member",
