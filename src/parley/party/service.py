@@ -145,7 +145,9 @@ class Party:
             lines: list[Channel] = []
             for peer in work.plan.passive:
                 transport = await self._dial(peer, f"/proposals/{work.run}")
-                setting = Setting(proposal.STEPS, proposal.ACTIVE, work.run, work.trace, _LIFELINE)
+                # the line's own trace: its silence while the run lasts is not waiting
+                trace = Trace(self._clocks.monotonic)
+                setting = Setting(proposal.STEPS, proposal.ACTIVE, work.run, trace, _LIFELINE)
                 lines.append(await stack.enter_async_context(CheckedChannel(transport, setting)))
                 await proposal.propose(lines[-1], work.plan)
 
