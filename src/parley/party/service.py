@@ -256,9 +256,14 @@ class Party:
         elif outcome is not None:
             state, result = "finished", outcome
         record = RunRecord(
-            id=run, role=role, plan=encode_plan(plan).decode(), state=state, outcome=msgspec.Raw(result)
+            id=run,
+            began=began,
+            role=role,
+            plan=encode_plan(plan).decode(),
+            state=state,
+            outcome=msgspec.Raw(result),
         )
-        self._home.catalogue.keep_run(record, began)
+        self._home.catalogue.keep_run(record)
         return began
 
 
