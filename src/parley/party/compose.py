@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from parley.core.conversation import Channel
-from parley.core.errors import UsageError
+from parley.core.errors import ParleyError, UsageError
 from parley.core.trace import Trace
 from parley.net.certificates import Identity, create_identity, grouped
 from parley.net.channel import CheckedChannel, Setting
@@ -30,7 +30,11 @@ def found(path: Path, settings: Settings) -> Identity:
 
 
 async def serve(path: Path, log: Callable[[str], None]) -> None:
-    """Run a party until it is cancelled."""
+    """Run a party until it is cancelled.
+
+    Raises:
+        UsageError: the folder is not a party's home, or its port is taken.
+    """
     home = Home.open(path)
     identity = Identity.load(home.identity_folder)
     host, port = address_of(home.settings.listen)
@@ -54,6 +58,7 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     async with PeerListener(host, port, identity, pins, party.connected, on_refused=refused) as listener:
         log(f"{home.settings.party} listens on {listener.address}")
         log(f"its certificate is {grouped(identity.fingerprint)}")
+        party.recover()
         await asyncio.Event().wait()
 
 
@@ -70,10 +75,10 @@ async def submit(
     pin = PeerPin(identity.party, identity.certificate_pem)
     try:
         transport = await dial(home.settings.listen, identity, pin, "/control")
-    except Exception as error:
+    except ParleyError as error:
         raise UsageError(
             "party-not-running",
-            f"{identity.party} does not answer on {home.settings.listen}: {error}",
+            f"{identity.party} does not answer on {home.settings.listen}: {error.what}",
             remedy=f"start it with `parley up --home {path}`",
         ) from error
     setting = Setting(control.STEPS, control.CLIENT, "control", Trace(CLOCKS.monotonic), _SILENCE)
@@ -88,13 +93,13 @@ async def submit(
 
 
 def address_of(listen: str) -> tuple[str, int]:
-    """Split ``host:port``.
+    """Split ``host:port``; a port of 1 to 65535.
 
     Raises:
         UsageError: it is something else.
     """
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) >= 1 << 16:
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 1 << 16:
         raise UsageError(
             "bad-address",
             f"{listen!r} is not an address",
