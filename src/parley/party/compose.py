@@ -13,6 +13,7 @@ from parley.net.certificates import Identity, create_identity, grouped
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, dial
+from parley.party.address import address_of
 from parley.party.service import Clocks, Party
 from parley.protocols import control
 from parley.store.home import Home, Settings
@@ -22,7 +23,12 @@ _SILENCE = 365 * 86400.0
 
 
 def found(path: Path, settings: Settings) -> Identity:
-    """Make a home folder with a fresh identity."""
+    """Make a home folder with a fresh identity.
+
+    Raises:
+        UsageError: name or address cannot be used, or the folder holds a party already.
+    """
+    address_of(settings.listen)
     identity = create_identity(settings.party)
     home = Home.create(path, settings)
     identity.save(home.identity_folder)
@@ -90,19 +96,3 @@ async def submit(
             if not isinstance(message, control.Progress):
                 return message
             tell(message)
-
-
-def address_of(listen: str) -> tuple[str, int]:
-    """Split ``host:port``; a port of 1 to 65535.
-
-    Raises:
-        UsageError: it is something else.
-    """
-    host, _, port = listen.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 1 << 16:
-        raise UsageError(
-            "bad-address",
-            f"{listen!r} is not an address",
-            remedy="write it as HOST:PORT, such as 0.0.0.0:7001",
-        )
-    return host.strip("[]"), int(port)

@@ -31,7 +31,7 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: how plans call it.
-        source: file or database address, as the owner wrote it.
+        source: path of a file, or address of a database.
         query: SELECT statement where the source is a database.
         id: column that names the rows.
         columns: features that plans may use; none named means all but id and label.
