@@ -60,6 +60,16 @@ def fingerprint_of(certificate_pem: str) -> str:
     return hashlib.sha256(_certificate(certificate_pem).public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
+def named_in(certificate_pem: str) -> str:
+    """The party that a certificate names; empty if it names none.
+
+    Raises:
+        UsageError: the text holds no certificate.
+
+    """
+    return _common_name(_certificate(certificate_pem))
+
+
 def grouped(fingerprint: str) -> str:
     """A fingerprint as people compare it: upper case, in groups of four digits."""
     digits = fingerprint.upper()

@@ -211,9 +211,12 @@ def _measures(model: str, problem: Problem, label: Floats, margin: Floats) -> tu
     match problem.parameters.objective:
         case "binary":
             score = predicted[:, 1]
-            return Quality(model, "auc", auc(label, score)), Quality(model, "ks", ks(label, score))
+            values = {"auc": auc(label, score), "ks": ks(label, score)}
         case "regression":
-            return (Quality(model, "rmse", rmse(label, predicted)),)
+            values = {"rmse": rmse(label, predicted)}
         case "multiclass":
             best = predicted.argmax(axis=1).astype(np.float64)
-            return (Quality(model, "accuracy", accuracy(label, best)),)
+            values = {"accuracy": accuracy(label, best)}
+    return tuple(
+        Quality(model, metric, value if np.isfinite(value) else None) for metric, value in values.items()
+    )
