@@ -145,7 +145,9 @@ async def lead(work: Work) -> Led:
         async with _conversations(work, prediction.STEPS, prediction.ACTIVE) as channels:
             joint = await score_active(channels, share, frame[split.test], means.threads)
         work.trace.emit(StepBegan("compare"))
-        alone = await asyncio.to_thread(train_alone, rows, problem, frame[split.test], means.threads)
+        with work.trace.phase("compare", 1, "model") as phase, work.trace.working("train alone"):
+            alone = await asyncio.to_thread(train_alone, rows, problem, frame[split.test], means.threads)
+            phase.advance(1, f"{means.party} alone")
         quality = (
             *_measures(f"{means.party} alone", problem, label[split.test], alone),
             *_measures("joint", problem, label[split.test], joint),
