@@ -47,7 +47,7 @@ class Cost:
     def conversation(self, kept):
         C = len(self.own.codes)
         self.bytes["PublicKeyOffer"] += 24 + s(32 * self.k)
-        self.bytes["ColumnsOffer"] += 22 + u(self.rows) + s(4 * C) + s(bits(C))
+        self.bytes["ColumnsOffer"] += 22 + u(self.rows) + u(C) + s(4 * C) + s(bits(C))
         self.bytes["TrainingEnds"] += 22 + u(kept)
 
     def tree(self, number, task):
