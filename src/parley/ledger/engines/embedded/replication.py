@@ -33,7 +33,7 @@ class Follow(Message, frozen=True):
 
 
 class Block(Message, frozen=True):
-    """``leaves``: of one block, from number ``first`` on; ``note``: the sequencer's signed checkpoint behind them."""
+    """``leaves``: of one block, from number ``first`` on; ``note``: the sequencer's checkpoint behind them."""
 
     first: Size
     leaves: tuple[bytes, ...]
@@ -61,7 +61,7 @@ class Offer(Message, frozen=True):
 
 
 class Taken(Message, frozen=True):
-    """Of the transaction with ``digest``: an empty ``code`` says that it is queued, another why it was dropped."""
+    """Of the transaction with ``digest``: an empty ``code`` means queued, another why it was dropped."""
 
     digest: str
     code: str

@@ -30,7 +30,7 @@ _SCHEMA: Final = """
 
 @dataclass(frozen=True, slots=True)
 class StoredLeaf:
-    """A leaf with what was computed of it: the hash in the tree, the digest of its transaction, its receipt."""
+    """A leaf and what was computed of it: hash in the tree, digest of its transaction, receipt."""
 
     data: bytes
     hash: bytes
