@@ -20,7 +20,7 @@ from parley.crypto.signatures import PUBLIC_BYTES
 from parley.ledger import merkle, notes
 from parley.ledger.checkpoint import Checkpoint, Verified, open_checkpoint
 from parley.ledger.encoding import EncodingError, decode, encode, hexed, unhexed
-from parley.ledger.notes import Kind, NoteError, NoteKey
+from parley.ledger.notes import NoteError, NoteKey
 from parley.ledger.transaction import SignedTransaction, open_signed
 
 MAX_RECEIPT_BYTES: Final = 512 * 1024

@@ -11,7 +11,7 @@ from typing import Final
 
 from parley.crypto.hashing import TaggedHash
 from parley.ledger.block import Batch, Leaf, genesis_leaf, read_genesis
-from parley.ledger.contract import Block, Dropped, Receipt, View, admit, apply, genesis
+from parley.ledger.contract import Block, Dropped, Genesis, Receipt, View, admit, apply, genesis
 from parley.ledger.encoding import EncodingError, Value, encode
 from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.sparse import EMPTY, SparseTree
@@ -172,7 +172,7 @@ class Replica:
     def begin(self, spec: Value) -> Executed:
         """The genesis block; its only leaf is the specification."""
         course = _Course(self.state, Block(0, 0))
-        course.overlay.changes.update(genesis(spec))
+        course.overlay.changes.update(genesis(Genesis.of(spec)))
         course.digests.append(GENESIS_DIGEST)
         return self._executed(0, 0, (genesis_leaf(spec),), course)
 
@@ -214,171 +214,6 @@ class Replica:
             if reason is not None:
                 raise IllegalBlock(f"leaf {number} is inadmissible: {reason.code}, {reason.reason}")
         return self._executed(height, time, tuple(leaves), course)
-
-    def adopt(self, changes: Mapping[str, Value], root: bytes) -> None:
-        """Make the changes; ``root`` is what `root_after` said of them."""
-        for key, value in changes.items():
-            known = key in self._entries
-            if value is None:
-                if known:
-                    del self._entries[key]
-                    del self._keys[bisect_left(self._keys, key)]
-            else:
-                self._entries[key] = value
-                if not known:
-                    insort(self._keys, key)
-        if root != self.root:
-            self._tree.discard(self.root, (root,))
-        self.root = root
-
-    def entries(self) -> Mapping[str, Value]:
-        """All of it."""
-        return self._entries
-
-    @property
-    def tree(self) -> SparseTree:
-        """For proofs under `root`."""
-        return self._tree
-
-
-def state_key(key: str) -> bytes:
-    """Where a path of the state stands in the sparse tree."""
-    return _STATE_KEY(key.encode())
-
-
-class Overlay:
-    """Changes laid over a view, while a block is executed."""
-
-    def __init__(self, below: View, changes: Mapping[str, Value] | None = None) -> None:
-        self._below = below
-        self.changes: dict[str, Value] = dict(changes or {})
-
-    def get(self, key: str) -> Value:
-        """The value under ``key`` with the changes so far."""
-        return self.changes[key] if key in self.changes else self._below.get(key)
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        """The keys that begin with ``prefix``, ascending, with the changes so far."""
-        stored = self._below.keys(prefix)
-        touched = [key for key in self.changes if key.startswith(prefix)]
-        if not touched:
-            yield from stored
-            return
-        kept = {key for key in stored if key not in self.changes}
-        added = {key for key in touched if self.changes[key] is not None}
-        yield from sorted(kept | added)
-
-
-@dataclass(frozen=True, slots=True)
-class Executed:
-    """A block after its execution, before anyone has adopted it.
-
-    Attributes:
-        height: of the block.
-        time: of the block.
-        leaves: as the log hashes them.
-        digests: of the transactions, in order.
-        receipts: in order.
-        writes: changes of the state, later ones already over earlier ones.
-        state_root: of the state after the block.
-        frontier: of the log after the block.
-    """
-
-    height: int
-    time: int
-    leaves: tuple[bytes, ...]
-    digests: tuple[bytes, ...]
-    receipts: tuple[Receipt, ...]
-    writes: Mapping[str, Value]
-    state_root: bytes
-    frontier: Frontier
-
-    @property
-    def size(self) -> int:
-        """Leaves of the log after the block."""
-        return self.frontier.size
-
-    @property
-    def root(self) -> bytes:
-        """Root of the log after the block."""
-        return self.frontier.root()
-
-
-class Replica:
-    """One member's copy: the log's frontier, height, time and the state.
-
-    Args:
-        state: entries of the state.
-        frontier: of the log.
-        height: of the last block; −1 before the genesis.
-        time: of the last block.
-    """
-
-    def __init__(
-        self, state: Mapping[str, Value], frontier: Frontier, height: int = -1, time: int = 0
-    ) -> None:
-        self.state = StateMap(state)
-        self.frontier = frontier
-        self.height = height
-        self.time = time
-
-    @property
-    def size(self) -> int:
-        """Leaves of the log."""
-        return self.frontier.size
-
-    def begin(self, spec: Value) -> Executed:
-        """The genesis block; its only leaf is the specification."""
-        writes = dict(genesis(spec))
-        return self._executed(0, 0, (genesis_leaf(spec),), (b"",), (), writes)
-
-    def sift(self, transactions: Sequence[bytes], time: int) -> tuple[Batch, dict[bytes, Dropped]]:
-        """The next block of those transactions that may be executed, and why the others may not.
-
-        A transaction that an earlier one of the batch makes inadmissible is dropped too.
-        """
-        batch = Batch(self.height + 1, max(time, self.time), ())
-        block = Block(batch.height, batch.time)
-        overlay = Overlay(self.state)
-        kept: list[bytes] = []
-        dropped: dict[bytes, Dropped] = {}
-        for data in transactions:
-            opened = admit(overlay, data, block, verify_all)
-            if isinstance(opened, Dropped):
-                dropped[data] = opened
-                continue
-            outcome = apply(overlay, opened, block)
-            overlay.changes.update(outcome.writes)
-            kept.append(data)
-        return Batch(batch.height, batch.time, tuple(kept)), dropped
-
-    def execute(self, leaves: Sequence[bytes]) -> Executed:
-        """Execute the next block.
-
-        Raises:
-            IllegalBlock: it is not the next, or holds what may not be executed.
-        """
-        if self.height < 0:
-            return self._execute_genesis(leaves)
-        opened = [self._leaf(place, data) for place, data in enumerate(leaves)]
-        if not opened:
-            raise IllegalBlock(f"block {self.height + 1} holds nothing")
-        height, time = self.height + 1, opened[0].time
-        for place, leaf in enumerate(opened):
-            if (leaf.height, leaf.time) != (height, time) or time < self.time:
-                raise IllegalBlock(f"leaf {self.size + place} has another height or time than its block")
-        block = Block(height, time)
-        overlay = Overlay(self.state)
-        receipts, digests = [], []
-        for place, leaf in enumerate(opened):
-            transaction = admit(overlay, leaf.signed, block, verify_all)
-            if isinstance(transaction, Dropped):
-                raise IllegalBlock(f"leaf {self.size + place} is inadmissible: {transaction.code}")
-            outcome = apply(overlay, transaction, block)
-            overlay.changes.update(outcome.writes)
-            receipts.append(outcome.receipt)
-            digests.append(transaction.digest)
-        return self._executed(height, time, tuple(leaves), tuple(digests), tuple(receipts), overlay.changes)
 
     def adopt(self, executed: Executed) -> None:
         """Make an executed block the last one."""

@@ -42,7 +42,8 @@ class MemberLog:
 
     def _loaded(self) -> Replica:
         """The replica as it was left. Checks: 1 the log ends where its last checkpoint says,
-        2 the state is the one that it commits to."""
+        2 the state is the one that it commits to.
+        """
         size = self._store.size
         frontier = Frontier()
         for digest in self._store.hashes(size):
