@@ -61,3 +61,11 @@ async def connected(
             CheckedChannel(end, Setting(steps, role, "test", Trace(time.monotonic, *heard), patience))
             for end, role, heard in ((left, left_role, sinks[0]), (right, right_role, sinks[1]))
         )
+
+
+@asynccontextmanager
+async def listening(on_connection, pins=None, **options):
+    """The party ``right`` listening, by default for ``left``."""
+    pins = {"left": pin_of("left")} if pins is None else pins
+    async with PeerListener("127.0.0.1", 0, identity_of("right"), pins, on_connection, **options) as listener:
+        yield listener

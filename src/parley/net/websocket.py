@@ -208,6 +208,8 @@ class PeerListener:
             reason = f"no complete handshake within {HANDSHAKE:g} s"
         except _Refused as refused:
             reason = str(refused)
+        except UsageError as error:
+            reason = f"our own peer list cannot be used: {error.what}"
         except OSError as error:
             reason = _tls_reason(error)
         except BaseException:
