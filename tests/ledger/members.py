@@ -82,7 +82,7 @@ class Consortium:
         task = self.tasks.pop(name)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        self.members.pop(name).log.store.close()
+        self.members.pop(name)
 
     def opening(self, caller):
         @asynccontextmanager

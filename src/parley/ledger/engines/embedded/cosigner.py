@@ -107,7 +107,7 @@ class Watch:
     def settle(self, log: MemberLog) -> None:
         """Forget what has come in, or may not come in any more."""
         for digest, (_, data) in list(self._since.items()):
-            if log.store.find(digest) is not None or objection(log, data) is not None:
+            if log.number(digest) is not None or objection(log, data) is not None:
                 del self._since[digest]
 
     def overdue(self) -> list[bytes]:

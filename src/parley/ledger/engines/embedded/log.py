@@ -41,6 +41,7 @@ class MemberLog:
         self._high_water = HighWater(folder / "high-water.json")
         self.replica = self._loaded()
         self.final_size = self._store.final_size
+        self._numbers = self._store.numbers()
 
     def _loaded(self) -> Replica:
         """The replica as it was left; log and state must be those of the last checkpoint."""
@@ -79,6 +80,10 @@ class MemberLog:
         """Leaves."""
         return self.replica.size
 
+    def number(self, digest: bytes) -> int | None:
+        """The leaf of the transaction with this digest, if it is in the log."""
+        return self._numbers.get(digest)
+
     def may_sign(self) -> bool:
         """Whether this log has all that this member ever signed for."""
         size, root = self._high_water.read()
@@ -115,6 +120,7 @@ class MemberLog:
         )
         block = StoredBlock(executed.height, self.size, leaves, note.encoded())
         self._store.append(block, executed.writes.items())
+        self._numbers |= {digest: block.first + place for place, digest in enumerate(executed.digests)}
         self.replica.adopt(executed)
 
     def cosign(self, time: int) -> SignedNote:

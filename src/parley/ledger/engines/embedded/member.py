@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -34,6 +34,8 @@ _RETRY: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 R = TypeVar("R")
 Opening = Callable[[str, Steps, str], AbstractAsyncContextManager[Channel]]
 """Opens a conversation: with a member, by a table of steps, in a role."""
+Replies = asyncio.Queue[replication.Taken]
+"""Answers on their way to one follower."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class LedgerMember:
         self._queue: dict[bytes, bytes] = {}
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._dropped: dict[bytes, Dropped] = {}
-        self._offered: dict[bytes, Channel] = {}
+        self._offered: dict[bytes, Replies] = {}
         self._watch = Watch(around.monotonic, around.force_after)
         self.halted = ""
         """Why this member signs nothing any more; empty while it does."""
@@ -94,7 +96,14 @@ class LedgerMember:
         return electorate.sequencer(self.log.replica.state) if self.log.size else self._leader
 
     async def run(self) -> None:
-        """Order or follow, and gossip, until cancelled."""
+        """Order or follow, and gossip, until cancelled; leaves the log closed."""
+        try:
+            await self._run()
+        finally:
+            # a step that is under way in a thread ends before the database is closed
+            await asyncio.shield(asyncio.to_thread(self.log.store.close))
+
+    async def _run(self) -> None:
         for data in self.log.store.pending().values():
             self._take_up(cosigner.digest_of(data), data)
         async with asyncio.TaskGroup() as group:
@@ -153,7 +162,7 @@ class LedgerMember:
             await self._changed.wait_for(lambda: self.log.final_size == self.log.size)
 
     def _final(self, digest: bytes) -> int | None:
-        number = self.log.store.find(digest)
+        number = self.log.number(digest)
         return number if number is not None and number < self.log.final_size else None
 
     # ── as the sequencer ──────────────────────────────────────────────────────────────────────────────
@@ -174,7 +183,7 @@ class LedgerMember:
             for digest, data in taken.items():
                 if data in dropped:
                     await self._drop(digest, dropped[data])
-                if data in dropped or self.log.store.find(digest) is not None:
+                if data in dropped or self.log.number(digest) is not None:
                     self._queue.pop(digest, None)
                     self._offered.pop(digest, None)
             await self._sign()
@@ -183,12 +192,9 @@ class LedgerMember:
         """Tell whoever submitted a transaction that it cannot come in any more."""
         self._dropped[digest] = dropped
         await self._locked(self.log.store.forget_pending, digest)
-        channel = self._offered.pop(digest, None)
-        if channel is not None:
-            try:
-                await channel.send(replication.Taken(digest.hex(), dropped.code, dropped.reason))
-            except ParleyError:
-                pass  # it offers the transaction again when it is back
+        replies = self._offered.pop(digest, None)
+        if replies is not None:
+            replies.put_nowait(replication.Taken(digest.hex(), dropped.code, dropped.reason))
 
     def _make_block(self, transactions: Sequence[bytes]) -> dict[bytes, Dropped]:
         if not self.log.may_sign():
@@ -217,9 +223,12 @@ class LedgerMember:
                 remedy="restore the newer database, or let the members hand the sequencer over",
                 public="the sequencer has lost part of the log",
             )
+        replies: Replies = asyncio.Queue()
+        # who reads never waits to write: two full directions would wait for each other
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_log(channel, follow.size))
-            group.create_task(self._hear(channel))
+            group.create_task(_send_all(channel, replies))
+            group.create_task(self._hear(channel, replies))
 
     async def _send_log(self, channel: Channel, size: int) -> None:
         told = 0
@@ -239,7 +248,7 @@ class LedgerMember:
                 if note is not None:
                     await channel.send(replication.Sealed(note.encoded()))
 
-    async def _hear(self, channel: Channel) -> None:
+    async def _hear(self, channel: Channel, replies: Replies) -> None:
         while True:
             message = await channel.recv(replication.Cosigned, replication.Offer)
             if isinstance(message, replication.Cosigned):
@@ -247,8 +256,8 @@ class LedgerMember:
             else:
                 code, reason, digest = await self._locked(self._queued, message.transaction)
                 if not code:
-                    self._offered[bytes.fromhex(digest)] = channel
-                await channel.send(replication.Taken(digest, code, reason))
+                    self._offered[bytes.fromhex(digest)] = replies
+                replies.put_nowait(replication.Taken(digest, code, reason))
                 await self._notify()
 
     async def _cosigned(self, channel: Channel, data: bytes) -> None:
@@ -271,7 +280,7 @@ class LedgerMember:
             digest = cosigner.digest_of(data)
         except EncodingError as error:
             return "malformed", str(error), ""
-        if self.log.store.find(digest) is None:
+        if self.log.number(digest) is None:
             dropped = cosigner.objection(self.log, data)
             if dropped is not None:
                 return dropped.code, dropped.reason, digest.hex()
@@ -304,29 +313,39 @@ class LedgerMember:
         self._outbox = asyncio.Queue()
         for data in {**self.log.store.pending(), **self._watch.wanted()}.values():
             self._outbox.put_nowait(data)
+        grown = asyncio.Event()
+        grown.set()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._offer(channel))
-            group.create_task(self._take(channel))
+            group.create_task(self._cosign_growth(channel, grown))
+            group.create_task(self._take(channel, grown))
 
     async def _offer(self, channel: Channel) -> None:
-        if self.log.size:
-            await self._cosign(channel)
         while True:
             await channel.send(replication.Offer(await self._outbox.get()))
 
-    async def _take(self, channel: Channel) -> None:
+    async def _cosign_growth(self, channel: Channel, grown: asyncio.Event) -> None:
+        """Sign whenever the log has grown, and now and then, since something overdue may have come in."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOSSIP_EVERY):
+                    await grown.wait()
+            grown.clear()
+            if self.log.final_size < self.log.size:
+                await self._cosign(channel)
+
+    async def _take(self, channel: Channel, grown: asyncio.Event) -> None:
         while True:
             message = await channel.recv(replication.Block, replication.Sealed, replication.Taken)
             match message:
                 case replication.Block(first, leaves, note):
                     try:
-                        new = await self._locked(cosigner.take, self.log, first, leaves, note)
+                        await self._locked(cosigner.take, self.log, first, leaves, note)
                     except Rejected as rejected:
                         self._halt(f"{channel.peer} {rejected}")
                         raise channel.fault(rejected.code, str(rejected)) from None
+                    grown.set()
                     await self._notify()
-                    if new:
-                        await self._cosign(channel)
                 case replication.Sealed(note):
                     await self._sealed(channel, note)
                 case replication.Taken(digest, code, reason):
@@ -416,7 +435,7 @@ class LedgerMember:
                 digest = cosigner.digest_of(data)
             except EncodingError:
                 continue
-            if self.log.store.find(digest) is None and cosigner.objection(self.log, data) is None:
+            if self.log.number(digest) is None and cosigner.objection(self.log, data) is None:
                 self._take_up(digest, data)
         await self._notify()
 
@@ -451,6 +470,11 @@ class LedgerMember:
         if not self.halted:
             self.halted = why
             self._around.log(f"this member signs nothing any more: {why}")
+
+
+async def _send_all(channel: Channel, replies: Replies) -> None:
+    while True:
+        await channel.send(await replies.get())
 
 
 def receipt_of(data: bytes) -> Receipt:
