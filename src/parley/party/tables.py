@@ -46,7 +46,9 @@ def features(record: TableRecord, table: Table, part: Part) -> tuple[str, ...]:
     """
     taken = {record.id, part.id, part.label, part.weight}
     allowed = record.columns or tuple(name for name in table.frame.columns if name not in taken)
-    refused = [name for name in part.columns if name in table.frame.columns and name not in allowed]
+    refused = [
+        name for name in part.columns if name in table.frame.columns and name not in {*allowed, *taken}
+    ]
     if refused:
         raise PolicyRefused(
             "column-not-allowed",
