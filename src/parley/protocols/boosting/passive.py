@@ -111,6 +111,7 @@ async def passive(
                 await compute("check", _check_sides, channel, moved, membership)
                 left |= moved
                 await compute("divide", membership.divide, sorted(left.items()))
+            del ciphertexts  # before the next tree's arrive: they are most of our memory
             phase.advance(int(begun.output == 0))
     # 6. forget what the model does not keep
     return tuple(rules[: order.end(begun, len(rules))])
