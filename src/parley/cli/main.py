@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Final
 
 import typer
@@ -48,9 +49,16 @@ def _parley() -> None:
     """Nothing of its own; its presence keeps the text above for the help."""
 
 
-def main() -> int:
-    """Run the command that the arguments name; returns the exit code."""
-    arguments = sys.argv[1:] or ["--help"]
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        words: the command and its arguments; by default those that the program was started with.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if words is None else words) or ["--help"]
     as_json = "--json" in arguments
     try:
         code = app(arguments, prog_name="parley", standalone_mode=False)
