@@ -41,7 +41,7 @@ RUN = "bench"
 class Ids:
     """Ids end to end."""
 
-    data: bytes
+    buffer: bytes
     offsets: npt.NDArray[np.uint64]
 
     @classmethod
@@ -115,8 +115,8 @@ async def converse(share: Share, transport: Transport, together: Barrier) -> Out
         else:
             rows = (await alignment.passive(channel, ids, options)).rows
     seconds = time.perf_counter() - began
-    width = len(ids.data) // share.rows
-    texts = np.frombuffer(ids.data, dtype=f"S{width}")[rows]
+    width = len(ids.buffer) // share.rows
+    texts = np.frombuffer(ids.buffer, dtype=f"S{width}")[rows]
     order = hashlib.sha256(texts.tobytes()).hexdigest()
     return Outcome(share.role, seconds, tally.bytes, idle, peak_mib(), len(rows), order, tally.worked)
 

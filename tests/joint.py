@@ -56,21 +56,11 @@ async def entered(channels):
 
 
 async def train(
-    problem,
-    blocks,
-    *,
-    carrier="memory",
-    sinks=None,
-    leading=active,
-    following=passive,
-    lead_more=(),
-    follow_more=None,
-    patience=PATIENCE,
+    problem, blocks, *, carrier="memory", sinks=None, leading=active, following=None, patience=PATIENCE
 ):
     """Results or errors of all roles; the first block is the active party's.
 
-    ``leading`` and ``following`` stand in for the roles (a party that cheats); ``lead_more`` and
-    ``follow_more`` are what they are given besides the usual.
+    ``leading`` and, by party number, ``following`` stand in for the roles: a party that cheats or resumes.
     """
     sinks = sinks or [() for _ in blocks]
     names = [f"p{index}" for index in range(len(blocks))]
@@ -84,13 +74,12 @@ async def train(
         async def lead():
             channels = [channel(near, ACTIVE, sinks[0]) for near, _ in pairs]
             async with entered(channels):
-                return await leading(channels, problem, blocks[0], means(0), *lead_more)
+                return await leading(channels, problem, blocks[0], means(0))
 
         async def follow(index):
+            role = (following or {}).get(index, passive)
             async with channel(pairs[index - 1][1], PASSIVE, sinks[index]) as end:
-                return await following(
-                    end, problem.parameters, blocks[index], means(index), **(follow_more or {}).get(index, {})
-                )
+                return await role(end, problem.parameters, blocks[index], means(index))
 
         async with asyncio.timeout(120):
             return await asyncio.gather(
@@ -156,3 +145,18 @@ def binned(frame, columns, training_rows, *, max_bins=32, minimum=1, categorical
         frame, columns, training_rows=training_rows, max_bins=max_bins, threads=2, categorical=categorical
     )
     return ColumnBlock(columns.codes, columns.bin_counts, columns.categorical, minimum)
+
+
+def credit():
+    """examples/credit joined by id: the frame, its label, the bank's columns and the operator's."""
+    folder = ROOT / "examples/credit"
+    tables = []
+    for name in ("bank", "operator"):
+        table = pl.read_csv(
+            gzip.decompress((folder / f"{name}.csv.gz").read_bytes()), infer_schema_length=None
+        )
+        tables.append(table.with_columns(pl.col("id").cast(pl.String).str.replace("-", "").cast(pl.Int64)))
+    bank, operator = tables
+    joined = bank.join(operator, on="id").sort("id")
+    own, theirs = (tuple(name for name in each.columns if name not in {"id", "default"}) for each in tables)
+    return joined, joined["default"].cast(pl.Float64).to_numpy(), own, theirs

@@ -1,6 +1,8 @@
 //! The hot kernels behind `parley._native`.
 
 pub mod bins;
+#[cfg(test)]
+mod ciphertext_tests;
 pub mod ciphertexts;
 pub mod curve;
 pub mod discrete_log;

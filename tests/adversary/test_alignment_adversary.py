@@ -32,7 +32,7 @@ from tests.channels import CARRIERS
 class Ids:
     def __init__(self, texts):
         encoded = [text.encode() for text in texts]
-        self.data = b"".join(encoded)
+        self.buffer = b"".join(encoded)
         self.offsets = np.cumsum([0, *map(len, encoded)], dtype=np.uint64)
 
 

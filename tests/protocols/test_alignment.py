@@ -24,7 +24,7 @@ from tests.channels import CARRIERS, transports
 
 @dataclass
 class Buffer:
-    data: bytes
+    buffer: bytes
     offsets: np.ndarray
 
 

@@ -1,13 +1,27 @@
 """Joint boosting: the same model as on the joined table, bit for bit, however the columns are spread."""
 
 import asyncio
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.joint import PARTNER, SHOP, assert_equal_to_joined, binned, block, problem, shoppers
+from parley.protocols.boosting import active, passive
+
+from tests.joint import (
+    PARTNER,
+    SHOP,
+    assert_equal_to_joined,
+    binned,
+    block,
+    credit,
+    problem,
+    raised,
+    shoppers,
+    train,
+)
 
 ROWS = 240
 
@@ -140,16 +154,29 @@ def test_any_table(data):
 @pytest.mark.parametrize("minimum", [1, 10])
 async def test_online_shoppers(minimum):
     frame, label = shoppers()
-    training = np.arange(2500)
-    frame, label = frame[:3000], label[:3000]
+    shuffled = np.random.default_rng(0).permutation(len(frame))  # the file is sorted by month
+    frame, label, training = frame[shuffled], label[shuffled], np.arange(9000)
     kinds = ("Month", "VisitorType", "OperatingSystems", "Browser", "Region", "TrafficType")
     blocks = [
         binned(frame, SHOP, training),
         binned(frame, PARTNER, training, minimum=minimum, categorical=kinds),
     ]
     task = problem(
-        label, training_rows=2500, max_depth=4, min_child_samples=20, early_stopping_rounds=5, n_estimators=2
+        label, training_rows=9000, max_depth=5, min_child_samples=20, early_stopping_rounds=5, n_estimators=2
     )
+    model = await assert_equal_to_joined(task, blocks)
+    assert {split.owner for tree in model.state.trees for split in tree.splits} == {0, 1}
+
+
+@pytest.mark.parametrize("minimum", [1, 10])
+async def test_default_credit(minimum):
+    frame, label, own, theirs = credit()
+    training = np.arange(15_000)
+    blocks = [
+        binned(frame, own, training),
+        binned(frame, theirs, training, minimum=minimum),
+    ]
+    task = problem(label, training_rows=15_000, max_depth=5, min_child_samples=20, n_estimators=2)
     model = await assert_equal_to_joined(task, blocks)
     assert {split.owner for tree in model.state.trees for split in tree.splits} == {0, 1}
 
@@ -159,3 +186,30 @@ async def test_over_tls(passives):
     random, label = labelled(2)
     blocks = [block(random, ROWS, 2), *(block(random, ROWS, 3, minimum=4) for _ in range(passives))]
     await assert_equal_to_joined(problem(label), blocks, carrier="tls")
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+async def test_from_any_saved_round_the_rest_is_identical(kind):
+    random, label = labelled(21, kind)
+    blocks = [block(random, ROWS, 3), *(block(random, ROWS, 3, minimum=4) for _ in range(2))]
+    task = problem(label, training_rows=200, objective=kind, n_estimators=4, subsample=0.7)
+    states, shares = [], [{}, {}, {}]
+
+    def remember(index, role, *given):
+        return role(*given, shares[index].setdefault)
+
+    following = {index: partial(remember, index, passive) for index in (1, 2)}
+    whole = raised(await train(task, blocks, leading=_with(on_round=states.append), following=following))
+    for state in states[:-1]:
+        rest = {
+            index: _with(passive, rounds=state.round, rules=shares[index][state.round]) for index in (1, 2)
+        }
+        resumed = raised(await train(task, blocks, leading=_with(state=state), following=rest))
+        assert resumed[0].state.trees == whole[0].state.trees
+        assert resumed[0].state.margins.tobytes() == whole[0].state.margins.tobytes()
+        assert resumed[0].rules == whole[0].rules
+        assert resumed[1:] == whole[1:]
+
+
+def _with(role=active, **more):
+    return partial(role, **more)

@@ -23,7 +23,8 @@ fn wide(a: u64, b: u64) -> u128 {
 fn fold(mut c: [u128; 5]) -> One {
     let mut out = [0u64; 5];
     for i in 0..4 {
-        c[i + 1] += c[i] >> 51;
+        // The carry fits 64 bits, which spares an addition with carry.
+        c[i + 1] += u128::from((c[i] >> 51) as u64);
         out[i] = (c[i] as u64) & LOW;
     }
     let top = (c[4] >> 51) as u64;

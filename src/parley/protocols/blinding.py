@@ -28,10 +28,10 @@ Digests = npt.NDArray[np.uint8]
 
 
 class IdBuffer(Protocol):
-    """Distinct, normalised ids: id i is the UTF-8 text ``data[offsets[i]:offsets[i + 1]]``."""
+    """Distinct, normalised ids: id i is the UTF-8 text ``buffer[offsets[i]:offsets[i + 1]]``."""
 
     @property
-    def data(self) -> bytes:
+    def buffer(self) -> bytes:
         """All ids end to end."""
 
     @property
@@ -62,7 +62,7 @@ class Blinder:
         self._hash_tag = _HASH_TAG + tag
         self._digest_tag = _DIGEST_TAG + tag
         self._threads = threads
-        self._text = np.frombuffer(ids.data, dtype=np.uint8)
+        self._text = np.frombuffer(ids.buffer, dtype=np.uint8)
         self._begins = ids.offsets.view(np.int64)
 
     def blinded(self, first: int, end: int) -> Points:

@@ -27,10 +27,11 @@ class PublicKeyOffer(Message, frozen=True):
 class ColumnsOffer(Message, frozen=True):
     """The passive party's C columns.
 
-    ``rows``: rows aligned; ``bin_counts``: uint32[C]; ``categorical``: C bits.
+    ``rows``: rows aligned; ``columns``: C; ``bin_counts``: uint32[C]; ``categorical``: C bits.
     """
 
     rows: int
+    columns: int
     bin_counts: bytes
     categorical: bytes
 
