@@ -4,7 +4,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Final
+from importlib.metadata import version
+from typing import Annotated, Final
 
 import typer
 from typer.exceptions import TyperException
@@ -44,9 +45,21 @@ app.command("demo")(demo.demo)
 app.command("bench", context_settings=bench.PASS_ON)(bench.bench)
 
 
+def _say_version(wanted: bool) -> None:  # noqa: FBT001 (called by the option below)
+    if wanted:
+        sys.stdout.write(f"parley {version('parley')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def _parley() -> None:
-    """Nothing of its own; its presence keeps the text above for the help."""
+def _parley(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Nothing of its own; its help is the text above."""
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -94,7 +94,7 @@ async def submit(
     except ParleyError as error:
         raise UsageError(
             "party-not-running",
-            f"{identity.party} does not answer on {home.settings.listen}: {error.what}",
+            f"{identity.party} is not running: {error.what}",
             remedy=f"start it with `parley up --home {path}`",
         ) from error
     setting = Setting(control.STEPS, control.CLIENT, "control", Trace(CLOCKS.monotonic), _SILENCE)

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -89,7 +89,8 @@ class Party:
         """End the runs we lead, and let our command line know."""
         for running in self._running:
             running.cancel()
-        if ending := {*self._running, *self._clients}:
+        ending: set[asyncio.Future[Any]] = {*self._running, *self._clients}
+        if ending:
             await asyncio.wait(ending, timeout=_FAREWELL)
 
     async def connected(self, peer: str, path: str, transport: Transport) -> None:
