@@ -30,7 +30,9 @@ def demo(
     *,
     rows: Annotated[
         int | None,
-        typer.Option("--rows", min=200, help="Take about so many people per party; all by default."),
+        typer.Option(
+            "--rows", metavar="N", min=200, help="Take about so many people per party; all by default."
+        ),
     ] = None,
     keep: Annotated[
         Path | None,

@@ -17,7 +17,11 @@ def init(
     *,
     name: Annotated[
         str,
-        typer.Option("--name", help="Our name: a-z, 0-9 and '-', a letter first. Peers and plans use it."),
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Our name: a-z, 0-9 and '-', a letter first. Peers and plans use it.",
+        ),
     ],
     listen: Annotated[
         str,
@@ -28,12 +32,18 @@ def init(
         ),
     ] = "127.0.0.1:7443",
     threads: Annotated[
-        int, typer.Option("--threads", min=0, max=1024, help="Threads of computations; 0: one per core.")
+        int,
+        typer.Option(
+            "--threads", metavar="N", min=0, max=1024, help="Threads of computations; 0: one per core."
+        ),
     ] = 0,
     minimum_rows: Annotated[
         int,
         typer.Option(
-            "--minimum-rows", min=1, help="Smallest number of rows behind any sum that we give away."
+            "--minimum-rows",
+            metavar="N",
+            min=1,
+            help="Smallest number of rows behind any sum that we give away.",
         ),
     ] = 10,
     home: HomeOption = DEFAULT_HOME,

@@ -3,7 +3,9 @@
 import os
 import sys
 import traceback
-from typing import Final
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Final
 
 import typer
 from typer.exceptions import TyperException
@@ -43,14 +45,33 @@ app.command("demo")(demo.demo)
 app.command("bench", context_settings=bench.PASS_ON)(bench.bench)
 
 
+def _say_version(wanted: bool) -> None:  # noqa: FBT001 (called by the option below)
+    if wanted:
+        sys.stdout.write(f"parley {version('parley')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def _parley() -> None:
-    """Nothing of its own; its presence keeps the text above for the help."""
+def _parley(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Nothing of its own; its help is the text above."""
 
 
-def main() -> int:
-    """Run the command that the arguments name; returns the exit code."""
-    arguments = sys.argv[1:] or ["--help"]
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        words: the command and its arguments; by default those that the program was started with.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if words is None else words) or ["--help"]
     as_json = "--json" in arguments
     try:
         code = app(arguments, prog_name="parley", standalone_mode=False)

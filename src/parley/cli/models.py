@@ -79,6 +79,14 @@ class _Condition(msgspec.Struct, frozen=True):
     splits: int
 
 
+class _Column(msgspec.Struct, frozen=True):
+    """A column of ours: the handle by which others know it (none if it is ours alone), and its splits."""
+
+    column: str
+    handle: str | None
+    splits: int
+
+
 @app.command("show")
 def show_model(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of `parley models`.")],
@@ -97,7 +105,8 @@ def show_model(
 
     The party with the label has the trees and knows what every column is worth: its own by
     name, those of others by a number. Every other party has only what its own splits test.
-    The conditions say which rows go left.
+    The number before a column of ours is the one by which they know it. The conditions say which
+    rows go left.
     """
     share = Home.open(home).share(model)
     conditions = _conditions(share)
@@ -106,7 +115,7 @@ def show_model(
         "model": share.model,
         "party": share.party,
         "role": _role(share),
-        "columns": [column.name for column in share.columns],
+        "columns": _columns(share),
         "splits": conditions,
         "importances": importances,
     }
@@ -127,6 +136,15 @@ def show_model(
 
 def _role(share: ModelShare) -> str:
     return "active" if isinstance(share, ActiveShare) else "passive"
+
+
+def _columns(share: ModelShare) -> list[_Column]:
+    counts = Counter(rule.column for rule in share.rules)
+    passive = not isinstance(share, ActiveShare)
+    return [
+        _Column(column.name, f"#{place}" if passive else None, counts[place])
+        for place, column in enumerate(share.columns)
+    ]
 
 
 def _conditions(share: ModelShare) -> list[_Condition]:
@@ -151,7 +169,8 @@ def _summary(share: ModelShare) -> list[tuple[str, str]]:
             ("trees", f"{len(share.trees):,}"),
             ("parties", ", ".join(share.owners)),
         ]
-    return [*lines, ("our columns", f"{len(share.columns):,}"), ("our splits", f"{len(share.rules):,}")]
+    known = ", ".join(f"{each.handle or ''} {each.column}".strip() for each in _columns(share))
+    return [*lines, ("our splits", f"{len(share.rules):,}"), ("our columns", known)]
 
 
 def _show_conditions(console: Console, conditions: list[_Condition]) -> None:

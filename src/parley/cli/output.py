@@ -73,8 +73,13 @@ def answer(record: object, show: Callable[[Console], None], *, as_json: bool) ->
     """Print what a command found out: as one JSON object, or in words."""
     if as_json:
         sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
-    else:
+    elif sys.stdout.isatty():
         show(terminal())
+    else:
+        console = terminal()
+        with console.capture() as captured:
+            show(console)
+        sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
     sys.stdout.flush()
 
 

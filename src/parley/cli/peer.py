@@ -44,7 +44,7 @@ def add(
       parley peer add operator --address operator.example:7443 --certificate operator.pem
 
     From now on the peer is accepted by this very certificate and no other. The party that holds
-    the label dials the others, so it needs their addresses; they need none of it.
+    the label dials the others, so it needs their addresses; they need no address of it.
 
     Adding a peer again changes its address. If its certificate differs from the pinned one, this
     is refused until you have compared fingerprints and say --replace.

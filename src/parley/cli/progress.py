@@ -37,6 +37,8 @@ class LiveLines:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._progress.stop()
+        if not self._progress.disable:
+            self._progress.console.print()
 
     def tell(self, news: control.Progress) -> None:
         """Draw where a phase stands."""

@@ -26,11 +26,18 @@ def found(path: Path, settings: Settings) -> Identity:
     """Make a home folder with a fresh identity.
 
     Raises:
-        UsageError: name or address cannot be used, or the folder holds a party already.
+        UsageError: name or address cannot be used, or the folder holds a party already or cannot be written.
     """
     address_of(settings.listen)
     identity = create_identity(settings.party)
-    home = Home.create(path, settings)
+    try:
+        home = Home.create(path, settings)
+    except OSError as error:
+        raise UsageError(
+            "home-not-writable",
+            f"{path} cannot be made a home: {error.strerror}",
+            remedy="choose a folder that this user may write to",
+        ) from error
     identity.save(home.identity_folder)
     return identity
 
@@ -65,7 +72,10 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
         log(f"{home.settings.party} listens on {listener.address}")
         log(f"its certificate is {grouped(identity.fingerprint)}")
         party.recover()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await party.stop()
 
 
 async def submit(
@@ -84,7 +94,7 @@ async def submit(
     except ParleyError as error:
         raise UsageError(
             "party-not-running",
-            f"{identity.party} does not answer on {home.settings.listen}: {error.what}",
+            f"{identity.party} is not running: {error.what}",
             remedy=f"start it with `parley up --home {path}`",
         ) from error
     setting = Setting(control.STEPS, control.CLIENT, "control", Trace(CLOCKS.monotonic), _SILENCE)

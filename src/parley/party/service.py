@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -38,6 +38,8 @@ from parley.store.home import Home
 
 _LIFELINE: Final = 365 * 86400.0
 """Patience in seconds on lines that are silent while a run lasts; a dead peer breaks them at once."""
+_FAREWELL: Final = 5.0
+"""Seconds that runs and their watchers have to end when the party stops."""
 _PATH: Final = re.compile(r"/(?:(control)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/([a-z]{1,32}))")
 
 
@@ -71,6 +73,7 @@ class Party:
         self._log = log
         self._meetings: dict[str, Rendezvous] = {}
         self._running: set[asyncio.Task[RunReport]] = set()
+        self._clients: set[asyncio.Future[None]] = set()
 
     def recover(self) -> None:
         """Note as failed what was running when the party last stopped."""
@@ -82,6 +85,14 @@ class Party:
                 )
                 self._log(f"{record.id} was under way when the party stopped; it counts as failed")
 
+    async def stop(self) -> None:
+        """End the runs we lead, and let our command line know."""
+        for running in self._running:
+            running.cancel()
+        ending: set[asyncio.Future[Any]] = {*self._running, *self._clients}
+        if ending:
+            await asyncio.wait(ending, timeout=_FAREWELL)
+
     async def connected(self, peer: str, path: str, transport: Transport) -> None:
         """Serve one connection until it is done."""
         match = _PATH.fullmatch(path)
@@ -90,7 +101,10 @@ class Party:
             return
         own, proposed, run, protocol = match.groups()
         if own and peer == self._name:
-            await self._serve_control(transport)
+            serving = asyncio.ensure_future(self._serve_control(transport))
+            self._clients.add(serving)
+            serving.add_done_callback(self._clients.discard)
+            await serving
         elif proposed:
             await self._serve_proposal(peer, proposed, transport)
         elif run and run in self._meetings and self._meetings[run].peer == peer:
@@ -113,13 +127,13 @@ class Party:
             running.add_done_callback(lambda _: notes.put_nowait(None))
             while (note := await notes.get()) is not None:
                 await channel.send(note)
-            try:
-                report = await running
-            except Exception as error:  # noqa: BLE001 (whatever it is, our own people are told)
+            await asyncio.wait([running])
+            error = _stopped() if running.cancelled() else running.exception()
+            if error is None:
+                await channel.send(control.Done(msgspec.json.encode(running.result())))
+            else:
                 known = _known(error)
                 await channel.send(control.Failed(known.family, known.code, known.what, known.remedy))
-            else:
-                await channel.send(control.Done(msgspec.json.encode(report)))
 
     def _over(self, running: "asyncio.Task[RunReport]") -> None:
         """A run that our command line asked for has ended; it has told its error, heard or not."""
