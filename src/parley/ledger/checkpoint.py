@@ -107,7 +107,7 @@ class Fork(NamedTuple):
 
 
 def open_checkpoint(data: bytes, keys: Iterable[NoteKey]) -> Verified:
-    """The checkpoint in a signed note, and which of ``keys`` signed it; `NoteError` if none did or one badly."""
+    """The checkpoint in a signed note, and which ``keys`` signed it; `NoteError` if none did or one badly."""
     note = notes.parse_note(data)
     statements = note.verified(keys)
     return Verified(Checkpoint.parse(note.text), statements)
