@@ -128,7 +128,7 @@ def is_public_key(public: bytes) -> bool:
 
 
 def verify(public: bytes, domain: str, message: bytes, signature: bytes) -> bool:
-    """Whether ``signature`` is that of ``message`` for ``domain`` by ``public``; bad input is no error."""
+    """Whether ``public`` signed ``message`` for ``domain``; false for a malformed key or signature."""
     return _verified(public, _framed(domain, message), signature)
 
 
