@@ -129,7 +129,7 @@ def fork_evidence(a: bytes, b: bytes, keys: Sequence[NoteKey]) -> Fork | None:
 
 
 def _claimed(checkpoint: Checkpoint) -> tuple[bytes, tuple[str, ...]]:
-    """What cannot honestly be said in two ways about one size: the root, and the state that follows from it."""
+    """What cannot honestly be said in two ways of one size: the root, and the state that follows from it."""
     states = tuple(line for line in checkpoint.extensions if line.startswith(_STATE))
     return checkpoint.root, states
 
