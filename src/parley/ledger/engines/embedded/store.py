@@ -165,7 +165,7 @@ class LedgerStore:
 
     def numbers(self) -> dict[bytes, int]:
         """The leaf number of every transaction, by digest."""
-        return dict(self._read("SELECT digest, number FROM leaf"))  # type: ignore[arg-type]
+        return dict(self._read("SELECT digest, number FROM leaf"))
 
     # ── checkpoints ───────────────────────────────────────────────────────────────────────────────────
 
@@ -204,7 +204,7 @@ class LedgerStore:
 
     def pending(self) -> dict[bytes, bytes]:
         """Transactions not yet in the log, by digest."""
-        return dict(self._read("SELECT digest, data FROM pending ORDER BY rowid"))  # type: ignore[arg-type]
+        return dict(self._read("SELECT digest, data FROM pending ORDER BY rowid"))
 
 
 class HighWater:
