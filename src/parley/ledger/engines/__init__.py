@@ -1,0 +1,1 @@
+"""What orders the transactions of a consortium: one package per engine."""
