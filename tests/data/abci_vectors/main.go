@@ -110,12 +110,18 @@ func put(into map[string]string, name string, message proto.Message) {
 }
 
 func main() {
-	out := map[string]map[string]string{"requests": {}, "responses": {}}
+	asked, answered := map[string]string{}, map[string]string{}
 	for name, message := range requests() {
-		put(out["requests"], name, message)
+		put(asked, name, message)
 	}
 	for name, message := range responses() {
-		put(out["responses"], name, message)
+		put(answered, name, message)
+	}
+	out := map[string]any{
+		"address":   hex.EncodeToString(key.PubKey().Address()),
+		"key":       hex.EncodeToString(key.PubKey().Bytes()),
+		"requests":  asked,
+		"responses": answered,
 	}
 	encoder := json.NewEncoder(os.Stdout)
 	encoder.SetIndent("", " ")

@@ -84,7 +84,7 @@ def encode_varint(value: int) -> bytes:
     return bytes(out)
 
 
-def decode_varint(data: bytes | memoryview, at: int) -> tuple[int, int] | None:
+def decode_varint(data: bytes | bytearray | memoryview, at: int) -> tuple[int, int] | None:
     """The integer that begins at ``at`` and where it ends; None if the data ends first.
 
     Raises:
