@@ -1,0 +1,1 @@
+"""What orders transactions: the embedded engine for two or three organisations, CometBFT for more."""
