@@ -53,6 +53,8 @@ def _found(ledger):
     ledger.do("insurer", "member.join", publics, signer=key("insurer", "invitation"))
     new = {"kind": "cosigning", "public": key("bank", "cosigning", 1).public.hex()}
     ledger.do("bank", "key.rotate", new, signer=key("bank", "recovery"))
+    endpoint = {"address": "bank.example:7443", "certificate": "30820100"}
+    ledger.do("bank", "member.announce", endpoint)
     for owner in (*HOLDERS, "insurer"):
         ledger.register(owner)
     ledger.do("insurer", "table.withdraw", {"name": "table"})

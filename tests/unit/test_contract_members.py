@@ -164,6 +164,14 @@ def test_a_reinstated_member_goes_on(ledger):
     ledger.register("operator")
 
 
+def test_a_member_announces_where_it_is_reached(ledger):
+    for address in ("bank.example:7443", "[::1]:7443", ""):
+        ledger.do("bank", "member.announce", {"address": address, "certificate": "3082"})
+        assert ledger["endpoint/bank"]["address"] == address
+    for bad in ("bank.example", "a b:1", "x:1\u00e9"):
+        ledger.refuses("body-invalid", "bank", "member.announce", {"address": bad, "certificate": "3082"})
+
+
 def test_a_removed_member_has_no_keys_left(ledger):
     ledger.vote({"kind": "remove", "member": "operator", "why": "x"}, "regulator")
     assert ledger["member/operator"]["standing"] == "removed"
