@@ -79,6 +79,11 @@ def test_a_key_is_entered_once(ledger):
     ledger.refuses("key-known", "insurer", "member.join", twice, signer=key("insurer", "invitation"))
 
 
+@pytest.mark.parametrize("public", ["00" * 32, "01" + "00" * 31, "ff" * 32])
+def test_a_key_that_anybody_could_sign_with_is_refused(ledger, public):
+    ledger.refuses("key-invalid", "bank", "key.rotate", {"kind": "signing", "public": public})
+
+
 def test_a_name_is_given_once(ledger):
     subject = {
         "kind": "admit",

@@ -15,6 +15,7 @@ CODES: Final = {
     "member-known": "the name is or was a member's",
     "member-standing": "the member's standing does not allow this",
     "invitation-expired": "the invitation is past its time",
+    "key-invalid": "not the encoding of a usable Ed25519 public key",
     "key-known": "the key stands on this ledger already",
     "proposal-unknown": "no such proposal",
     "proposal-decided": "the proposal has been decided",
