@@ -29,7 +29,7 @@ pub trait Kernels: Sync {
     /// Encodes 2P for every P.
     fn encode_doubles(&self, points: &[Point8], encodings: &mut [Encodings8]);
     /// The element derivation function of RFC 9496, section 4.3.4.
-    fn from_uniform(&self, strings: &[[[u8; 64]; 8]], points: &mut [Point8]);
+    fn derive(&self, strings: &[[[u8; 64]; 8]], points: &mut [Point8]);
     /// Every point times every scalar.
     fn multiply(&self, points: &[Point8], scalars: &[SignedBits], out: &mut [Vec<Point8>]);
     fn fixed_base(&self, base: &Point8) -> FixedBase;
@@ -95,7 +95,7 @@ macro_rules! path {
                 fn encode_doubles(points: &[Point8], encodings: &mut [Encodings8]) {
                     encode::encode_doubles::<$field>(points, encodings);
                 }
-                fn from_uniform(strings: &[[[u8; 64]; 8]], points: &mut [Point8]) {
+                fn derive(strings: &[[[u8; 64]; 8]], points: &mut [Point8]) {
                     for (s, p) in strings.iter().zip(points) {
                         elligator::from_uniform::<$field>(s, p);
                     }

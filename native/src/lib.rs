@@ -8,6 +8,10 @@ pub mod curve;
 pub mod discrete_log;
 pub mod elgamal;
 pub mod fault;
+#[allow(
+    clippy::needless_range_loop,
+    reason = "limbs are numbered, and several arrays run in step"
+)]
 pub mod field;
 pub mod histogram;
 pub mod kernels;

@@ -58,6 +58,9 @@ TREES = [
     (1, {"round": 2}, "wrong-order"),
     (0, {"columns": longer}, "wrong-length"),
     (0, {"columns": flip(5)}, "wrong-filling"),
+    (0, {"columns": flip(0)}, "wrong-sample"),
+    (0, {"sampled": flip(3)}, "wrong-sample"),
+    (1, {"sampled": flip(ROWS - 1)}, "wrong-sample"),
     (0, {"sampled": cut}, "wrong-length"),
     (0, {"sampled": flip(ROWS + 1)}, "wrong-filling"),
 ]

@@ -3,6 +3,7 @@
 import time
 
 import msgspec
+import numpy as np
 import pytest
 
 from parley.core.errors import PeerMisbehaved
@@ -17,12 +18,15 @@ from parley.protocols.boosting.order import TreeOrder
 SPLIT, NOTHING = Splits((), (0,)), Splits((), ())
 
 
+def channel():
+    end, _ = memory_pair("us", "them")
+    return CheckedChannel(end, Setting(STEPS, PASSIVE, "r", Trace(time.monotonic)))
+
+
 def follow(places, *, kept=None, last=SPLIT, rounds=0, held=0, **parameters):
     """Take trees, each with two splits of ours, then an end; returns what is kept."""
-    end, _ = memory_pair("us", "them")
-    channel = CheckedChannel(end, Setting(STEPS, PASSIVE, "r", Trace(time.monotonic)))
     plan = msgspec.structs.replace(BoostingParameters(n_estimators=5), **parameters)
-    order = TreeOrder(channel, plan, rounds, held)
+    order = TreeOrder(channel(), plan, rounds, held)
     for index, place in enumerate(places):
         order.begin(TreeBegins(*place, b"", b""), held)
         order.split(last if index == len(places) - 1 else SPLIT)
@@ -36,6 +40,38 @@ def single(count, first=0):
 
 def classes(rounds, outputs=3):
     return [(number, output) for number in range(rounds) for output in range(outputs)]
+
+
+def draw(samples, columns=(1, 1, 1, 1), **parameters):
+    order = TreeOrder(channel(), msgspec.structs.replace(BoostingParameters(), **parameters), 0, 0)
+    for sampled in samples:
+        order.draw(np.array(columns, dtype=np.bool_), np.array(sampled, dtype=np.bool_))
+
+
+def test_samples_that_a_plan_explains():
+    draw([[1, 1, 1], [1, 1, 1]])
+    draw([[1, 1, 0], [1, 1, 0]])
+    draw([[1, 0, 1], [0, 1, 1]], subsample=0.6)
+    draw([[1, 0, 1], [0, 1, 1]], data_sample_strategy="goss")
+    draw([[1, 1, 1]], columns=(0, 1, 0, 1), colsample_bytree=0.5)
+    draw([[1, 1, 1]], columns=())
+
+
+@pytest.mark.parametrize(
+    ("samples", "more"),
+    [
+        ([[1, 0, 1]], {}),
+        ([[1, 1, 1], [1, 1, 0]], {}),
+        ([[1, 1, 0], [1, 0, 0]], {"subsample": 0.6}),
+        ([[1, 1, 1]], {"columns": (1, 0, 1, 1)}),
+        ([[1, 1, 1]], {"columns": (1, 1, 1, 1), "colsample_bytree": 0.5}),
+        ([[1, 1, 1]], {"columns": (0, 0, 0, 0), "colsample_bytree": 0.5}),
+    ],
+)
+def test_samples_that_it_does_not(samples, more):
+    with pytest.raises(PeerMisbehaved) as caught:
+        draw(samples, **more)
+    assert caught.value.code == "wrong-sample"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parley.ledger import characters
@@ -62,6 +62,7 @@ def test_rejected_vectors(vector):
         decode(data)
 
 
+@settings(deadline=None)
 @given(values)
 def test_round_trip_and_reference(value):
     data = encode(value)
@@ -69,6 +70,7 @@ def test_round_trip_and_reference(value):
     assert decode(data) == lists(value)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40) | st.text(max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass")))
 @example(b'"\xed\xa0\x80"')
 def test_arbitrary_bytes_are_refused_or_are_the_encoding(data):
@@ -79,6 +81,7 @@ def test_arbitrary_bytes_are_refused_or_are_the_encoding(data):
     assert encode(value) == data
 
 
+@settings(deadline=None)
 @given(values, st.data())
 def test_one_changed_byte_is_refused_or_another_value(value, data):
     text = bytearray(encode(value))
@@ -90,6 +93,7 @@ def test_one_changed_byte_is_refused_or_another_value(value, data):
     assert encode(other) == bytes(text) != encode(value)
 
 
+@settings(deadline=None)
 @given(values)
 def test_any_other_layout_of_the_same_json_is_refused(value):
     data = encode(value)
@@ -170,6 +174,7 @@ def test_errors_name_the_offset():
     assert str(caught.value) == "byte 7: not canonical; expected b'\"b\":2}' here"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=50))
 def test_bytes_travel_as_lower_case_hexadecimal(data):
     assert unhexed(hexed(data)) == data

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley.crypto import signatures
@@ -39,6 +39,7 @@ def test_matches_rfc_8032_section_7_1_test_2_when_nothing_is_framed():
     assert signatures._verified(key.public, b"\x72", bytes.fromhex(signature))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_a_signature_verifies_for_its_own_message_and_domain_only(message):
     signature = KEY.sign(DOMAIN, message)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley.crypto.signatures import SigningKey, verify, verify_all
@@ -159,6 +159,7 @@ def test_an_envelope_over_the_limit_is_refused():
         open_signed(sign(propose(), KEY).data, limit=100)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_changed_byte_goes_unnoticed(data):
     signed = sign(propose(), KEY)

@@ -103,7 +103,7 @@ fn derivation_from_published_bytes() {
     );
     for path in available() {
         let mut points = [Point8::identity()];
-        path.from_uniform(&[[string; 8]], &mut points);
+        path.derive(&[[string; 8]], &mut points);
         let mut out = [[[0; 32]; 8]];
         path.encode(&points, &mut out);
         let wanted = hex("3066f82a1a747d45120d1740f14358531a8f04bbffe6a819f86dfe50f44a0a46");

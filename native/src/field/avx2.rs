@@ -80,16 +80,68 @@ fn nineteen(x: __m256i) -> __m256i {
     plus(x16, plus(x2, x))
 }
 
-/// Moves the carry of limb k to the next one.
+/// Moves the carry of limb K to the next one.
 #[inline(always)]
-fn pass(limbs: &mut [__m256i; 10], k: usize) {
-    let (low, over) = split(limbs[k], k);
-    limbs[k] = low;
-    if k == 9 {
+fn pass<const K: usize>(limbs: &mut [__m256i; 10]) {
+    let (low, over) = split(limbs[K], K);
+    limbs[K] = low;
+    if K == 9 {
         limbs[0] = plus(limbs[0], nineteen(over));
     } else {
-        limbs[k + 1] = plus(limbs[k + 1], over);
+        limbs[K + 1] = plus(limbs[K + 1], over);
     }
+}
+
+/// Adds limb I of a times all of b to the columns.
+#[inline(always)]
+fn product_row<const I: usize>(out: &mut [__m256i; 10], a: &[__m256i; 10], factor: &Prepared) {
+    let once = a[I];
+    let twice = plus(once, once);
+    for j in 0..10 {
+        let left = if I % 2 == 1 && j % 2 == 1 {
+            twice
+        } else {
+            once
+        };
+        let right = if I + j < 10 {
+            factor.b[j]
+        } else {
+            factor.b19[j]
+        };
+        let k = (I + j) % 10;
+        out[k] = plus(out[k], times32(left, right));
+    }
+}
+
+/// Adds limb I of a times the limbs up to I, those below I twice.
+#[inline(always)]
+fn square_row<const I: usize>(out: &mut [__m256i; 10], a: &[__m256i; 10]) {
+    let wrapped = times32(a[I], set(19));
+    for j in 0..=I {
+        let left = if I + j < 10 { a[I] } else { wrapped };
+        let mut right = if I == j { a[j] } else { plus(a[j], a[j]) };
+        if I % 2 == 1 && j % 2 == 1 {
+            right = plus(right, right);
+        }
+        let k = (I + j) % 10;
+        out[k] = plus(out[k], times32(left, right));
+    }
+}
+
+/// Calls a function once per limb, with the limb as a constant: the compiler does not unroll a loop of this size.
+macro_rules! every_limb {
+    ($row:ident, $($argument:expr),*) => {
+        $row::<0>($($argument),*);
+        $row::<1>($($argument),*);
+        $row::<2>($($argument),*);
+        $row::<3>($($argument),*);
+        $row::<4>($($argument),*);
+        $row::<5>($($argument),*);
+        $row::<6>($($argument),*);
+        $row::<7>($($argument),*);
+        $row::<8>($($argument),*);
+        $row::<9>($($argument),*);
+    };
 }
 
 /// 2³⁶·p, limb by limb: more than a sum of four products.
@@ -212,44 +264,14 @@ impl Field for Four {
     #[inline(always)]
     fn times(self, factor: &Prepared) -> Columns {
         let mut out = [zero(); 10];
-        for i in 0..10 {
-            let once = self.0[i];
-            let twice = plus(once, once);
-            for j in 0..10 {
-                let a = if i % 2 == 1 && j % 2 == 1 {
-                    twice
-                } else {
-                    once
-                };
-                let b = if i + j < 10 {
-                    factor.b[j]
-                } else {
-                    factor.b19[j]
-                };
-                let k = (i + j) % 10;
-                out[k] = plus(out[k], times32(a, b));
-            }
-        }
+        every_limb!(product_row, &mut out, &self.0, factor);
         Columns(out)
     }
 
     #[inline(always)]
     fn squared(self) -> Columns {
-        let a = self.0;
         let mut out = [zero(); 10];
-        for i in 0..10 {
-            // 19·aᵢ and the doubles stay below 2³².
-            let a19 = times32(a[i], set(19));
-            for j in 0..=i {
-                let left = if i + j < 10 { a[i] } else { a19 };
-                let mut right = if i == j { a[j] } else { plus(a[j], a[j]) };
-                if i % 2 == 1 && j % 2 == 1 {
-                    right = plus(right, right);
-                }
-                let k = (i + j) % 10;
-                out[k] = plus(out[k], times32(left, right));
-            }
-        }
+        every_limb!(square_row, &mut out, &self.0);
         Columns(out)
     }
 
@@ -281,9 +303,18 @@ impl Field for Four {
     #[inline(always)]
     fn carried(raw: Columns) -> Self {
         let mut limbs = raw.0;
-        for k in [0, 4, 1, 5, 2, 6, 3, 7, 4, 8, 9, 0] {
-            pass(&mut limbs, k);
-        }
+        pass::<0>(&mut limbs);
+        pass::<4>(&mut limbs);
+        pass::<1>(&mut limbs);
+        pass::<5>(&mut limbs);
+        pass::<2>(&mut limbs);
+        pass::<6>(&mut limbs);
+        pass::<3>(&mut limbs);
+        pass::<7>(&mut limbs);
+        pass::<4>(&mut limbs);
+        pass::<8>(&mut limbs);
+        pass::<9>(&mut limbs);
+        pass::<0>(&mut limbs);
         Self(limbs)
     }
 

@@ -14,6 +14,23 @@ fn wide(a: u64, b: u64) -> u128 {
     u128::from(a) * u128::from(b)
 }
 
+/// 4·p, limb by limb: more than one product or the double of a carried element.
+const FOUR_P: Limbs = [4 * (LOW - 18), 4 * LOW, 4 * LOW, 4 * LOW, 4 * LOW];
+
+impl One {
+    /// a − b for b below 2⁵³ limb by limb, not carried.
+    ///
+    /// A product takes two factors with limbs below 2^53.4: its columns stay below 2¹¹⁴, their carries below 2⁶³.
+    #[inline(always)]
+    pub(crate) fn less(self, b: Self) -> Self {
+        let mut out = self.0;
+        for i in 0..5 {
+            out[i] += FOUR_P[i] - b.0[i];
+        }
+        Self(out)
+    }
+}
+
 /// Carries five 128-bit columns into limbs below 2⁵¹ + 2¹³.
 #[inline(always)]
 #[expect(

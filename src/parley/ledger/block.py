@@ -82,4 +82,5 @@ def read_genesis(data: bytes) -> Value:
     value = decode(data, LEAF_LIMIT)
     if not isinstance(value, dict) or value.keys() != {"genesis"}:
         raise EncodingError("expected the genesis")
-    return value["genesis"]
+    spec: Value = value["genesis"]
+    return spec

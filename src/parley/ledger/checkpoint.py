@@ -107,7 +107,7 @@ class Fork(NamedTuple):
 
 
 def open_checkpoint(data: bytes, keys: Iterable[NoteKey]) -> Verified:
-    """The checkpoint in a signed note, and which of ``keys`` signed it; `NoteError` if none did or one badly."""
+    """The checkpoint in a signed note, and which ``keys`` signed it; `NoteError` if none did or one badly."""
     note = notes.parse_note(data)
     statements = note.verified(keys)
     return Verified(Checkpoint.parse(note.text), statements)
@@ -121,11 +121,17 @@ def fork_evidence(a: bytes, b: bytes, keys: Sequence[NoteKey]) -> Fork | None:
     """
     first, second = open_checkpoint(a, keys), open_checkpoint(b, keys)
     one, other = first.checkpoint, second.checkpoint
-    if (one.origin, one.size) != (other.origin, other.size) or one.text == other.text:
+    if (one.origin, one.size) != (other.origin, other.size) or _claimed(one) == _claimed(other):
         return None
     both = {said.key.public for said in first.statements} & {said.key.public for said in second.statements}
     named = {said.key.public: said.key for said in first.statements if said.key.public in both}
     return Fork(one, other, tuple(named.values())) if named else None
+
+
+def _claimed(checkpoint: Checkpoint) -> tuple[bytes, tuple[str, ...]]:
+    """What cannot honestly be said in two ways of one size: the root, and the state that follows from it."""
+    states = tuple(line for line in checkpoint.extensions if line.startswith(_STATE))
+    return checkpoint.root, states
 
 
 def _hash(what: str, text: str) -> bytes:

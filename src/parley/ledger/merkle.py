@@ -1,8 +1,8 @@
 """The append-only Merkle tree of RFC 9162, section 2.1 (the same as that of RFC 6962): roots and proofs.
 
 A tree of n leaves is split at the largest power of two below n. A subtree that is complete never changes
-again; node (level, position) is the one over the 2^level leaves from position·2^level on. `Frontier` keeps the
-few complete subtrees that make up the whole, and gives out every node as it is completed; who keeps those
+again; node (level, position) is the one over the 2^level leaves from position·2^level on. `Frontier` keeps
+the few complete subtrees that make up the whole, and gives out every node as it is completed; who keeps those
 nodes can prove anything about the tree, now and as it was at any earlier size.
 
 The first byte of what is hashed tells leaves (0x00) from nodes (0x01); it is the domain tag of that RFC.

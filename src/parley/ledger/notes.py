@@ -6,8 +6,8 @@ A signed note is a text, an empty line, and a line for each signature:
 
 Two kinds of key are known. ``0x01``: the signature is Ed25519 over the text. ``0x04``: a cosignature with a
 time (c2sp.org/tlog-cosignature): eight bytes of POSIX seconds, then Ed25519 over the lines ``cosignature/v1``
-and ``time <seconds>`` followed by the text. Signatures of unknown keys are ignored, as the format demands; one
-bad signature of a known key condemns the whole note.
+and ``time <seconds>`` followed by the text. Signatures of unknown keys are ignored, as the format demands;
+one bad signature of a known key condemns the whole note.
 """
 
 import base64

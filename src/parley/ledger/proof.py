@@ -9,18 +9,20 @@ What must hold, in the order in which it is checked:
 5. at least ``quorum`` trusted members have cosigned the checkpoint;
 6. the transaction is a leaf, at the stated index, of the log whose root the checkpoint gives.
 
-Then the transaction was part of the agreed record, at that place, at the time of the last cosignature. That the
-key belonged to the sender, and whether the contract accepted or refused what was asked, follow from replaying
-the ledger up to there; the cosigners vouch that they did.
+Then the transaction was part of the agreed record, at that place, at the time of the last cosignature. That
+the key belonged to the sender, and whether the contract accepted or refused what was asked, follow from
+replaying the ledger up to there; the cosigners vouch that they did.
 """
 
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from parley.crypto.signatures import PUBLIC_BYTES
 from parley.ledger import merkle, notes
-from parley.ledger.checkpoint import Checkpoint, Verified, open_checkpoint
-from parley.ledger.encoding import EncodingError, decode, encode, hexed, unhexed
-from parley.ledger.notes import NoteError, NoteKey
+from parley.ledger.checkpoint import Checkpoint, open_checkpoint
+from parley.ledger.encoding import EncodingError, Value, decode, encode, hexed, unhexed
+from parley.ledger.notes import Kind, NoteError, NoteKey
 from parley.ledger.transaction import SignedTransaction, open_signed
 
 MAX_RECEIPT_BYTES: Final = 512 * 1024
@@ -53,7 +55,7 @@ class ReceiptRefused(ValueError):
         self.reason = str(reason)
 
 
-class Receipt(NamedTuple):
+class Receipt(msgspec.Struct, frozen=True):
     """A transaction and what proves it, as the ledger gives it out.
 
     Attributes:
@@ -73,7 +75,7 @@ class Receipt(NamedTuple):
 
     def encoded(self) -> bytes:
         """The receipt as a file: canonical JSON, byte strings in hexadecimal."""
-        members = {
+        members: dict[str, Value] = {
             "checkpoint": hexed(self.checkpoint),
             "index": self.index,
             "proof": [hexed(digest) for digest in self.proof],
@@ -119,15 +121,15 @@ class Trust(NamedTuple):
     cosigners: tuple[NoteKey, ...]
 
 
-class Proven(NamedTuple):
+class Proven(msgspec.Struct, frozen=True):
     """What a good receipt shows.
 
     Attributes:
         signed: the transaction in its envelope.
         index: its place in the log.
         checkpoint: the head of the log that it was proven under.
-        cosigners: names of the trusted members that cosigned, in the order of their lines.
-        time: POSIX seconds of the latest of their cosignatures; none if a quorum of zero was enough.
+        cosigners: names of the trusted members that cosigned; empty if the quorum was zero.
+        time: POSIX seconds of the latest of their cosignatures; None if the quorum was zero.
 
     """
 
@@ -139,7 +141,7 @@ class Proven(NamedTuple):
 
 
 def verify_receipt(data: bytes, trust: Trust, quorum: int) -> Proven:
-    """What the receipt in ``data`` proves to one who holds ``trust``; `ReceiptRefused` names the failed check.
+    """What the receipt in ``data`` proves to one who holds ``trust``; `ReceiptRefused` names what failed.
 
     ``quorum`` is the number of distinct members whose cosignatures are required.
     """
@@ -159,11 +161,10 @@ def verify_receipt(data: bytes, trust: Trust, quorum: int) -> Proven:
     if not signed.verify(receipt.public):
         raise ReceiptRefused(3, "the key is another one, or the signature does not hold")
     # 4
-    verified = _signed_by_log(receipt.checkpoint, trust)
+    checkpoint = _signed_by_log(receipt.checkpoint, trust)
     # 5
-    cosigners, time = _cosigned_by(verified, quorum)
+    cosigners, time = _cosigned(receipt.checkpoint, trust, quorum)
     # 6
-    checkpoint = verified.checkpoint
     leaf = merkle.leaf_hash(receipt.transaction)
     if not merkle.verify_inclusion(leaf, receipt.index, checkpoint.size, receipt.proof, checkpoint.root):
         raise ReceiptRefused(
@@ -172,28 +173,30 @@ def verify_receipt(data: bytes, trust: Trust, quorum: int) -> Proven:
     return Proven(signed, receipt.index, checkpoint, cosigners, time)
 
 
-def _signed_by_log(note: bytes, trust: Trust) -> Verified:
+def _signed_by_log(note: bytes, trust: Trust) -> Checkpoint:
     try:
-        verified = open_checkpoint(note, (*trust.log, *trust.cosigners))
-        _ = verified.checkpoint.state_root
+        checkpoint = open_checkpoint(note, trust.log).checkpoint
+        _ = checkpoint.state_root
     except NoteError as error:
         raise ReceiptRefused(4, error) from None
-    if verified.checkpoint.origin != trust.origin:
-        raise ReceiptRefused(4, f"it is of {verified.checkpoint.origin!r}; expected {trust.origin!r}")
-    if not any(said.key in trust.log for said in verified.statements):
-        raise ReceiptRefused(4, "the log's own signature is missing")
-    return verified
+    if checkpoint.origin != trust.origin:
+        raise ReceiptRefused(4, f"it is of {checkpoint.origin!r}; expected {trust.origin!r}")
+    return checkpoint
 
 
-def _cosigned_by(verified: Verified, quorum: int) -> tuple[tuple[str, ...], int | None]:
+def _cosigned(note: bytes, trust: Trust, quorum: int) -> tuple[tuple[str, ...], int | None]:
     """The cosigners, one for each public key however many names it has, and their latest time."""
-    cosigned = {
-        said.key.public: said for said in verified.statements if said.key.kind is notes.Kind.COSIGNATURE_V1
-    }
-    if len(cosigned) < quorum:
-        raise ReceiptRefused(5, f"{len(cosigned)} cosignatures of trusted members; required are {quorum}")
-    times = [said.time for said in cosigned.values() if said.time is not None]
-    return tuple(said.key.name for said in cosigned.values()), max(times, default=None)
+    if quorum == 0:
+        return (), None
+    try:
+        statements = notes.parse_note(note).verified(trust.cosigners)
+    except NoteError as error:
+        raise ReceiptRefused(5, error) from None
+    distinct = {said.key.public: said for said in statements if said.key.kind is Kind.COSIGNATURE_V1}
+    if len(distinct) < quorum:
+        raise ReceiptRefused(5, f"{len(distinct)} cosignatures of trusted members; required are {quorum}")
+    times = [said.time for said in distinct.values() if said.time is not None]
+    return tuple(said.key.name for said in distinct.values()), max(times, default=None)
 
 
 def _bytes(members: dict[str, Any], name: str, size: int | None = None) -> bytes:

@@ -255,7 +255,7 @@ class _Course:
 
     def take(self, data: bytes) -> Dropped | None:
         """Execute one transaction; or say why it may not be."""
-        admitted = admit(self.overlay, data, self._block, _signed_by)
+        admitted = admit(self.overlay, data, self._block, signed_by)
         if isinstance(admitted, Dropped):
             return admitted
         outcome = apply(self.overlay, admitted, self._block)
@@ -265,5 +265,6 @@ class _Course:
         return None
 
 
-def _signed_by(envelope: SignedTransaction, public: bytes) -> bool:
+def signed_by(envelope: SignedTransaction, public: bytes) -> bool:
+    """Whether the envelope was signed with that key."""
     return envelope.verify(public)

@@ -9,6 +9,7 @@ the same state and the same receipts, so everyone can check what the ledger says
 """
 
 from parley.ledger.contract.admission import EXPIRY_WINDOW, Verify, admit
+from parley.ledger.contract.evidence import log_origin
 from parley.ledger.contract.execution import apply
 from parley.ledger.contract.founding import Founder, Genesis, consortium_id, genesis
 from parley.ledger.contract.outcome import Block, Dropped, Outcome, Receipt
@@ -34,5 +35,6 @@ __all__ = [
     "apply",
     "consortium_id",
     "genesis",
+    "log_origin",
     "plan_id",
 ]

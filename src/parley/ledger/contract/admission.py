@@ -18,7 +18,9 @@ Verify: TypeAlias = Callable[[SignedTransaction, bytes], bool]
 """Whether the signature of an envelope is that of a public key; so that many can be checked together."""
 
 
-def admit(view: View, signed: bytes, block: Block, verify: Verify) -> Transaction | Dropped:
+def admit(
+    view: View, signed: bytes | SignedTransaction, block: Block, verify: Verify
+) -> Transaction | Dropped:
     """The transaction in ``signed``, if it is one to be executed in ``block``.
 
     1. It decodes, canonically, and within the limit.
@@ -27,9 +29,11 @@ def admit(view: View, signed: bytes, block: Block, verify: Verify) -> Transactio
     4. It has not been executed before.
     5. Its key is on the ledger, belongs to its sender and is not revoked.
     6. Its signature is that key's.
+
+    An envelope that `open_signed` gave is taken in place of its bytes.
     """
     try:
-        envelope = open_signed(signed)  # 1
+        envelope = open_signed(signed) if isinstance(signed, bytes) else signed  # 1
         _check_envelope(Draft(view), envelope, block, verify)
     except EncodingError as error:
         return Dropped("malformed", str(error))

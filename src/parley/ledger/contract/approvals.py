@@ -118,14 +118,14 @@ def enter_approval(act: Act[Body], identifier: str, owner: str, grant: str | Non
     if approvals == plan.terms.parties:
         plan = plan.but(status="approved", height=act.height)
         for run in live_runs(draft, identifier):
-            advance(act, plan, run, "approve")
+            advance(act, run, "approve")
     draft.put(plan_path(identifier), plan)
 
 
 def _close(act: Act[Body], identifier: str, plan: Plan, reason: str) -> None:
     """Write a plan that is over, and cancel its runs."""
     for run in live_runs(act.draft, identifier):
-        end(act, plan, run, "cancel", reason)
+        end(act, run, "cancel", reason)
     act.draft.put(plan_path(identifier), plan)
 
 

@@ -28,9 +28,9 @@ class Contribution(Record, frozen=True):
 
     PATH = "contribution/<run>/<party>/<measure>"
 
-    by: Party
-    ppm: Signed
-    evidence: Digest
+    by: str
+    ppm: int
+    evidence: str
     height: Height
 
 
@@ -50,13 +50,13 @@ class Conduct(Record, frozen=True):
 
     PATH = "conduct/<about>/<receipt number>"
 
-    by: Party
-    about: Party
-    run: Name
-    round: Count
+    by: str
+    about: str
+    run: str
+    round: int
     incident: Incident
-    count: Positive
-    evidence: Digest
+    count: int
+    evidence: str
     height: Height
 
 

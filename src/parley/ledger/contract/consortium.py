@@ -1,10 +1,10 @@
-"""What concerns the consortium as a whole: name, thresholds, engine, contract versions, and the ledger's count."""
+"""What concerns the consortium as a whole: name, thresholds, engine, contract versions, the count."""
 
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from parley.ledger.contract.fields import Count, Digest, EngineKind, Height, Party, Positive, Text, Time
+from parley.ledger.contract.fields import EngineKind, Height, Positive, Text, Time
 from parley.ledger.contract.refusal import refuse
 from parley.ledger.contract.state import Record
 
@@ -51,7 +51,7 @@ class Consortium(Record, frozen=True):
 
     PATH = "meta/consortium"
 
-    id: Digest
+    id: str
     name: Text
 
 
@@ -65,7 +65,7 @@ class LedgerCount(Record, frozen=True):
 
     PATH = "meta/count"
 
-    receipts: Count
+    receipts: int
     time: Time
 
 
@@ -81,7 +81,7 @@ class Engine(Record, frozen=True):
     PATH = "meta/engine"
 
     kind: EngineKind
-    sequencer: Party | None
+    sequencer: str | None
     height: Height
 
 
@@ -110,7 +110,7 @@ class Era(Record, frozen=True):
 
     PATH = ""
 
-    height: Height
+    height: int
     version: Positive
 
 

@@ -5,14 +5,14 @@ ledger. A key that was replaced by the recovery key may have been stolen: what i
 members may vote.
 """
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from parley.crypto.signatures import verify_note
+from parley.ledger.checkpoint import fork_evidence
 from parley.ledger.contract.consortium import CONSORTIUM, Consortium
-from parley.ledger.contract.fields import Digest, Height, Party, Signature, Time
+from parley.ledger.contract.fields import Digest, Height, Party
 from parley.ledger.contract.members import Key, find_member, key_path, set_standing
 from parley.ledger.contract.refusal import refuse
 from parley.ledger.contract.rounds import (
@@ -27,11 +27,15 @@ from parley.ledger.contract.rounds import (
 from parley.ledger.contract.rule import NOT_REMOVED, Act, B, Body, Rule
 from parley.ledger.contract.state import Draft, Record
 from parley.ledger.encoding import EncodingError
+from parley.ledger.notes import Kind, NoteError, NoteKey
 from parley.ledger.transaction import Transaction, open_signed
 
-Hex: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})+\Z", max_length=40_000)]
-_NOTE_LINES: Final = 3
-_MAX_DIGITS: Final = 16
+Hex: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})+\Z", max_length=24_000)]
+
+
+def log_origin(consortium: str) -> str:
+    """The origin line of the checkpoints of a consortium's ledger; no two ledgers have the same."""
+    return f"parley/{consortium}"
 
 
 class Evidence(Record, frozen=True):
@@ -46,47 +50,28 @@ class Evidence(Record, frozen=True):
 
     PATH = "evidence/<kind>/<what it is about>/<member>"
 
-    against: Party
-    by: Party
-    transaction: Digest
+    against: str
+    by: str
+    transaction: str
     height: Height
 
 
-class Statement(Record, frozen=True):
-    """A signed checkpoint (C2SP tlog-checkpoint), or a cosignature of one (tlog-cosignature).
-
-    Attributes:
-        text: the checkpoint's body, in hexadecimal: origin, size, root in base64, a line each.
-        time: of a cosignature; nothing for the signature of the body itself.
-        signature: Ed25519.
-    """
-
-    PATH = ""
-
-    text: Hex
-    time: Time | None
-    signature: Signature
-
-    def signed(self) -> bytes:
-        """The bytes under the signature."""
-        body = bytes.fromhex(self.text)
-        return body if self.time is None else b"cosignature/v1\ntime %d\n" % self.time + body
-
-
 class Checkpoints(Record, frozen=True, tag_field="kind", tag="checkpoints"):
-    """Two checkpoints of one log and size with different roots, signed by one key.
+    """Two checkpoints of this ledger and of one size that differ, both signed or cosigned with one key.
 
     Attributes:
         key: id of a cosigning key.
-        first: one statement.
+        name: its name in the notes; the ledger's own signature bears the origin instead.
+        first: a signed note (C2SP tlog-checkpoint, tlog-cosignature), its bytes in hexadecimal.
         second: the other.
     """
 
     PATH = ""
 
     key: Digest
-    first: Statement
-    second: Statement
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    first: Hex
+    second: Hex
 
     def against(self, draft: Draft) -> tuple[Party, str]:
         """Whom it convicts, and of what; refused unless it does."""
@@ -94,14 +79,20 @@ class Checkpoints(Record, frozen=True, tag_field="kind", tag="checkpoints"):
         if key.kind != "cosigning":
             refuse("evidence-invalid", "not a cosigning key")
         _check_not_stolen(key)
-        first, second = _note(self.first), _note(self.second)
-        if first[:2] != second[:2] or first[2:] == second[2:]:
-            refuse("evidence-invalid", "the checkpoints do not contradict each other")
         public = bytes.fromhex(key.public)
-        for statement in (self.first, self.second):
-            if not verify_note(public, statement.signed(), bytes.fromhex(statement.signature)):
-                refuse("evidence-invalid", "a signature is not the key's")
-        return key.member, f"checkpoints/{first[1]}"
+        origin = log_origin(draft.known(Consortium, CONSORTIUM).id)
+        named = (
+            NoteKey(origin, Kind.ED25519, public),
+            NoteKey(self.name, Kind.ED25519, public),
+            NoteKey(self.name, Kind.COSIGNATURE_V1, public),
+        )
+        try:
+            fork = fork_evidence(bytes.fromhex(self.first), bytes.fromhex(self.second), named)
+        except NoteError:
+            refuse("evidence-invalid", "not two checkpoints signed with this key")
+        if fork is None or fork.first.origin != origin:
+            refuse("evidence-invalid", "the checkpoints do not contradict each other")
+        return key.member, f"checkpoints/{fork.first.size}"
 
 
 class Commitments(Record, frozen=True, tag_field="kind", tag="commitments"):
@@ -174,17 +165,6 @@ def submit(act: Act[Submit]) -> None:
 def _check_not_stolen(key: Key) -> None:
     if key.stolen:
         refuse("evidence-key-stolen", key.member)
-
-
-def _note(statement: Statement) -> tuple[str, int, str]:
-    """Origin, size and root of a checkpoint."""
-    try:
-        lines = bytes.fromhex(statement.text).decode("ascii").split("\n")
-    except UnicodeDecodeError:
-        refuse("evidence-invalid", "a checkpoint is text")
-    if len(lines) <= _NOTE_LINES or not (lines[1].isdigit() and len(lines[1]) <= _MAX_DIGITS):
-        refuse("evidence-invalid", "a checkpoint has an origin, a size and a root")
-    return lines[0], int(lines[1]), lines[2]
 
 
 def _signed(draft: Draft, text: str) -> Transaction:

@@ -35,18 +35,30 @@ class Seen(Record, frozen=True):
 
 
 def apply(
-    view: View, transaction: Transaction, block: Block, versions: Mapping[int, Rules] = KNOWN_VERSIONS
+    view: View,
+    transaction: Transaction,
+    block: Block,
+    *,
+    digest: str | None = None,
+    versions: Mapping[int, Rules] = KNOWN_VERSIONS,
 ) -> Outcome:
     """Execute an admitted transaction.
 
     A refused transaction changes nothing but the count of receipts, the contract's time and the marks of
     executed transactions.
 
+    Args:
+        view: the state before it.
+        transaction: as `admit` gave it for this very state.
+        block: where it stands.
+        digest: the transaction's, in hexadecimal, if it is known already; spares encoding it again.
+        versions: the rules of every known version.
+
     Raises:
         UsageError: the rules that hold at this height are of a version that this program does not know.
     """
     draft = Draft(view)
-    digest = transaction.digest.hex()
+    digest = transaction.digest.hex() if digest is None else digest
     before = draft.known(LedgerCount, COUNT)
     count = LedgerCount(receipts=before.receipts + 1, time=max(before.time, block.time))
     rules = _rules_at(draft, block.height, versions)

@@ -10,7 +10,6 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta
 
-MILLION: Final = 1_000_000
 LARGEST: Final = 2**53 - 1
 """The largest integer that has an encoding."""
 
@@ -24,7 +23,6 @@ Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=2000)]
 Digest: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 PublicKey: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """The 32 bytes of an Ed25519 public key."""
-Signature: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=LARGEST)]
 Positive: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST)]
 Height: TypeAlias = Annotated[int, Meta(ge=0, le=LARGEST)]

@@ -53,7 +53,7 @@ class Quota(Record, frozen=True):
 
     PATH = ""
 
-    runs: Count
+    runs: int
     predictions: Count
 
 
@@ -72,11 +72,11 @@ class Grant(Record, frozen=True):
 
     PATH = "grant/<id>"
 
-    owner: Party
+    owner: str
     kind: Kind
     quota: Quota
     used: Quota
-    until: Time
+    until: int
     revoked: bool
     height: Height
 

@@ -5,13 +5,9 @@ from typing import Final, Literal, TypeAlias
 from parley.crypto.signatures import key_id
 from parley.ledger.contract.fields import (
     Algorithm,
-    Digest,
     Height,
     KeyKind,
-    Party,
-    PublicKey,
     Role,
-    Time,
 )
 from parley.ledger.contract.refusal import refuse
 from parley.ledger.contract.state import Draft, Record
@@ -36,10 +32,10 @@ class Member(Record, frozen=True):
 
     PATH = "member/<name>"
 
-    name: Party
+    name: str
     role: Role
     standing: Standing
-    since: Height
+    since: int
     cause: str
     signing: str
     cosigning: str
@@ -62,13 +58,13 @@ class Key(Record, frozen=True):
 
     PATH = "key/<id>"
 
-    member: Party
+    member: str
     kind: KeyKind
     algorithm: Algorithm
-    public: PublicKey
-    since: Height
-    until: Time | None = None
-    revoked: Height | None = None
+    public: str
+    since: int
+    until: int | None = None
+    revoked: int | None = None
     stolen: bool = False
 
 
@@ -84,9 +80,9 @@ class Appeal(Record, frozen=True):
 
     PATH = "appeal/<member>/<receipt number>"
 
-    member: Party
+    member: str
     about: str
-    statement: Digest
+    statement: str
     height: Height
 
 

@@ -5,11 +5,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from parley.ledger.contract.fields import (
-    Count,
     Digest,
     Height,
     Name,
-    Party,
     Positive,
     Signed,
     Time,
@@ -69,16 +67,16 @@ class Model(Record, frozen=True):
 
     PATH = "model/<run>"
 
-    run: Name
-    plan: Digest
-    active: Party
-    shares: dict[Party, Digest]
-    rounds: Count
+    run: str
+    plan: str
+    active: str
+    shares: dict[str, str]
+    rounds: int
     metrics: tuple[Metric, ...]
     status: Literal["forming", "trained", "released", "withdrawn"]
     release: Release | None
-    used: Count
-    batches: Count
+    used: int
+    batches: int
     height: Height
 
 
@@ -93,7 +91,7 @@ class Consent(Record, frozen=True):
     PATH = "release/<run>/<owner>"
 
     release: Release
-    grant: Digest | None
+    grant: str | None
 
 
 class Finish(Body, frozen=True):
@@ -147,13 +145,13 @@ class WithdrawModel(Body, frozen=True):
 def finish(act: Act[Finish]) -> None:
     """No more rounds; the model begins to form."""
     body = act.body
-    run, plan = participation(act, body.run)
+    run = participation(act, body.run)
     if act.sender.name != run.active:
         refuse("not-the-active-party", act.sender.name)
     names = [metric.name for metric in body.metrics]
     if not ascending(names):
         refuse("metrics-invalid")
-    moved = advance(act, plan, run, "finish")
+    moved = advance(act, run, "finish")
     if run.opened != run.closed:
         refuse("rounds-open", f"round {run.opened - 1} is open, round {run.closed - 1} closed")
     model = Model(
@@ -169,17 +167,17 @@ def finish(act: Act[Finish]) -> None:
         batches=0,
         height=act.height,
     )
-    _take_share(act, plan, moved, model, body.share)
+    _take_share(act, moved, model, body.share)
 
 
 def commit_share(act: Act[CommitShare]) -> None:
     """Enter a passive party's share; the last one completes the model."""
-    run, plan = participation(act, act.body.run)
+    run = participation(act, act.body.run)
     if act.sender.name in run.shares:
         refuse("share-known", act.sender.name)
     if run.state != "finishing":
         refuse("run-state", f"share while {run.state}")
-    _take_share(act, plan, run, find_model(act.draft, run.id), act.body.share)
+    _take_share(act, run, find_model(act.draft, run.id), act.body.share)
 
 
 def release(act: Act[ReleaseModel]) -> None:
@@ -244,15 +242,15 @@ def consent_path(run: str, owner: str) -> str:
     return f"release/{run}/{owner}"
 
 
-def _take_share(act: Act[Body], plan: Plan, run: Run, model: Model, share: str) -> None:
+def _take_share(act: Act[Body], run: Run, model: Model, share: str) -> None:
     """Enter the sender's share; the last one finishes the run."""
     shares = {**run.shares, act.sender.name: share}
     run = run.but(shares=shares)
     if len(shares) == len(run.committed):
-        advance(act, plan, run, "finished")
+        advance(act, run, "finished")
         model = model.but(shares=shares, status="trained", height=act.height)
     else:
-        advance(act, plan, run, "share")
+        advance(act, run, "share")
     act.draft.put(model_path(run.id), model)
 
 

@@ -25,6 +25,8 @@ from parley.ledger.contract.refusal import refuse
 from parley.ledger.contract.state import Draft, Record
 from parley.ledger.encoding import encode
 
+MOST_ROUNDS: Final = 999_999_999
+"""What the width of a round's number in a path allows."""
 _HASH: Final = TaggedHash("parley/ledger/plan/v1")
 
 
@@ -61,7 +63,7 @@ class Limits(Record, frozen=True):
     PATH = ""
 
     rows: Positive
-    rounds: Positive
+    rounds: Annotated[int, Meta(ge=1, le=MOST_ROUNDS)]
     runs: Positive
     predictions: Count
     until: Time
@@ -122,12 +124,12 @@ class Plan(Record, frozen=True):
 
     PATH = "plan/<plan>"
 
-    proposer: Party
+    proposer: str
     terms: Terms
     status: Literal["open", "approved", "rejected", "withdrawn"]
-    approvals: tuple[Party, ...]
-    runs: Count
-    predictions: Count
+    approvals: tuple[str, ...]
+    runs: int
+    predictions: int
     height: Height
 
 
@@ -144,7 +146,7 @@ class Approval(Record, frozen=True):
     PATH = "approval/<plan>/<member>"
 
     verdict: Literal["approved", "rejected", "withdrawn"]
-    grant: Digest | None
+    grant: str | None
     why: str
     height: Height
 

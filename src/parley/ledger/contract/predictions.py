@@ -21,8 +21,8 @@ class Batch(Record, frozen=True):
 
     PATH = "prediction/<run>/<batch>"
 
-    root: Digest
-    count: Positive
+    root: str
+    count: int
     height: Height
 
 

@@ -10,7 +10,6 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from parley.ledger.contract.fields import Count, Digest, Height, Name, Party, Positive
-from parley.ledger.contract.plans import Plan
 from parley.ledger.contract.refusal import refuse
 from parley.ledger.contract.rule import HOLDER, NOT_REMOVED, Act, Body, Rule
 from parley.ledger.contract.runs import Run, advance, find_run, participation
@@ -33,9 +32,9 @@ class Commitment(Record, frozen=True):
 
     PATH = "round/<run>/<round>/<member>"
 
-    root: Digest
-    messages: Count
-    transaction: Digest
+    root: str
+    messages: int
+    transaction: str
     height: Height
 
 
@@ -49,7 +48,7 @@ class Revealed(Record, frozen=True):
 
     PATH = "reveal/<run>/<round>/<member>/<index>"
 
-    leaf: Digest
+    leaf: str
     height: Height
 
 
@@ -106,36 +105,36 @@ class Reveal(Body, frozen=True):
 def commit_alignment(act: Act[CommitAlignment]) -> None:
     """Enter a commitment to round 0; the last one opens training."""
     body = act.body
-    run, plan = participation(act, body.run)
+    run = participation(act, body.run)
     _check_new(act, run, ALIGNMENT, body.root)
     if run.state != "aligning":
         refuse("run-state", f"commit to the alignment while {run.state}")
-    if body.rows > plan.terms.limits.rows:
-        refuse("rows-exceeded", f"{body.rows} of {plan.terms.limits.rows}")
+    if body.rows > run.limits.rows:
+        refuse("rows-exceeded", f"{body.rows} of {run.limits.rows}")
     if run.rows not in (None, body.rows):
         refuse("rows-disagree", f"{body.rows}, not {run.rows}")
     commitment = Commitment(root=body.root, messages=body.messages, transaction=act.digest, height=act.height)
-    run = _entered(act, plan, run.but(rows=body.rows), commitment)
+    run = _entered(act, run.but(rows=body.rows), commitment)
     if run.closed > ALIGNMENT:
-        advance(act, plan, run, "aligned")
+        advance(act, run, "aligned")
 
 
 def commit_round(act: Act[CommitRound]) -> None:
     """Enter a commitment to a training round."""
     body = act.body
-    run, plan = participation(act, body.run)
+    run = participation(act, body.run)
     _check_new(act, run, body.round, body.root)
     if run.state != "training":
         refuse("run-state", f"commit to a round while {run.state}")
     following = run.committed[act.sender.name]
     if body.round != following:
         refuse("round-gap", f"round {body.round} where {following} is due")
-    if body.round > plan.terms.limits.rounds:
-        refuse("rounds-exceeded", f"round {body.round} of {plan.terms.limits.rounds}")
+    if body.round > run.limits.rounds:
+        refuse("rounds-exceeded", f"round {body.round} of {run.limits.rounds}")
     if body.round >= run.closed + ROUNDS_AHEAD:
         refuse("round-ahead", f"round {body.round} while {run.closed - 1} is the last closed")
     commitment = Commitment(root=body.root, messages=body.messages, transaction=act.digest, height=act.height)
-    _entered(act, plan, run, commitment)
+    _entered(act, run, commitment)
 
 
 def reveal(act: Act[Reveal]) -> None:
@@ -173,13 +172,13 @@ def _check_new(act: Act[Body], run: Run, number: int, root: str) -> None:
         refuse("commitment-duplicate" if made.root == root else "commitment-conflict", path)
 
 
-def _entered(act: Act[Body], plan: Plan, run: Run, commitment: Commitment) -> Run:
+def _entered(act: Act[Body], run: Run, commitment: Commitment) -> Run:
     """Write the sender's next commitment and count it."""
     sender = act.sender.name
     number = run.committed[sender]
     act.draft.put(commitment_path(run.id, number, sender), commitment)
     counted = run.but(committed={**run.committed, sender: number + 1})
-    return advance(act, plan, counted, "commit")
+    return advance(act, counted, "commit")
 
 
 RULES = (

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
-from parley.ledger.contract.fields import Count, Digest, Height, Name, Party, Time
+from parley.ledger.contract.fields import Digest, Height, Name
 from parley.ledger.contract.members import Member, member_path
-from parley.ledger.contract.plans import Plan, find_plan, plan_path
+from parley.ledger.contract.plans import Limits, Plan, find_plan, plan_path
 from parley.ledger.contract.refusal import refuse
 from parley.ledger.contract.rule import HOLDER, NOT_REMOVED, Act, Body, Rule
 from parley.ledger.contract.state import Draft, Record
@@ -24,6 +24,7 @@ class Run(Record, frozen=True):
         plan: the plan.
         proposer: who proposed the run.
         active: the party that holds the label.
+        limits: those of the plan.
         state: where it stands.
         left: the state in which it was paused.
         paused_by: who paused it and alone resumes it.
@@ -38,20 +39,21 @@ class Run(Record, frozen=True):
 
     PATH = "run/<run>"
 
-    id: Name
-    plan: Digest
-    proposer: Party
-    active: Party
+    id: str
+    plan: str
+    proposer: str
+    active: str
+    limits: Limits
     state: State
     left: State | None
-    paused_by: Party | None
-    committed: dict[Party, Count]
-    rows: Count | None
-    shares: dict[Party, Digest]
-    deadline: Time
+    paused_by: str | None
+    committed: dict[str, int]
+    rows: int | None
+    shares: dict[str, str]
+    deadline: int
     reason: str
     ended_by: str
-    height: Height
+    height: int
 
     @property
     def closed(self) -> int:
@@ -126,6 +128,7 @@ def propose(act: Act[Propose]) -> None:
         plan=body.plan,
         proposer=sender,
         active=plan.terms.active,
+        limits=plan.terms.limits,
         state="proposed",
         left=None,
         paused_by=None,
@@ -141,7 +144,7 @@ def propose(act: Act[Propose]) -> None:
     draft.put(live_path(run), Live(height=act.height))
     draft.put(run_path(run.id), run)
     if plan.status == "approved":
-        advance(act, plan, run, "approve")
+        advance(act, run, "approve")
 
 
 def start(act: Act[OfRun]) -> None:
@@ -153,39 +156,39 @@ def start(act: Act[OfRun]) -> None:
     if plan.status != "approved":
         refuse("plan-not-approved", plan.status)
     check_startable(act.draft, plan, act.now)
-    advance(act, plan, run, "start")
+    advance(act, run, "start")
 
 
 def pause(act: Act[Stop]) -> None:
     """Let a run stand still until the one who paused it resumes it."""
-    run, plan = participation(act, act.body.run)
+    run = participation(act, act.body.run)
     paused = run.but(left=run.state, paused_by=act.sender.name, reason=act.body.reason)
-    advance(act, plan, paused, "pause")
+    advance(act, paused, "pause")
 
 
 def resume(act: Act[OfRun]) -> None:
     """Go on where the run was paused."""
-    run, plan = participation(act, act.body.run)
+    run = participation(act, act.body.run)
+    plan = find_plan(act.draft, run.plan)
     if run.paused_by not in (None, act.sender.name):
         refuse("not-permitted", f"{run.paused_by} paused the run")
     check_startable(act.draft, plan, act.now)
-    moved = advance(act, plan, run, "resume")
+    moved = advance(act, run, "resume")
     act.draft.put(run_path(run.id), moved.but(left=None, paused_by=None, reason=""))
 
 
 def cancel(act: Act[Stop]) -> None:
     """End a run by the will of its proposer or of an owner of a table in it."""
     run = find_run(act.draft, act.body.run)
-    plan = find_plan(act.draft, run.plan)
     if act.sender.name != run.proposer and act.sender.name not in run.committed:
         refuse("not-permitted", act.sender.name)
-    end(act, plan, run, "cancel", act.body.reason)
+    end(act, run, "cancel", act.body.reason)
 
 
 def fail(act: Act[Stop]) -> None:
     """End a run that a participant cannot go on with."""
-    run, plan = participation(act, act.body.run)
-    end(act, plan, run, "fail", act.body.reason)
+    run = participation(act, act.body.run)
+    end(act, run, "fail", act.body.reason)
 
 
 def expire(act: Act[OfRun]) -> None:
@@ -193,7 +196,7 @@ def expire(act: Act[OfRun]) -> None:
     run = find_run(act.draft, act.body.run)
     if run.state not in TERMINAL and act.now <= run.deadline:
         refuse("deadline-ahead", f"{run.deadline - act.now} s")
-    end(act, find_plan(act.draft, run.plan), run, "fail", "deadline")
+    end(act, run, "fail", "deadline")
 
 
 def find_run(draft: Draft, run: str) -> Run:
@@ -201,12 +204,12 @@ def find_run(draft: Draft, run: str) -> Run:
     return draft.find(Run, run_path(run)) or refuse("run-unknown", run)
 
 
-def participation(act: Act[Body], name: str) -> tuple[Run, Plan]:
-    """A run in which the sender takes part, and its plan."""
+def participation(act: Act[Body], name: str) -> Run:
+    """A run in which the sender takes part."""
     run = find_run(act.draft, name)
     if act.sender.name not in run.committed:
         refuse("not-a-participant", act.sender.name)
-    return run, find_plan(act.draft, run.plan)
+    return run
 
 
 def check_startable(draft: Draft, plan: Plan, now: int) -> None:
@@ -226,21 +229,21 @@ def check_parties(draft: Draft, plan: Plan) -> None:
             refuse("party-not-active", part.party)
 
 
-def advance(act: Act[Body], plan: Plan, run: Run, event: Event) -> Run:
+def advance(act: Act[Body], run: Run, event: Event) -> Run:
     """Move a run along the table, renew its deadline, and write it; refused with ``run-state``."""
     state = move(run.state, event, run.left)
     if state is None:
         refuse("run-state", f"{event} while {run.state}")
-    moved = run.but(state=state, deadline=act.now + plan.terms.limits.patience, height=act.height)
+    moved = run.but(state=state, deadline=act.now + run.limits.patience, height=act.height)
     act.draft.put(run_path(run.id), moved)
     if state in TERMINAL:
         act.draft.drop(live_path(run))
     return moved
 
 
-def end(act: Act[Body], plan: Plan, run: Run, event: Event, reason: str) -> None:
+def end(act: Act[Body], run: Run, event: Event, reason: str) -> None:
     """Move a run to where it ends without a model."""
-    advance(act, plan, run.but(reason=reason, ended_by=act.sender.name), event)
+    advance(act, run.but(reason=reason, ended_by=act.sender.name), event)
 
 
 def live_runs(draft: Draft, plan: str) -> Iterable[Run]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from parley.ledger.contract.fields import Digest, Height, Name, Party, RowBucket
+from parley.ledger.contract.fields import Digest, Height, Name, RowBucket
 from parley.ledger.contract.refusal import refuse
 from parley.ledger.contract.rule import HOLDER, NOT_REMOVED, Act, Body, Rule
 from parley.ledger.contract.state import Draft, Record
@@ -23,11 +23,11 @@ class Table(Record, frozen=True):
 
     PATH = "table/<owner>/<name>"
 
-    owner: Party
-    name: Name
-    schema: Digest
-    rows: RowBucket
-    root: Digest
+    owner: str
+    name: str
+    schema: str
+    rows: int
+    root: str
     status: Literal["registered", "withdrawn"]
     height: Height
 

@@ -3,7 +3,7 @@
 from typing import Final, Literal, TypeAlias
 
 from parley.ledger.contract.consortium import THRESHOLDS, Thresholds
-from parley.ledger.contract.fields import Digest, Height, Party, Positive, Time
+from parley.ledger.contract.fields import Digest, Time
 from parley.ledger.contract.members import active_members
 from parley.ledger.contract.refusal import Refusal, refuse
 from parley.ledger.contract.rule import Act, Body, Rule
@@ -34,16 +34,16 @@ class Proposal(Record, frozen=True):
 
     PATH = "proposal/<id>"
 
-    id: Digest
-    by: Party
+    id: str
+    by: str
     subject: AnySubject
-    electorate: tuple[Party, ...]
-    needed: Positive
-    ballots: dict[Party, Ballot]
-    opened: Height
-    until: Time
+    electorate: tuple[str, ...]
+    needed: int
+    ballots: dict[str, Ballot]
+    opened: int
+    until: int
     status: Literal["open", "accepted", "rejected", "void"]
-    decided: Height | None = None
+    decided: int | None = None
 
     def count(self, ballot: Ballot) -> int:
         """How many said so."""

@@ -123,7 +123,8 @@ class Means:
     """What a role computes with.
 
     Attributes:
-        seed: 32 secret bytes, fresh for each run; all of the role's cryptographic randomness follows.
+        seed: 32 secret bytes, fresh for each conversation, a resumed one included; all of the role's
+            cryptographic randomness follows. The model does not depend on it.
         threads: how many a kernel may use.
     """
 

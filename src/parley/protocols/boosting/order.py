@@ -1,7 +1,9 @@
 """What a passive party can hold the active one to about the course of a training, without its label."""
 
 from parley.core.conversation import Channel
+from parley.learn.histograms import Bools
 from parley.learn.parameters import BoostingParameters
+from parley.learn.sampling import columns_drawn
 from parley.protocols.boosting.messages import Splits, TrainingEnds, TreeBegins
 
 
@@ -27,6 +29,7 @@ class TreeOrder:
         self._outputs = None if parameters.objective == "multiclass" else 1
         self._seen = 0
         self._splitting = False
+        self._rows: int | None = None
 
     def begin(self, begun: TreeBegins, held: int) -> None:
         """Refuse a tree that is not due; ``held``: splits of ours so far."""
@@ -47,6 +50,29 @@ class TreeOrder:
             self._due = {another, following}
         else:
             self._due = {another if self._seen < self._outputs else following}
+
+    def draw(self, columns: Bools, sampled: Bools) -> None:
+        """Refuse columns and rows that are not drawn as the plan says.
+
+        Without row sampling every tree takes the same rows, the leading ones (validation rows follow); with
+        it, as many in every tree.
+        """
+        parameters = self._parameters
+        due = columns_drawn(parameters.colsample_bytree, len(columns))
+        if columns.sum() != due:
+            raise self._channel.fault(
+                "wrong-sample",
+                f"drew {columns.sum()} of our {len(columns)} columns, not {due}",
+            )
+        drawn = int(sampled.sum())
+        whole = parameters.data_sample_strategy == "bagging" and parameters.subsample >= 1
+        if whole and not sampled[:drawn].all():
+            raise self._channel.fault("wrong-sample", "drew rows with gaps where the plan draws all")
+        if self._rows not in {None, drawn}:
+            raise self._channel.fault(
+                "wrong-sample", f"drew {drawn} rows where the trees before drew {self._rows}"
+            )
+        self._rows = drawn
 
     def split(self, splits: Splits) -> None:
         """Take note of a level's splits."""

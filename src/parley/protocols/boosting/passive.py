@@ -76,8 +76,10 @@ async def passive(
             # 2. rows and columns drawn, encrypted gradients
             order.begin(begun, len(rules))
             on_tree(begun.round, tuple(rules))
-            columns = np.flatnonzero(unpack_bits(channel, begun.columns, len(own.codes), "columns drawn"))
+            chosen = unpack_bits(channel, begun.columns, len(own.codes), "columns drawn")
             sampled = unpack_bits(channel, begun.sampled, rows, "rows drawn")
+            order.draw(chosen, sampled)
+            columns = np.flatnonzero(chosen)
             ciphertexts = await _receive_gradients(channel, public.k, int(sampled.sum()), means.threads)
             membership = Membership(sampled, parameters.max_depth, parameters.min_child_samples)
             drawn = await compute("draw", DrawnColumns, own, columns, sampled)
@@ -109,6 +111,7 @@ async def passive(
                 await compute("check", _check_sides, channel, moved, membership)
                 left |= moved
                 await compute("divide", membership.divide, sorted(left.items()))
+            del ciphertexts  # before the next tree's arrive: they are most of our memory
             phase.advance(int(begun.output == 0))
     # 6. forget what the model does not keep
     return tuple(rules[: order.end(begun, len(rules))])

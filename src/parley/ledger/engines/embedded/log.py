@@ -26,24 +26,25 @@ class MemberLog:
         folder: where the database and the high-water mark lie.
         name: of the member.
         key: its cosigning key.
+        consortium: origin of the ledger it must be, where that is known beforehand; else empty.
 
     Raises:
         UsageError: the database was put back to an earlier day (``ledger-rolled-back``), or is damaged.
     """
 
-    def __init__(self, folder: Path, name: str, key: SigningKey) -> None:
+    def __init__(self, folder: Path, name: str, key: SigningKey, consortium: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.name = name
+        self.consortium = consortium
         self._key = key
         self._store = LedgerStore(folder / "ledger.db")
         self._high_water = HighWater(folder / "high-water.json")
         self.replica = self._loaded()
         self.final_size = self._store.final_size
+        self._numbers = self._store.numbers()
 
     def _loaded(self) -> Replica:
-        """The replica as it was left. Checks: 1 the log ends where its last checkpoint says,
-        2 the state is the one that it commits to.
-        """
+        """The replica as it was left; log and state must be those of the last checkpoint."""
         size = self._store.size
         frontier = Frontier()
         for digest in self._store.hashes(size):
@@ -78,6 +79,10 @@ class MemberLog:
     def size(self) -> int:
         """Leaves."""
         return self.replica.size
+
+    def number(self, digest: bytes) -> int | None:
+        """The leaf of the transaction with this digest, if it is in the log."""
+        return self._numbers.get(digest)
 
     def may_sign(self) -> bool:
         """Whether this log has all that this member ever signed for."""
@@ -115,10 +120,11 @@ class MemberLog:
         )
         block = StoredBlock(executed.height, self.size, leaves, note.encoded())
         self._store.append(block, executed.writes.items())
+        self._numbers |= {digest: block.first + place for place, digest in enumerate(executed.digests)}
         self.replica.adopt(executed)
 
-    def cosign(self, note: SignedNote, time: int) -> NoteSignature:
-        """Sign the checkpoint of our whole log; on disk before it is given away.
+    def cosign(self, time: int) -> SignedNote:
+        """Sign the checkpoint of our whole log; what it binds us to is on disk before it is given away.
 
         Raises:
             UsageError: ``ledger-rolled-back``; we signed for more than we have.
@@ -129,9 +135,13 @@ class MemberLog:
                 f"{self.name} has signed for a longer or another log than the {self.size} leaves it holds",
                 remedy="leave the party running: it signs again when it has caught up with the other members",
             )
-        checkpoint = Checkpoint.parse(note.text)
-        self._high_water.raise_to(checkpoint.size, checkpoint.root.hex())
-        return cosign(self.name, note.text, self._key, time)
+        note = self.note(self.size)
+        if note is None:
+            raise UsageError(
+                "ledger-empty", "there is nothing to sign yet", remedy="wait for the first block"
+            )
+        self._high_water.raise_to(self.size, self.replica.frontier.root().hex())
+        return SignedNote(note.text, (cosign(self.name, note.text, self._key, time),))
 
     def note(self, size: int) -> SignedNote | None:
         """The checkpoint of a size with the signatures known."""

@@ -33,7 +33,7 @@ class Follow(Message, frozen=True):
 
 
 class Block(Message, frozen=True):
-    """``leaves``: of one block, from number ``first`` on; ``note``: the sequencer's checkpoint behind them."""
+    """``leaves``: of one block, from number ``first`` on; ``note``: the checkpoint behind them."""
 
     first: Size
     leaves: tuple[bytes, ...]
@@ -41,16 +41,14 @@ class Block(Message, frozen=True):
 
 
 class Cosigned(Message, frozen=True):
-    """``line``: the follower's signature line under the checkpoint of ``size``."""
+    """``note``: the checkpoint of the follower's log with its own signature."""
 
-    size: Size
-    line: Note
+    note: Note
 
 
 class Sealed(Message, frozen=True):
-    """``note``: a checkpoint with signatures of a majority; everything up to ``size`` is final."""
+    """``note``: a checkpoint with signatures of a majority; everything up to it is final."""
 
-    size: Size
     note: Note
 
 

@@ -7,11 +7,12 @@ a database that was put back to an earlier day is noticed before it signs a seco
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from parley.core.errors import UsageError
 from parley.core.files import write_atomically
@@ -61,7 +62,7 @@ class StoredBlock:
 
 
 class LedgerStore:
-    """One member's database. Methods are called from one thread at a time.
+    """One member's database. Safe to use from several threads; each method is one short step.
 
     Args:
         path: of the database; made if it does not exist.
@@ -70,6 +71,7 @@ class LedgerStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._turn = threading.RLock()
         try:
             self._prepare()
         except sqlite3.DatabaseError as error:
@@ -95,25 +97,30 @@ class LedgerStore:
 
     def close(self) -> None:
         """Close the database."""
-        self._database.close()
+        with self._turn:
+            self._database.close()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._database
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+        with self._turn:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._turn:
+            return self._database.execute(query, values).fetchall()
 
     # ── the log ───────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def size(self) -> int:
         """Leaves in the log."""
-        (found,) = self._database.execute("SELECT coalesce(max(number) + 1, 0) FROM leaf").fetchone()
-        return int(found)
+        return int(self._read("SELECT coalesce(max(number) + 1, 0) FROM leaf")[0][0])
 
     def append(self, block: StoredBlock, writes: Iterable[tuple[str, Value]]) -> None:
         """Write a block and the changes it makes to the state, all or nothing."""
@@ -137,36 +144,35 @@ class LedgerStore:
 
     def block_from(self, first: int) -> StoredBlock | None:
         """The block that begins at leaf ``first``, or None at the end of the log."""
-        row = self._database.execute("SELECT height FROM leaf WHERE number = ?", (first,)).fetchone()
-        if row is None:
+        rows = self._read("SELECT height, note FROM leaf JOIN seal USING (height) WHERE number = ?", first)
+        if not rows:
             return None
-        (note,) = self._database.execute("SELECT note FROM seal WHERE height = ?", row).fetchone()
-        return StoredBlock(row[0], first, tuple(self._leaves("height = ?", row[0])), note)
+        height, note = rows[0]
+        return StoredBlock(height, first, tuple(self._leaves("height = ?", height)), note)
 
     def leaves(self, first: int, end: int) -> list[StoredLeaf]:
         """Leaves ``first`` … ``end`` − 1."""
-        return list(self._leaves("number >= ? AND number < ?", first, end))
+        return self._leaves("number >= ? AND number < ?", first, end)
 
-    def _leaves(self, condition: str, *values: int) -> Iterator[StoredLeaf]:
+    def _leaves(self, condition: str, *values: int) -> list[StoredLeaf]:
         query = f"SELECT data, hash, digest, receipt FROM leaf WHERE {condition} ORDER BY number"  # noqa: S608
-        return (StoredLeaf(*row) for row in self._database.execute(query, values))
+        return [StoredLeaf(*row) for row in self._read(query, *values)]
 
     def hashes(self, size: int) -> list[bytes]:
         """Tree hashes of the first ``size`` leaves."""
         query = "SELECT hash FROM leaf WHERE number < ? ORDER BY number"
-        return [row[0] for row in self._database.execute(query, (size,))]
+        return [row[0] for row in self._read(query, size)]
 
-    def find(self, digest: bytes) -> int | None:
-        """The number of the leaf with that transaction, if it is in the log."""
-        row = self._database.execute("SELECT number FROM leaf WHERE digest = ?", (digest,)).fetchone()
-        return None if row is None else int(row[0])
+    def numbers(self) -> dict[bytes, int]:
+        """The leaf number of every transaction, by digest."""
+        return dict(self._read("SELECT digest, number FROM leaf"))
 
     # ── checkpoints ───────────────────────────────────────────────────────────────────────────────────
 
     def note(self, size: int) -> bytes | None:
         """The checkpoint of a size, with the signatures known."""
-        row = self._database.execute("SELECT note FROM seal WHERE size = ?", (size,)).fetchone()
-        return None if row is None else bytes(row[0])
+        rows = self._read("SELECT note FROM seal WHERE size = ?", size)
+        return bytes(rows[0][0]) if rows else None
 
     def keep_note(self, size: int, note: bytes, *, final: bool) -> None:
         """Replace a checkpoint by one with more signatures."""
@@ -176,14 +182,13 @@ class LedgerStore:
     @property
     def final_size(self) -> int:
         """Leaves that a majority has signed for."""
-        (found,) = self._database.execute("SELECT coalesce(max(size), 0) FROM seal WHERE final").fetchone()
-        return int(found)
+        return int(self._read("SELECT coalesce(max(size), 0) FROM seal WHERE final")[0][0])
 
     # ── the state ─────────────────────────────────────────────────────────────────────────────────────
 
     def state(self) -> dict[str, Value]:
         """All of it."""
-        return {key: decode(value) for key, value in self._database.execute("SELECT key, value FROM state")}
+        return {key: decode(value) for key, value in self._read("SELECT key, value FROM state")}
 
     # ── what is to be submitted ───────────────────────────────────────────────────────────────────────
 
@@ -199,7 +204,7 @@ class LedgerStore:
 
     def pending(self) -> dict[bytes, bytes]:
         """Transactions not yet in the log, by digest."""
-        return dict(self._database.execute("SELECT digest, data FROM pending ORDER BY rowid").fetchall())
+        return dict(self._read("SELECT digest, data FROM pending ORDER BY rowid"))
 
 
 class HighWater:

@@ -1,0 +1,148 @@
+"""A CometBFT node as a process: start it, watch it, end it.
+
+The node ends by itself when its connection to the ledger breaks, so it never outlives the party for
+long; after that, and after every crash, both start again and the node replays to the ledger what its
+`info` says is missing. Start the ledger's server first: a node that finds no socket tries again only
+every three seconds.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from parley.core.errors import PeerLost
+from parley.ledger.engines.cometbft.application import Application
+from parley.ledger.engines.cometbft.files import NodeSettings
+from parley.ledger.engines.cometbft.rpc import RpcClient
+from parley.ledger.engines.cometbft.server import serving
+
+READY_WITHIN: Final = 60.0
+"""Seconds in which a node must have replayed and answer; give more for a long history."""
+
+STOP_WITHIN: Final = 10.0
+"""Seconds in which a node that was asked to stop must be gone before it is killed."""
+
+LOG_FILE: Final = "node.log"
+
+_ASK_EVERY: Final = 0.05
+_LOG_TAIL: Final = 4096
+
+
+class Node:
+    """A running CometBFT process; made by `start_node`.
+
+    Attributes:
+        rpc: asks the node.
+
+    """
+
+    def __init__(self, settings: NodeSettings, process: asyncio.subprocess.Process) -> None:
+        self._settings = settings
+        self._process = process
+        self.rpc = RpcClient(settings.rpc_socket)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    async def ready(self, within: float = READY_WITHIN) -> None:
+        """Wait until the node has replayed and answers.
+
+        Raises:
+            PeerLost: it ended, or took too long; carries the end of its log.
+
+        """
+        try:
+            async with asyncio.timeout(within):
+                while not await self.rpc.answers():
+                    if not self.running:
+                        raise self._lost("ended while it started")
+                    await asyncio.sleep(_ASK_EVERY)
+        except TimeoutError as error:
+            raise self._lost(f"did not answer within {within:g} s") from error
+
+    async def wait(self) -> int:
+        """Wait until the process has ended; its return code."""
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ask the node to stop, and kill it if it does not."""
+        self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_WITHIN):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End the process at once."""
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.running:
+            self._process.send_signal(number)
+
+    def _lost(self, what: str) -> PeerLost:
+        log = self._settings.home / LOG_FILE
+        return PeerLost(
+            "node-not-ready",
+            f"the CometBFT node in {self._settings.home} {what}; its log ends with:\n{log_tail(log)}",
+            peer=self._settings.name,
+            remedy=f"read {log}",
+        )
+
+
+def log_tail(log: Path) -> str:
+    """The last lines of a node's log."""
+    content = log.read_bytes()[-_LOG_TAIL:] if log.exists() else b""
+    return "\n".join(content.decode(errors="replace").splitlines()[-10:])
+
+
+async def start_node(settings: NodeSettings, binary: Path) -> Node:
+    """Start the node of a home; its lines are appended to ``node.log`` there.
+
+    It gets a session of its own, so that an interrupt at the terminal reaches the party alone, which
+    then ends the node in order.
+    """
+    settings.rpc_socket.unlink(missing_ok=True)
+    with (settings.home / LOG_FILE).open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            binary,
+            "start",
+            "--home",
+            settings.home,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=_environment(),
+            start_new_session=True,
+        )
+    return Node(settings, process)
+
+
+def _environment() -> dict[str, str]:
+    """The environment without what would override the home's configuration (``CMT_…``, ``TM…``)."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("CMT", "TM"))}
+
+
+@asynccontextmanager
+async def member(settings: NodeSettings, application: Application, binary: Path) -> AsyncIterator[Node]:
+    """A party's ledger and its node, until the block is left; the node answers when it is entered."""
+    async with serving(application, settings.abci_socket):
+        node = await start_node(settings, binary)
+        try:
+            await node.ready()
+            yield node
+        finally:
+            await node.stop()

@@ -1,0 +1,198 @@
+"""The node's JSON-RPC, as far as a party uses it: submit, look up, watch.
+
+Over the Unix socket in the node's home, which only this user can open; each call is one connection,
+on a worker thread. Nothing that comes back is proof of anything: it is this party's own node that
+answers. Source: CometBFT's RPC reference; the shapes of the answers are in `rpc_answers`.
+"""
+
+import asyncio
+import base64
+import http.client
+import itertools
+import json
+import socket
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from parley.core.errors import BudgetExhausted, ParleyError, PeerLost, PeerMisbehaved, UsageError
+from parley.ledger.engines.cometbft import rpc_answers as shapes
+from parley.ledger.engines.cometbft.application import QueryAnswer, ValidatorPower
+from parley.ledger.engines.cometbft.rpc_answers import (
+    Block,
+    BlockOutcome,
+    ConnectedPeer,
+    Status,
+    Submission,
+    TxOutcome,
+)
+from parley.ledger.engines.cometbft.wire import PEER
+
+PATIENCE: Final = 20.0
+"""Seconds to wait for an answer."""
+
+MAX_ANSWER: Final = 64 * 1024 * 1024
+"""Bytes of the longest answer; a block of the largest size takes a third more in base64."""
+
+_ALL: Final = 100
+_KNOWN: Final = "tx already exists in cache"
+_FULL: Final = "mempool is full"
+_BUSY: Final = "mempool is still rechecking"
+_Shape = TypeVar("_Shape")
+
+
+class RpcClient:
+    """Asks one node.
+
+    All methods raise `PeerLost` if the node cannot be reached, `PeerMisbehaved` if its answer cannot be
+    read, and `UsageError` if it refuses the question.
+
+    Args:
+        path: the Unix socket on which it answers.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._ids = itertools.count(1)
+
+    async def answers(self) -> bool:
+        """Whether the node answers."""
+        try:
+            await self.status()
+        except PeerLost:
+            return False
+        return True
+
+    async def status(self) -> Status:
+        """How far the node is."""
+        return (await self._ask(shapes.StatusAnswer, "status")).read()
+
+    async def submit(self, tx: bytes) -> Submission:
+        """Put a transaction into the node's mempool, which gives it to all others; not yet a commit.
+
+        Submitting a transaction again is harmless.
+
+        Raises:
+            BudgetExhausted: the mempool is full.
+
+        """
+        try:
+            return (await self._ask(shapes.SubmitAnswer, "broadcast_tx_sync", tx=_base64(tx))).read()
+        except _RefusedError as refusal:
+            if _KNOWN in refusal.reason:
+                return shapes.known(tx)
+            if _FULL in refusal.reason or _BUSY in refusal.reason:
+                raise BudgetExhausted(
+                    "mempool-full",
+                    "the node holds as many waiting transactions as it may",
+                    remedy="submit it again when a block is through",
+                ) from refusal
+            raise
+
+    async def tx(self, tx_hash: bytes) -> TxOutcome | None:
+        """What became of a transaction, by its SHA-256; None while it is in no block.
+
+        The index from which this comes follows the blocks by a moment.
+        """
+        try:
+            return (await self._ask(shapes.TxAnswer, "tx", hash=_base64(tx_hash), prove=False)).read()
+        except _RefusedError as refusal:
+            if "not found" in refusal.reason:
+                return None
+            raise
+
+    async def block(self, height: int) -> Block:
+        """A block."""
+        return (await self._ask(shapes.BlockAnswer, "block", height=str(height))).read()
+
+    async def block_outcome(self, height: int) -> BlockOutcome:
+        """What the application answered to a block."""
+        return (await self._ask(shapes.BlockOutcomeAnswer, "block_results", height=str(height))).read()
+
+    async def validators(self, height: int) -> tuple[ValidatorPower, ...]:
+        """Who votes on the block of a height, by falling power; up to 100."""
+        parameters = {"height": str(height), "page": "1", "per_page": str(_ALL)}
+        return (await self._ask(shapes.ValidatorsAnswer, "validators", **parameters)).read()
+
+    async def peers(self) -> tuple[ConnectedPeer, ...]:
+        """The nodes that are connected to this one."""
+        return (await self._ask(shapes.NetInfoAnswer, "net_info")).read()
+
+    async def query(self, path: str, data: bytes = b"", height: int = 0) -> QueryAnswer:
+        """The application's answer, through the node."""
+        parameters = {"path": path, "data": data.hex(), "height": str(height)}
+        return (await self._ask(shapes.QueryAnswerShape, "abci_query", **parameters)).read()
+
+    async def _ask(self, shape: type[_Shape], method: str, **parameters: str | bool) -> _Shape:
+        question = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": parameters}
+        body = await asyncio.to_thread(_post, self._path, json.dumps(question).encode())
+        try:
+            answer = msgspec.json.decode(body, type=shapes.Envelope)
+            if answer.error is not None:
+                raise _RefusedError(method, answer.error)
+            return msgspec.json.decode(answer.result, type=shape, strict=False)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise PeerMisbehaved(
+                "node-answer",
+                f"{PEER} answered {method} with what cannot be read: {error}",
+                peer=PEER,
+                remedy="check that the node is the pinned CometBFT version",
+            ) from error
+
+
+class _RefusedError(UsageError):
+    """The node refuses a question."""
+
+    def __init__(self, method: str, error: shapes.RpcError) -> None:
+        self.reason = f"{error.message}: {error.data}"[:500]
+        super().__init__(
+            "node-refused", f"{PEER} refuses {method}: {self.reason}", remedy="ask for what the node has"
+        )
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
+        self._socket_path = str(path)
+
+    def connect(self) -> None:
+        """Open the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(self._socket_path)
+
+
+def _post(path: Path, body: bytes) -> bytes:
+    connection = _UnixConnection(path)
+    try:
+        connection.request("POST", "/", body, {"Content-Type": "application/json", "Connection": "close"})
+        answer = connection.getresponse().read(MAX_ANSWER + 1)
+    except (OSError, http.client.HTTPException) as error:
+        raise _unreachable(path, error) from error
+    finally:
+        connection.close()
+    if len(answer) > MAX_ANSWER:
+        raise PeerMisbehaved(
+            "node-answer-long",
+            f"{PEER} answered with more than {MAX_ANSWER} bytes",
+            peer=PEER,
+            remedy="ask for less at once",
+        )
+    return answer
+
+
+def _unreachable(path: Path, error: Exception) -> ParleyError:
+    return PeerLost(
+        "node-unreachable",
+        f"{PEER} does not answer at {path}: {error}",
+        peer=PEER,
+        remedy="check that the party is running, and its node.log",
+    )
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
