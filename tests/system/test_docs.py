@@ -85,7 +85,12 @@ def test_commands_exist(document):
 
 def test_the_readme_shows_the_way():
     commands = list(typed((ROOT / "README.md").read_text()))
-    assert [line for line in commands if line.startswith("make")] == ["make install", "make demo"]
+    assert [line for line in commands if line.startswith("make")] == [
+        "make install",
+        "make demo",
+        "make check",
+        "make test",
+    ]
     for needed in ("init", "peer add", "data add", "up", "run"):
         assert any(line.startswith(f"parley {needed}") for line in commands), needed
 
