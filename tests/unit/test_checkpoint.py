@@ -182,7 +182,7 @@ def test_a_cosignature_binds_its_time_and_its_kind():
     assert BANK_KEY.statement(HEAD.text, line.signature).time == 1_700_000_000
     for other in (
         (1_700_000_001).to_bytes(8, "big") + line.signature[8:],
-        (2**63).to_bytes(8, "big") + line.signature[8:],
+        (2**63).to_bytes(8, "big") + BANK.sign_note(f"cosignature/v1\ntime {2**63}\n{HEAD.text}".encode()),
         line.signature[8:],
         line.signature[:71],
         b"",

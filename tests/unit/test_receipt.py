@@ -161,8 +161,8 @@ def test_check_5_counts_distinct_trusted_members():
     note = notes.parse_note(good.checkpoint)
     aliased = note.with_signatures([notes.cosign("alias", note.text, MEMBERS["bank"], 7)]).encoded()
     assert refused(altered(checkpoint=aliased), TRUST._replace(cosigners=(*TRUST.cosigners, twice))) == 5
-    plain = NoteKey("bank", Kind.ED25519, MEMBERS["bank"].public)
-    uncounted = note.with_signatures([notes.sign("bank", note.text, MEMBERS["bank"])]).encoded()
+    plain = NoteKey("operator", Kind.ED25519, MEMBERS["operator"].public)
+    uncounted = note.with_signatures([notes.sign("operator", note.text, MEMBERS["operator"])]).encoded()
     assert refused(altered(checkpoint=uncounted), TRUST._replace(cosigners=(*TRUST.cosigners, plain))) == 5
     bad = notes.cosign("operator", note.text + "x\n", MEMBERS["operator"], 7)
     assert refused(altered(checkpoint=note.with_signatures([bad]).encoded()), quorum=1) == 5

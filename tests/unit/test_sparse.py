@@ -160,6 +160,22 @@ def test_absence_is_not_shown_by_a_leaf_that_lies_elsewhere():
     assert not verify_proof(root, left, None, SparseProof(siblings, (left, h("value", b"l"))))
 
 
+def test_a_leaf_put_in_the_wrong_place_shows_no_absence():
+    left, right = bytes(32), b"\xff" * 32
+    misplaced = h("node", leaf(right, b"r") + EMPTY)
+    proof = SparseProof((EMPTY,), (right, h("value", b"r")))
+    assert not verify_proof(misplaced, left, None, proof)
+    deep = h("node", h("node", leaf(b"\x40" + bytes(31), b"r") + EMPTY) + EMPTY)
+    proof = SparseProof((EMPTY, EMPTY), (b"\x40" + bytes(31), h("value", b"r")))
+    assert not verify_proof(deep, left, None, proof)
+    assert verify_proof(
+        h("node", h("node", leaf(b"\x20" + bytes(31), b"r") + EMPTY) + EMPTY),
+        left,
+        None,
+        SparseProof((EMPTY, EMPTY), (b"\x20" + bytes(31), h("value", b"r"))),
+    )
+
+
 def test_the_empty_tree_proves_absence():
     tree = SparseTree({})
     assert tree.update(EMPTY, {}) == EMPTY

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from parley.crypto.signatures import SigningKey, verify, verify_all
 from parley.ledger.encoding import EncodingError, decode, encode
-from parley.ledger.transaction import DOMAIN, Transaction, open_signed, sign
+from parley.ledger.transaction import DOMAIN, SignedTransaction, Transaction, open_signed, sign
 
 KEY = SigningKey.from_seed(bytes(range(32)))
 BODY = {"run": "r1", "round": 3, "root": "ab" * 32}
@@ -83,6 +83,15 @@ def test_a_signature_by_another_key_than_the_one_named_is_refused():
     with pytest.raises(ValueError, match="names key"):
         sign(propose(), other)
     assert not sign(propose(), KEY).verify(other.public)
+
+
+def test_a_key_vouches_only_for_what_names_it():
+    other = SigningKey.from_seed(bytes(32))
+    transaction = propose()
+    payload = transaction.encoded()
+    signed = SignedTransaction.assemble(transaction, payload, other.sign(DOMAIN, payload))
+    assert verify(*signed.claim(other.public))
+    assert not signed.verify(other.public)
 
 
 def test_the_signature_serves_no_other_purpose():

@@ -106,20 +106,21 @@ class SparseTree:
             return
         yield digest
         for right, half in enumerate((record[:32], record[32:])):
-            below = frozenset(self._half(other, right, depth) for other in keep)
+            below = frozenset(self._half(other, right) for other in keep)
             yield from self._only_in(half, below, depth + 1)
 
-    def _half(self, digest: bytes, right: int, depth: int) -> bytes:
+    def _half(self, digest: bytes, right: int) -> bytes:
+        """One half of a kept subtree; of a leaf, the leaf itself, which matches on the side where it lies."""
         if digest == EMPTY:
             return EMPTY
         record = self._store[digest]
         if len(record) == _NODE_RECORD:
             return record[32:] if right else record[:32]
-        return digest if _number(record[:32]) >> (KEY_BITS - 1 - depth) & 1 == right else EMPTY
+        return digest
 
     def _has_leaf(self, digest: bytes, leaf: bytes, number: int, depth: int) -> bool:
         while digest not in (EMPTY, leaf) and len(self._store[digest]) == _NODE_RECORD:
-            digest = self._half(digest, number >> (KEY_BITS - 1 - depth) & 1, depth)
+            digest = self._half(digest, number >> (KEY_BITS - 1 - depth) & 1)
             depth += 1
         return digest == leaf
 

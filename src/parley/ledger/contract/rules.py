@@ -7,6 +7,7 @@ from typing import Any, Final
 from parley.ledger.contract import (
     approvals,
     conduct,
+    endpoints,
     evidence,
     grants,
     membership,
@@ -26,6 +27,7 @@ def _table(*modules: tuple[Rule[Any], ...]) -> Rules:
 
 VERSION_1: Final = _table(
     membership.RULES,
+    endpoints.RULES,
     votes.RULES,
     tables.RULES,
     approvals.RULES,
