@@ -7,7 +7,6 @@ from parley.core.conversation import Channel, Steps
 from parley.core.errors import PolicyRefused
 from parley.core.trace import Trace
 from parley.ledger.contract.members import Member, member_path
-from parley.ledger.contract.state import Draft
 from parley.ledger.encoding import EncodingError
 from parley.ledger.engines.embedded import gossip, replication
 from parley.ledger.transaction import SignedTransaction, open_signed
@@ -32,9 +31,7 @@ def reaching(
     @asynccontextmanager
     async def opened(peer: str, table: Steps, role: str) -> AsyncIterator[Channel]:
         transport = await dial(peer, f"/ledger/{table.protocol}")
-        async with CheckedChannel(
-            transport, Setting(table, role, LEDGER, Trace(clock), PATIENCE)
-        ) as channel:
+        async with CheckedChannel(transport, Setting(table, role, LEDGER, Trace(clock), PATIENCE)) as channel:
             yield channel
 
     return opened
@@ -94,9 +91,7 @@ class Desk:
             )
             log = self._ledger.member.log
             await channel.send(
-                joining.Welcome(
-                    consortium_of(view), log.replica.height, self._ledger.member.leader, around
-                )
+                joining.Welcome(consortium_of(view), log.replica.height, self._ledger.member.leader, around)
             )
             entry = await channel.recv(joining.Entry)
             for data in (entry.join, entry.announce):
@@ -124,8 +119,3 @@ def _opened(channel: Channel, data: bytes) -> SignedTransaction:
         return open_signed(data)
     except EncodingError as error:
         raise channel.fault("malformed-transaction", f"sent no transaction: {error}") from None
-
-
-def member_of(ledger: PartyLedger, name: str) -> Member | None:
-    """A member as the ledger has it."""
-    return Draft(ledger.view).find(Member, member_path(name))

@@ -9,21 +9,21 @@ the ledger only here: at the start, and at the end.
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from parley.core.errors import ParleyError, PeerLost, PolicyRefused
 from parley.core.plan import Plan
 from parley.core.transcript import Said, Transcript
+from parley.learn.parameters import boosting_parameters
 from parley.ledger.contract.grants import Grant
-from parley.ledger.contract.plans import Approval, approval_path, plan_id, plan_path
+from parley.ledger.contract.plans import Approval, Terms, approval_path, plan_id, plan_path
 from parley.ledger.contract.plans import Plan as LedgerPlan
-from parley.ledger.contract.plans import Terms
 from parley.ledger.contract.runs import Run, run_path
 from parley.ledger.contract.transitions import TERMINAL
 from parley.ledger.encoding import Value
 from parley.ledger.merkle import leaf_hash, root
-from parley.learn.parameters import boosting_parameters
 from parley.party.ledger import PartyLedger
 from parley.party.report import Quality
 from parley.privacy.leakage import statement
@@ -219,7 +219,7 @@ class Gate:
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────
 
     async def finish(self, share: bytes, quality: Iterable[Quality]) -> None:
-        """As the active party: commit to the rest, the model share and the measures, once all rounds closed."""
+        """As the active party: commit to the rest, our model share and the measures."""
         await self._drain()
         await self._until(self._all_closed, SETTLE, f"the last round of {self.run}")
         metrics: list[Value] = [
@@ -247,10 +247,8 @@ class Gate:
         if run is None or run.state in TERMINAL:
             return
         code = error.code if isinstance(error, ParleyError) else "cancelled"
-        try:
+        with suppress(ParleyError):  # else the deadline on the ledger ends the run
             await self.ledger.transact("run.fail", {"run": self.run, "reason": code[:64]}, 5.0)
-        except ParleyError:
-            pass  # the deadline on the ledger ends the run
 
     async def _drain(self) -> None:
         """Commit to what was said since the last round, and see every commitment in."""

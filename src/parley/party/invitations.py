@@ -67,10 +67,8 @@ class Invitation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
             UsageError: it is none, damaged, or expired.
         """
         text = text.strip()
+        body = text.removeprefix(_PREFIX) if text.startswith(_PREFIX) else "?"
         try:
-            if not text.startswith(_PREFIX):
-                raise ValueError("it does not begin with parley1.")
-            body = text.removeprefix(_PREFIX)
             data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
             invitation = msgspec.msgpack.decode(data, type=cls)
         except (ValueError, msgspec.MsgspecError) as error:

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -14,6 +13,7 @@ from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import Founder, Genesis, Receipt, View
 from parley.ledger.contract.consortium import CONSORTIUM, Consortium
 from parley.ledger.contract.endpoints import Endpoint, endpoint_path
+from parley.ledger.contract.fields import Role
 from parley.ledger.contract.members import Member
 from parley.ledger.contract.state import Draft
 from parley.ledger.encoding import Value
@@ -21,7 +21,7 @@ from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.engines.embedded.member import LedgerMember
 from parley.ledger.transaction import SignedTransaction, Transaction, sign
 from parley.store.catalogue import Peer
-from parley.store.home import Home
+from parley.store.home import Home, Membership
 from parley.store.keys import LedgerKeys
 
 EXPIRES_AFTER: Final = 1000
@@ -35,20 +35,20 @@ def open_log(home: Home, consortium: str = "") -> MemberLog:
     return MemberLog(home.path / "ledger", home.settings.party, keys.cosigning, origin)
 
 
-def found_consortium(home: Home, name: str, certificate: str, role: str, now: int) -> str:
+def found_consortium(home: Home, name: str, certificate: str, role: Role, now: int) -> str:
     """Begin a ledger with this party as its only member and sequencer; returns the consortium's id.
 
     Raises:
         UsageError: the party belongs to a consortium already.
     """
-    if has_ledger(home):
+    if home.membership is not None:
         raise UsageError(
             "consortium-exists",
             f"{home.settings.party} belongs to a consortium already",
             remedy="use another home for another consortium",
         )
     keys = LedgerKeys.create(home.path / "keys")
-    founder = Founder(name=home.settings.party, role=role, **keys.public())  # type: ignore[arg-type]
+    founder = Founder(name=home.settings.party, role=role, **keys.public())
     spec = Genesis(
         name=name,
         founders=(founder,),
@@ -67,12 +67,17 @@ def found_consortium(home: Home, name: str, certificate: str, role: str, now: in
     log.seal(executed)
     log.add_signatures(log.size, log.cosign(now).signatures)
     log.store.close()
+    home.keep_membership(Membership(author.consortium, home.settings.party))
     return author.consortium
 
 
-def has_ledger(home: Home) -> bool:
-    """Whether this party belongs to a consortium."""
-    return (home.path / "ledger" / "ledger.db").exists()
+def no_consortium(party: str) -> UsageError:
+    """The error of a party without a ledger."""
+    return UsageError(
+        "no-consortium",
+        f"{party} belongs to no consortium",
+        remedy="run `parley consortium create`, or join one with `parley join`",
+    )
 
 
 def consortium_of(view: View) -> str:
@@ -168,8 +173,3 @@ def neighbours(view: View) -> Iterator[Peer]:
         if endpoint is not None and member.standing in ("active", "suspended"):
             certificate = x509.load_der_x509_certificate(bytes.fromhex(endpoint.certificate))
             yield Peer(member.name, endpoint.address, certificate.public_bytes(Encoding.PEM).decode())
-
-
-def ledger_folder(home: Home) -> Path:
-    """Where a party's copy of the ledger lies."""
-    return home.path / "ledger"

@@ -24,13 +24,13 @@ from parley.core.errors import ParleyError, PolicyRefused, ProtocolBug, UsageErr
 from parley.core.plan import Plan, encode_plan, read_plan
 from parley.core.trace import Sink, StepBegan, Trace
 from parley.core.transcript import Transcript
+from parley.learn.shares import encode_share
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
-from parley.learn.shares import encode_share
 from parley.party import tables
 from parley.party.desk import Desk
 from parley.party.gate import APPROVAL, Gate, terms_of
-from parley.party.ledger import PartyLedger
+from parley.party.ledger import PartyLedger, no_consortium
 from parley.party.progress import ProgressSink
 from parley.party.rendezvous import Dial, Rendezvous, dialling, waiting
 from parley.party.report import RunReport, Tally
@@ -162,12 +162,8 @@ class Party:
         """Sign and submit a transaction for our own command line."""
         try:
             if self._ledger is None:
-                raise UsageError(
-                    "no-consortium",
-                    f"{self._name} belongs to no consortium",
-                    remedy="run `parley consortium create`, or join one with `parley join`",
-                )
-            receipt = await self._ledger.transact(asked.type, msgspec.json.decode(asked.body))
+                raise no_consortium(self._name)
+            receipt = await self._ledger.transact(asked.act, msgspec.json.decode(asked.body))
         except ParleyError as error:
             await channel.send(control.Failed(error.family, error.code, error.what, error.remedy))
         else:
@@ -319,6 +315,8 @@ class Party:
                 error.code, error.what, remedy=error.remedy, public="no such table here"
             ) from None
         tables.admit(plan, self._name, peer, record)
+        if gate is None:
+            tables.check_shared(peer, record)
         work = self._work(run, plan, opening, trace, gate)
         check(work)
         return work

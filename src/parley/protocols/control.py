@@ -24,9 +24,9 @@ class Submit(Message, frozen=True):
 
 
 class Transact(Message, frozen=True):
-    """``type`` and ``body`` (JSON) of a transaction for the party to sign and submit."""
+    """``act``: type of a transaction for the party to sign and submit; ``body``: its body as JSON."""
 
-    type: str
+    act: str
     body: bytes
 
 

@@ -135,7 +135,9 @@ class Catalogue:
     def keep_invitation(self, name: str, certificate: str, until: float) -> None:
         """Let a newcomer knock with a certificate, until a time in seconds since 1970."""
         with self._open() as database:
-            database.execute("INSERT OR REPLACE INTO invitations VALUES (?, ?, ?)", (name, certificate, until))
+            database.execute(
+                "INSERT OR REPLACE INTO invitations VALUES (?, ?, ?)", (name, certificate, until)
+            )
 
     def invitations(self, now: float) -> dict[str, str]:
         """Certificates of those who may knock, by name."""
