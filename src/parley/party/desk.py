@@ -104,7 +104,7 @@ class Desk:
         signed = _opened(channel, data)
         if signed.transaction.sender != peer:
             raise channel.fault("other-sender", f"handed in a transaction of {signed.transaction.sender}")
-        receipt = await self._ledger.member.submit(signed)
+        receipt = await self._ledger.member.place(signed)
         if not receipt.accepted:
             raise PolicyRefused(
                 f"ledger-{receipt.code}",

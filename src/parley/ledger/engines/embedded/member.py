@@ -147,6 +147,32 @@ class LedgerMember:
         assert number is not None  # noqa: S101 (waited for)
         return receipt_of(self.log.store.leaves(number, number + 1)[0].receipt)
 
+    async def place(self, signed: SignedTransaction, patience: float = 30.0) -> Receipt:
+        """Get a transaction into our own log, final or not; returns its receipt.
+
+        For what changes who must sign: the joining of a member becomes final with its own signature.
+
+        Raises:
+            PeerLost: it did not come in in ``patience`` seconds.
+        """
+        digest = signed.digest
+        await self._locked(self.log.store.keep_pending, digest, signed.data)
+        self._take_up(digest, signed.data)
+        await self._notify()
+        try:
+            async with asyncio.timeout(patience), self._changed:
+                await self._changed.wait_for(lambda: self.log.number(digest) is not None)
+        except TimeoutError:
+            raise PeerLost(
+                "ledger-not-reached",
+                f"transaction {digest.hex()[:16]} is not in the log after {patience:g} s",
+                peer=self.leader,
+                remedy="see whether the sequencer's party is running",
+            ) from None
+        number = self.log.number(digest)
+        assert number is not None  # noqa: S101 (waited for)
+        return receipt_of(self.log.store.leaves(number, number + 1)[0].receipt)
+
     async def changes(self) -> AsyncIterator[int]:
         """The final size, now and whenever it grows."""
         seen = -1
