@@ -9,7 +9,7 @@ every three seconds.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -62,14 +62,25 @@ class Node:
             PeerLost: it ended, or took too long; carries the end of its log.
 
         """
+        await self._until(self.rpc.answers, within, "answer")
+
+    async def caught_up(self, within: float = READY_WITHIN) -> None:
+        """Wait until the node has the blocks of the others and takes transactions; raises as `ready`."""
+
+        async def level() -> bool:
+            return await self.rpc.answers() and not (await self.rpc.status()).catching_up
+
+        await self._until(level, within, "catch up")
+
+    async def _until(self, reached: Callable[[], Awaitable[bool]], within: float, what: str) -> None:
         try:
             async with asyncio.timeout(within):
-                while not await self.rpc.answers():
+                while not await reached():
                     if not self.running:
-                        raise self._lost("ended while it started")
+                        raise self._lost(f"ended before it could {what}")
                     await asyncio.sleep(_ASK_EVERY)
         except TimeoutError as error:
-            raise self._lost(f"did not answer within {within:g} s") from error
+            raise self._lost(f"did not {what} within {within:g} s") from error
 
     async def wait(self) -> int:
         """Wait until the process has ended; its return code."""

@@ -37,6 +37,7 @@ MAX_ANSWER: Final = 64 * 1024 * 1024
 
 _ALL: Final = 100
 _KNOWN: Final = "tx already exists in cache"
+_BEHIND: Final = "while node is catching up"
 _FULL: Final = "mempool is full"
 _BUSY: Final = "mempool is still rechecking"
 _Shape = TypeVar("_Shape")
@@ -75,6 +76,7 @@ class RpcClient:
         Submitting a transaction again is harmless.
 
         Raises:
+            PeerLost: also while the node is catching up.
             BudgetExhausted: the mempool is full.
 
         """
@@ -83,6 +85,13 @@ class RpcClient:
         except _RefusedError as refusal:
             if _KNOWN in refusal.reason:
                 return shapes.known(tx)
+            if _BEHIND in refusal.reason:
+                raise PeerLost(
+                    "node-catching-up",
+                    f"{PEER} is still fetching blocks that the others have",
+                    peer=PEER,
+                    remedy="wait until its status says that it has caught up",
+                ) from refusal
             if _FULL in refusal.reason or _BUSY in refusal.reason:
                 raise BudgetExhausted(
                     "mempool-full",

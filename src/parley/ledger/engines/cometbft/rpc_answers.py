@@ -94,7 +94,7 @@ class Status:
         version: its CometBFT version.
         height: of its last block.
         app_hash: the state before that block.
-        block_time: time of that block; the genesis time before the first.
+        block_time: time of that block; 1970 before the first.
         catching_up: it is still fetching blocks that the others have.
 
     """
