@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak check format bench clean
+.PHONY: help install demo test soak cometbft check format bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ test: install ## the tests
 
 soak: install ## the long fault and load suites
 	$(BIN)/python -m pytest -m soak
+
+cometbft: ## build the pinned CometBFT (needs Go) so that `make test` runs real nodes
+	deploy/cometbft/install.sh
 
 check: install ## the gate: format, lint, types, layers, dependencies, the crate
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 
 import pytest
 
@@ -10,7 +11,7 @@ from parley.ledger.engines.cometbft import keys
 from parley.ledger.engines.cometbft.application import ACCEPTED
 
 from tests.book import MALFORMED, POINTS, REFUSED, Book, Forging
-from tests.comet import commit, host_and_guest, network, replayed, running, skip_without_binary, until
+from tests.comet import binary, commit, host_and_guest, network, replayed, running, skip_without_binary, until
 
 pytestmark = pytest.mark.cometbft
 
@@ -77,6 +78,23 @@ async def test_a_node_that_cannot_start_says_why():
             await party.start_node()
 
 
+async def output(*command):
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    printed, _ = await process.communicate()
+    return printed.decode()
+
+
+async def test_the_files_are_read_by_cometbft_as_they_are_meant():
+    async with network(Book) as [party]:
+        home = party.settings.home
+        shown = {
+            word: await output(binary(), word, "--home", home) for word in ("show-node-id", "show-validator")
+        }
+        assert shown["show-node-id"].strip() == keys.node_id(party.keys.node_key.public_key)
+        public = party.keys.validator_key.public_key
+        assert json.loads(shown["show-validator"]) == keys.public_key_json(public)
+
+
 async def test_voting_power_changes_two_blocks_later():
     async with running(Book) as [party]:
         other = keys.KeyPair(b"\x01" * 32).public_key
@@ -113,6 +131,7 @@ async def assert_whole(party):
     [last] = await commit(party, b"last=1")
     await until(lambda: height_of(party, last.height + 1))
     book, txs = await replayed(party)
+    await until(lambda: Book(party.path).height >= book.height)
     stored = Book(party.path)
     assert (stored.height, stored.app_hash) == (book.height, book.app_hash)
     assert len(set(txs)) == len(txs)
