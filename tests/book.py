@@ -62,10 +62,10 @@ class Book:
     # The Application
 
     def info(self):
-        return Committed(self.height, self.app_hash if self.height else b"", "test", 1)
+        return Committed(self.height, self.app_hash if self.height else b"", "test")
 
     def init_chain(self, genesis):
-        self._state = {"height": 0, "names": {}, "peers": json.loads(genesis.app_state)["peers"]}
+        self._state = {"height": 0, "names": {}, "peers": json.loads(genesis.app_state).get("peers")}
         return self.app_hash
 
     def check_tx(self, tx):

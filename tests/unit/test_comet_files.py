@@ -61,6 +61,16 @@ def test_the_configuration_is_toml_with_what_we_rely_on(tmp_path):
     assert config["rpc"]["laddr"].startswith("unix://")
 
 
+@pytest.mark.parametrize(("name", "moniker"), [("Bänk 🏦", "B?nk ?"), ("\t", "?"), ('a"b\\', 'a"b\\')])
+def test_any_name_of_a_party_makes_a_moniker_that_nodes_accept(tmp_path, name, moniker):
+    settings = NodeSettings(tmp_path / "🏦", name, "::1", 5, (Peer(KEY.public_key, "fe80::1", 6),))
+    config = tomllib.loads(config_file(settings))
+    assert config["moniker"] == moniker
+    assert config["proxy_app"] == f"unix://{tmp_path}/🏦/abci.sock"
+    assert config["p2p"]["laddr"] == "tcp://[::1]:5"
+    assert config["p2p"]["persistent_peers"].endswith("@[fe80::1]:6")
+
+
 def test_the_genesis_names_the_members():
     members = [GenesisMember("bank", KEY.public_key, 3)]
     genesis = json.loads(genesis_file("consortium", NOW, members, {"rules": 1}))

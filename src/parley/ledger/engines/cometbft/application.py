@@ -40,14 +40,12 @@ class Committed:
         height: height of the last committed block, 0 before the first.
         app_hash: its app hash; empty at height 0.
         version: the program's version, for the log.
-        protocol: version of the rules, part of every header.
 
     """
 
     height: int
     app_hash: bytes
     version: str
-    protocol: int
 
 
 @dataclass(frozen=True)

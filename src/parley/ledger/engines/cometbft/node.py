@@ -12,7 +12,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from parley.core.errors import PeerLost
 from parley.ledger.engines.cometbft.application import Application
@@ -27,6 +27,11 @@ STOP_WITHIN: Final = 10.0
 """Seconds in which a node that was asked to stop must be gone before it is killed."""
 
 LOG_FILE: Final = "node.log"
+
+OLD_LOG: Final = "node.log.1"
+
+LOG_BYTES: Final = 16 * 1024 * 1024
+"""Length of a log that is put aside, as `OLD_LOG`, when the node starts."""
 
 _ASK_EVERY: Final = 0.05
 _LOG_TAIL: Final = 4096
@@ -127,7 +132,7 @@ async def start_node(settings: NodeSettings, binary: Path) -> Node:
     then ends the node in order.
     """
     settings.rpc_socket.unlink(missing_ok=True)
-    with (settings.home / LOG_FILE).open("ab") as log:
+    with _log(settings.home) as log:
         process = await asyncio.create_subprocess_exec(
             binary,
             "start",
@@ -140,6 +145,13 @@ async def start_node(settings: NodeSettings, binary: Path) -> Node:
             start_new_session=True,
         )
     return Node(settings, process)
+
+
+def _log(home: Path) -> BinaryIO:
+    path = home / LOG_FILE
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(home / OLD_LOG)
+    return path.open("ab")
 
 
 def _environment() -> dict[str, str]:
