@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak cometbft check format bench clean
+.PHONY: help install demo test soak cometbft check format docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,5 +46,8 @@ format: install ## let the formatters have their way
 	$(BIN)/ruff check --fix .
 	cargo fmt --manifest-path native/Cargo.toml
 
+docs: install ## write the help texts into docs/commands.md
+	$(BIN)/python docs/write_commands.py
+
 clean: ## remove what the other targets made
-	rm -rf $(VENV) native/target .demo
+	rm -rf $(VENV) native/target

@@ -171,37 +171,70 @@ def training_part(block: ColumnBlock, rows: int) -> ColumnBlock:
     return ColumnBlock(codes, block.bin_counts, block.categorical, block.minimum)
 
 
-async def converse(share: Share, transport: Transport, together: Barrier, link: Connection) -> Outcome:
-    """Train over an open connection, from the moment both parties are ready."""
-    shape = share.shape
-    block = shape.block(share.role)
-    own = training_part(block, shape.rows)
-    held_out = np.ascontiguousarray(block.codes[:, shape.rows :])
-    label = shape.label()[: shape.rows] if share.role == ACTIVE else np.zeros(0)
-    del block
-    tally = Tally()
-    sinks = (tally, show_progress) if share.progress else (tally,)
-    setting = Setting(STEPS, share.role, RUN, Trace(time.perf_counter, *sinks), 600.0)
-    means = Means(os.urandom(32), shape.threads)
-    idle = peak_mib()
-    await asyncio.to_thread(together.wait)
-    began, cpu = time.perf_counter(), cpu_seconds()
-    channel = CheckedChannel(transport, setting)
-    if share.role == PASSIVE:
-        async with channel:
-            rules = await passive(channel, shape.parameters, own, means)
-        spent = time.perf_counter() - began, cpu_seconds() - cpu
-        link.send(directions(rules, held_out))
-        return Outcome(share.role, *spent, idle, peak_mib(), tally)
-    problem = Problem(shape.parameters, objective_for("binary", label), label, None, shape.rows)
-    async with channel:
-        outcome = await active([channel], problem, own, means)
-    spent = time.perf_counter() - began, cpu_seconds() - cpu
-    left = [directions(outcome.rules, held_out), await asyncio.to_thread(link.recv)]
-    scores = margins(outcome.state.trees, outcome.state.initial, left, shape.held_out)[0]
-    trees = len(outcome.state.trees)
-    quality = auc(shape.label()[shape.rows :], scores)
-    return Outcome(share.role, *spent, idle, peak_mib(), tally, trees, quality)
+class Party:
+    """One party with its data, made before it speaks to anybody."""
+
+    def __init__(self, share: Share, link: Connection, together: Barrier) -> None:
+        self.share, self.link, self.together = share, link, together
+        shape = share.shape
+        block = shape.block(share.role)
+        self.own = training_part(block, shape.rows)
+        self.held_out = np.ascontiguousarray(block.codes[:, shape.rows :])
+        self.label = shape.label() if share.role == ACTIVE else np.zeros(0)
+
+    async def converse(self, transport: Transport) -> Outcome:
+        """Train over an open connection, from the moment both parties are ready."""
+        share, shape, tally = self.share, self.share.shape, Tally()
+        sinks = (tally, show_progress) if share.progress else (tally,)
+        setting = Setting(STEPS, share.role, RUN, Trace(time.perf_counter, *sinks), 600.0)
+        means = Means(os.urandom(32), shape.threads)
+        idle = peak_mib()
+        await asyncio.to_thread(self.together.wait)
+        began, cpu = time.perf_counter(), cpu_seconds()
+        trees, quality = 0, 0.0
+        if share.role == PASSIVE:
+            async with CheckedChannel(transport, setting) as channel:
+                rules = await passive(channel, shape.parameters, self.own, means)
+            spent = time.perf_counter() - began, cpu_seconds() - cpu
+            await asyncio.to_thread(self.link.send, directions(rules, self.held_out))
+        else:
+            async with CheckedChannel(transport, setting) as channel:
+                outcome = await active([channel], self.problem(), self.own, means)
+            spent = time.perf_counter() - began, cpu_seconds() - cpu
+            trees = len(outcome.state.trees)
+            left = [directions(outcome.rules, self.held_out), await asyncio.to_thread(self.link.recv)]
+            scores = margins(outcome.state.trees, outcome.state.initial, left, shape.held_out)[0]
+            quality = auc(self.label[shape.rows :], scores)
+        return Outcome(share.role, *spent, idle, peak_mib(), tally, trees, quality)
+
+    def problem(self) -> Problem:
+        """What the active party trains on."""
+        shape = self.share.shape
+        label = self.label[: shape.rows]
+        return Problem(shape.parameters, objective_for("binary", label), label, None, shape.rows)
+
+    async def listen(self) -> Outcome:
+        """As the passive party: wait for the active one to dial."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        async def serve(_peer: str, _path: str, transport: WebSocketTransport) -> None:
+            try:
+                outcome.set_result(await self.converse(transport))
+            except BaseException as error:
+                outcome.set_exception(error)
+                raise
+
+        share = self.share
+        pins = {share.peer.name: share.peer}
+        async with PeerListener("127.0.0.1", 0, share.own, pins, serve) as listener:
+            self.link.send(listener.address)
+            return await outcome
+
+    async def call(self) -> Outcome:
+        """As the active party: dial the passive one."""
+        address = await asyncio.to_thread(self.link.recv)
+        transport = await dial(address, self.share.own, self.share.peer, f"/runs/{RUN}")
+        return await self.converse(transport)
 
 
 def show_progress(event: Event) -> None:
@@ -210,34 +243,10 @@ def show_progress(event: Event) -> None:
         print(f"\r{event.phase}: {event.done} rounds", end="", file=sys.stderr, flush=True)
 
 
-async def listen(share: Share, link: Connection, together: Barrier) -> Outcome:
-    """The passive party: wait for the active one to dial."""
-    outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-    async def serve(_peer: str, _path: str, transport: WebSocketTransport) -> None:
-        try:
-            outcome.set_result(await converse(share, transport, together, link))
-        except BaseException as error:
-            outcome.set_exception(error)
-            raise
-
-    pins = {share.peer.name: share.peer}
-    async with PeerListener("127.0.0.1", 0, share.own, pins, serve) as listener:
-        link.send(listener.address)
-        return await outcome
-
-
-async def call(share: Share, link: Connection, together: Barrier) -> Outcome:
-    """The active party: dial the passive one."""
-    address = await asyncio.to_thread(link.recv)
-    transport = await dial(address, share.own, share.peer, f"/runs/{RUN}")
-    return await converse(share, transport, together, link)
-
-
-def party(share: Share, link: Connection, together: Barrier, report: Connection) -> None:
+def live(share: Share, link: Connection, together: Barrier, report: Connection) -> None:
     """The whole life of one process."""
-    work = call if share.role == ACTIVE else listen
-    report.send(asyncio.run(work(share, link, together)))
+    party = Party(share, link, together)
+    report.send(asyncio.run(party.call() if share.role == ACTIVE else party.listen()))
 
 
 def measure(shape: Shape) -> dict[str, Outcome]:
@@ -252,7 +261,7 @@ def measure(shape: Shape) -> dict[str, Outcome]:
         pin = PeerPin(other, identities[other].certificate_pem)
         share = Share(role, identities[role], pin, shape, role == ACTIVE and sys.stderr.isatty())
         reports[role], end = spawn.Pipe(duplex=False)
-        process = spawn.Process(target=party, args=(share, links[role], together, end))
+        process = spawn.Process(target=live, args=(share, links[role], together, end))
         process.start()
         end.close()
         processes.append(process)

@@ -145,3 +145,18 @@ def binned(frame, columns, training_rows, *, max_bins=32, minimum=1, categorical
         frame, columns, training_rows=training_rows, max_bins=max_bins, threads=2, categorical=categorical
     )
     return ColumnBlock(columns.codes, columns.bin_counts, columns.categorical, minimum)
+
+
+def credit():
+    """examples/credit joined by id: the frame, its label, the bank's columns and the operator's."""
+    folder = ROOT / "examples/credit"
+    tables = []
+    for name in ("bank", "operator"):
+        table = pl.read_csv(
+            gzip.decompress((folder / f"{name}.csv.gz").read_bytes()), infer_schema_length=None
+        )
+        tables.append(table.with_columns(pl.col("id").cast(pl.String).str.replace("-", "").cast(pl.Int64)))
+    bank, operator = tables
+    joined = bank.join(operator, on="id").sort("id")
+    own, theirs = (tuple(name for name in each.columns if name not in {"id", "default"}) for each in tables)
+    return joined, joined["default"].cast(pl.Float64).to_numpy(), own, theirs

@@ -23,7 +23,7 @@ impl Ciphertexts {
     pub fn new(k: usize, capacity: usize) -> Self {
         let mut points = RowPoints::new(k + 1);
         points.pairs.reserve(capacity * points.pairs_per_row);
-        if k % 2 == 0 {
+        if k.is_multiple_of(2) {
             points.halves.reserve(capacity);
         }
         Self { k, len: 0, points }
@@ -85,7 +85,7 @@ impl Ciphertexts {
         self.len = rows;
         let points = &mut self.points;
         points.pairs.resize(rows * points.pairs_per_row, EMPTY_PAIR);
-        if self.k % 2 == 0 {
+        if self.k.is_multiple_of(2) {
             points.halves.resize(rows, Half::ZERO);
         }
     }

@@ -14,9 +14,9 @@ use crate::kernels::{Kernels, current};
 use crate::sums::EncryptedSums;
 
 /// Bytes of buckets a task works on, so that they stay in the second-level cache.
-const TASK_BYTES: usize = 1_200_000;
+const TASK_BYTES: usize = 2_000_000;
 /// Rows per pair of bins from which counting two columns together is faster.
-const ROWS_PER_JOINT_BUCKET: usize = 6;
+const ROWS_PER_JOINT_BUCKET: usize = 5;
 /// The fewest rows worth a task of their own.
 const FEWEST_ROWS: usize = 2048;
 

@@ -3,6 +3,7 @@
 //! The algorithms of `curve` are generic over the field arithmetic. Here they are compiled once per path, each
 //! behind functions that enable the path's instructions, and chosen at run time.
 
+use std::array::{from_mut, from_ref};
 use std::sync::RwLock;
 
 use crate::curve::buckets::{self, BucketSums, Half, RowPoints, Slot};
@@ -14,7 +15,7 @@ use crate::fault::Fault;
 use crate::field::{Lanes, portable::One};
 
 #[cfg(target_arch = "x86_64")]
-use crate::field::ifma::Eight;
+use crate::field::{avx2::Four, ifma::Eight};
 
 /// Eight encodings.
 pub type Encodings8 = [[u8; 32]; 8];
@@ -28,7 +29,7 @@ pub trait Kernels: Sync {
     /// Encodes 2P for every P.
     fn encode_doubles(&self, points: &[Point8], encodings: &mut [Encodings8]);
     /// The element derivation function of RFC 9496, section 4.3.4.
-    fn from_uniform(&self, strings: &[[[u8; 64]; 8]], points: &mut [Point8]);
+    fn derive(&self, strings: &[[[u8; 64]; 8]], points: &mut [Point8]);
     /// Every point times every scalar.
     fn multiply(&self, points: &[Point8], scalars: &[SignedBits], out: &mut [Vec<Point8>]);
     fn fixed_base(&self, base: &Point8) -> FixedBase;
@@ -71,19 +72,30 @@ macro_rules! path {
 
             path! { $($features)?;
                 fn decode(encodings: &[Encodings8], points: &mut [Point8], valid: &mut [Lanes]) {
-                    for ((e, p), v) in encodings.iter().zip(points).zip(valid) {
-                        *v = decode::decode::<$field>(e, p);
+                    let (e2, e1) = encodings.as_chunks::<2>();
+                    let (p2, p1) = points.as_chunks_mut::<2>();
+                    let (v2, v1) = valid.as_chunks_mut::<2>();
+                    for ((e, p), v) in e2.iter().zip(p2).zip(v2) {
+                        decode::decode::<$field, 2>(e, p, v);
+                    }
+                    if let ([e], [p], [v]) = (e1, p1, v1) {
+                        decode::decode::<$field, 1>(from_ref(e), from_mut(p), from_mut(v));
                     }
                 }
                 fn encode(points: &[Point8], encodings: &mut [Encodings8]) {
-                    for (p, e) in points.iter().zip(encodings) {
-                        encode::encode::<$field>(p, e);
+                    let (p2, p1) = points.as_chunks::<2>();
+                    let (e2, e1) = encodings.as_chunks_mut::<2>();
+                    for (p, e) in p2.iter().zip(e2) {
+                        encode::encode::<$field, 2>(p, e);
+                    }
+                    if let ([p], [e]) = (p1, e1) {
+                        encode::encode::<$field, 1>(from_ref(p), from_mut(e));
                     }
                 }
                 fn encode_doubles(points: &[Point8], encodings: &mut [Encodings8]) {
                     encode::encode_doubles::<$field>(points, encodings);
                 }
-                fn from_uniform(strings: &[[[u8; 64]; 8]], points: &mut [Point8]) {
+                fn derive(strings: &[[[u8; 64]; 8]], points: &mut [Point8]) {
                     for (s, p) in strings.iter().zip(points) {
                         elligator::from_uniform::<$field>(s, p);
                     }
@@ -156,23 +168,23 @@ path!(
     "avx2,bmi1,bmi2,lzcnt,avx512f,avx512vl,avx512dq,avx512bw,avx512ifma"
 );
 
+#[cfg(target_arch = "x86_64")]
+path!(Avx2, "avx2", Four, "avx2,bmi1,bmi2,lzcnt");
+
 /// The paths this processor can run, fastest first.
 #[must_use]
 pub fn available() -> Vec<&'static dyn Kernels> {
     let mut paths: Vec<&'static dyn Kernels> = Vec::new();
     #[cfg(target_arch = "x86_64")]
     {
-        if std::arch::is_x86_feature_detected!("avx512ifma")
-            && std::arch::is_x86_feature_detected!("avx512f")
-            && std::arch::is_x86_feature_detected!("avx512vl")
-            && std::arch::is_x86_feature_detected!("avx512dq")
-            && std::arch::is_x86_feature_detected!("avx512bw")
-            && std::arch::is_x86_feature_detected!("bmi1")
-            && std::arch::is_x86_feature_detected!("bmi2")
-            && std::arch::is_x86_feature_detected!("lzcnt")
-            && std::arch::is_x86_feature_detected!("avx2")
-        {
+        use std::arch::is_x86_feature_detected as has;
+        let avx2 = has!("avx2") && has!("bmi1") && has!("bmi2") && has!("lzcnt");
+        let avx512 = has!("avx512f") && has!("avx512vl") && has!("avx512dq") && has!("avx512bw");
+        if avx2 && avx512 && has!("avx512ifma") {
             paths.push(&Ifma);
+        }
+        if avx2 {
+            paths.push(&Avx2);
         }
     }
     paths.push(&Portable);

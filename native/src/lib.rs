@@ -1,11 +1,17 @@
 //! The hot kernels behind `parley._native`.
 
 pub mod bins;
+#[cfg(test)]
+mod ciphertext_tests;
 pub mod ciphertexts;
 pub mod curve;
 pub mod discrete_log;
 pub mod elgamal;
 pub mod fault;
+#[allow(
+    clippy::needless_range_loop,
+    reason = "limbs are numbered, and several arrays run in step"
+)]
 pub mod field;
 pub mod histogram;
 pub mod kernels;

@@ -77,7 +77,7 @@ pub fn hash(
         for (string, i) in strings.as_flattened_mut().iter_mut().zip(first..last) {
             *string = expander.expand(ids.get(i));
         }
-        kernels.from_uniform(&strings, points);
+        kernels.derive(&strings, points);
         match &half {
             Some(half) => multiplied(kernels, points, half, out),
             None => kernels.encode(points, out),

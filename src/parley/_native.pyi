@@ -89,8 +89,9 @@ class SecretKey:
     def encrypt(
         self, messages: NDArray[np.int32], seed: bytes, first: int, threads: int
     ) -> NDArray[np.uint8]:
-        """Encrypt int32[n, k]: row i becomes (r·G, m_1·G + r·P_1, ..., m_k·G + r·P_k). Returns uint8[n, k + 1, 32].
+        """Encrypt int32[n, k] into uint8[n, k + 1, 32].
 
+        Row i becomes (r·G, m_1·G + r·P_1, ..., m_k·G + r·P_k).
         r depends on `seed` (32 secret bytes, never used for other messages) and `first + i` only, so
         encrypting in blocks gives what encrypting at once gives.
         """
@@ -148,8 +149,8 @@ def encrypted_histogram(
     """Add up, for every column c and bin b, the ciphertexts i in `subset` with `bins[c, i] == b`.
 
     `bins` is uint8[columns, n_rows] (n_rows may exceed the rows decoded so far), `bin_counts`
-    uint32[columns] with values 1 to 256, `subset` uint32[s] positions in both `bins` and `rows`. The result is
-    laid out column after column and has sum(bin_counts) elements. Its time depends on the caller's bins
+    uint32[columns] with values 1 to 256, `subset` uint32[s] positions in both `bins` and `rows`. The result
+    is laid out column after column and has sum(bin_counts) elements. Its time depends on the caller's bins
     and subset, which are the caller's own, and on public points.
     """
 
@@ -184,5 +185,6 @@ def plain_histogram(
 ) -> NDArray[np.int64]:
     """Add up plaintext messages per column and bin, as `encrypted_histogram` does with ciphertexts.
 
-    `messages` is int32[n_rows, k]. Returns int64[sum(bin_counts), k + 1]; the last column is the number of rows.
+    `messages` is int32[n_rows, k]. Returns int64[sum(bin_counts), k + 1]; the last column
+    is the number of rows.
     """

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from parley.core.trace import PhaseAdvanced, PhaseBegan, Received, Sent, Trace
 from parley.net.channel import CheckedChannel, Setting
 from parley.protocols import alignment
 from parley.protocols.alignment import ACTIVE, PASSIVE, STEPS, Options
-from parley.protocols.blinding import match
 
 from tests.channels import CARRIERS, transports
 
@@ -378,28 +376,6 @@ async def test_progress_counts_what_a_party_computes():
     for tap in taps:
         assert [event.total for event in tap.of(PhaseBegan)] == [55]
         assert tap.of(PhaseAdvanced)[-1].done == 55
-
-
-def test_digests_that_share_a_half_are_told_apart():
-    digests = np.zeros((5, 16), dtype=np.uint8)
-    digests[:, 15] = [1, 2, 3, 3, 1]
-    assert [each.tolist() for each in match(digests)] == [[0, 2], [4, 3]]
-    digests[:, 7] = [5, 5, 4, 4, 6]
-    assert [each.tolist() for each in match(digests)] == [[2], [3]]
-
-
-@given(st.lists(st.integers(0, 30), max_size=40))
-def test_matching_finds_neighbours_among_equals(values):
-    digests = np.zeros((len(values), 16), dtype=np.uint8)
-    digests[:, 0] = np.array(values, dtype=np.uint8) % 5
-    digests[:, 9] = np.array(values, dtype=np.uint8) // 5
-    found = list(zip(*(each.tolist() for each in match(digests)), strict=True))
-    expected = [
-        pair
-        for value in set(values)
-        for pair in pairwise(place for place, each in enumerate(values) if each == value)
-    ]
-    assert Counter(found) == Counter(expected)
 
 
 def test_a_seed_is_never_shown():

@@ -16,6 +16,7 @@ from tests.joint import (
     assert_equal_to_joined,
     binned,
     block,
+    credit,
     problem,
     raised,
     shoppers,
@@ -163,6 +164,19 @@ async def test_online_shoppers(minimum):
     task = problem(
         label, training_rows=9000, max_depth=5, min_child_samples=20, early_stopping_rounds=5, n_estimators=2
     )
+    model = await assert_equal_to_joined(task, blocks)
+    assert {split.owner for tree in model.state.trees for split in tree.splits} == {0, 1}
+
+
+@pytest.mark.parametrize("minimum", [1, 10])
+async def test_default_credit(minimum):
+    frame, label, own, theirs = credit()
+    training = np.arange(15_000)
+    blocks = [
+        binned(frame, own, training),
+        binned(frame, theirs, training, minimum=minimum),
+    ]
+    task = problem(label, training_rows=15_000, max_depth=5, min_child_samples=20, n_estimators=2)
     model = await assert_equal_to_joined(task, blocks)
     assert {split.owner for tree in model.state.trees for split in tree.splits} == {0, 1}
 

@@ -85,7 +85,7 @@ def test_buffer_offsets_and_rows_tell_every_id(values):
     made = normalise(pl.Series("id", values, dtype=pl.String), "trim", on_duplicate="drop", on_missing="drop")
     assert made.offsets.dtype == np.uint64
     assert made.rows.dtype == np.int64
-    assert (made.offsets[0], made.offsets[-1]) == (0, len(made.data))
+    assert (made.offsets[0], made.offsets[-1]) == (0, len(made.buffer))
     assert (np.diff(made.rows) > 0).all()
     assert len({made[index] for index in range(len(made))}) == len(made)
 

@@ -25,7 +25,8 @@ def journeys(draw):
 @given(journeys())
 def test_children_partition_their_parents(journey):
     membership, sampled, random = journey
-    nodes = {ROOT}
+    everyone = np.arange(len(sampled))
+    leaves, numbers = {ROOT}, {ROOT}
     while membership.pairs:
         open_nodes = [
             node
@@ -34,21 +35,24 @@ def test_children_partition_their_parents(journey):
             if opens
         ]
         chosen = sorted(node for node in open_nodes if random.random() < 0.8)
-        before = {node: membership.rows(node) for node in nodes}
+        before = {node: membership.rows(node) for node in leaves}
         directions = [random.random(len(before[node])) < 0.5 for node in chosen]
         children = membership.divide(zip(chosen, directions, strict=True))
         assert len(set(children)) == len(chosen)
-        assert not nodes & {child + side for child in children for side in (0, 1)}, "numbers are given once"
+        born = {child + side for child in children for side in (0, 1)}
+        assert not numbers & born, "numbers are given once"
+        numbers |= born
+        leaves = leaves - set(chosen) | born
         for node, goes_left, child in zip(chosen, directions, children, strict=True):
             assert np.array_equal(membership.rows(child), before[node][goes_left])
             assert np.array_equal(membership.rows(child + 1), before[node][~goes_left])
-            nodes |= {child, child + 1}
         for pair in membership.pairs:
             small, large = pair.nodes
             assert {small, large} == {min(small, large), min(small, large) + 1}
             assert membership.count(small) <= membership.count(large)
             assert any(membership.opens(pair))
-    for node in nodes:
+    assert np.array_equal(np.sort(np.concatenate([membership.rows(leaf) for leaf in leaves])), everyone)
+    for node in leaves:
         rows = membership.rows(node)
         assert membership.count(node) == sampled[rows].sum()
         assert np.array_equal(np.flatnonzero(sampled)[membership.sampled_rows(node)], rows[sampled[rows]])

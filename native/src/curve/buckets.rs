@@ -48,6 +48,18 @@ pub trait Buckets {
     /// The same point twice.
     fn operand_twice(row: &Half) -> Self::Operand;
     fn add(bucket: &mut Wide, operand: &Self::Operand);
+
+    /// Adds the operand to two buckets.
+    #[inline(always)]
+    fn add_both(a: &mut Wide, b: &mut Wide, operand: &Self::Operand) {
+        Self::add(a, operand);
+        Self::add(b, operand);
+    }
+
+    /// Asks for a bucket that is needed soon.
+    #[inline(always)]
+    fn prefetch<T>(_bucket: &T) {}
+
     /// Adds the first point to `a` and the second to `b`.
     fn add_apart(a: &mut Half, b: &mut Half, operand: &Self::Operand);
 }
@@ -135,22 +147,35 @@ pub fn accumulate<B: Buckets>(
 ) {
     let per = rows.pairs_per_row;
     let mut targets = vec![0usize; slots.len()];
+    let mut next = vec![0usize; slots.len()];
     let mut spare = Half::IDENTITY;
-    for &row in subset {
+    aim(subset.first(), slots, &mut next);
+    for (i, &row) in subset.iter().enumerate() {
         let row = row as usize;
-        for (target, slot) in targets.iter_mut().zip(slots) {
-            *target = slot.bucket(row);
-        }
+        std::mem::swap(&mut targets, &mut next);
+        aim(subset.get(i + 1), slots, &mut next);
         for p in 0..per {
             let operand = B::operand(&rows.pairs[row * per + p]);
-            for &target in &targets {
-                B::add(&mut sums.pairs[target * per + p], &operand);
+            let (couples, rest) = targets.as_chunks::<2>();
+            for (couple, soon) in couples.iter().zip(next.as_chunks::<2>().0) {
+                for &bucket in soon {
+                    B::prefetch(&sums.pairs[bucket * per + p]);
+                }
+                if let Ok([a, b]) = sums.pairs.get_disjoint_mut(couple.map(|t| t * per + p)) {
+                    B::add_both(a, b, &operand);
+                }
+            }
+            if let [last] = rest {
+                B::add(&mut sums.pairs[last * per + p], &operand);
             }
         }
         if let Some(half) = rows.halves.get(row) {
             let operand = B::operand_twice(half);
             let (couples, rest) = targets.as_chunks::<2>();
-            for couple in couples {
+            for (couple, soon) in couples.iter().zip(next.as_chunks::<2>().0) {
+                for &bucket in soon {
+                    B::prefetch(&sums.halves[bucket]);
+                }
                 if let Ok([a, b]) = sums.halves.get_disjoint_mut(*couple) {
                     B::add_apart(a, b, &operand);
                 }
@@ -158,6 +183,16 @@ pub fn accumulate<B: Buckets>(
             if let [last] = rest {
                 B::add_apart(&mut sums.halves[*last], &mut spare, &operand);
             }
+        }
+    }
+}
+
+/// Finds the row's bucket in every slot.
+#[inline(always)]
+fn aim(row: Option<&u32>, slots: &[Slot<'_>], targets: &mut [usize]) {
+    if let Some(&row) = row {
+        for (target, slot) in targets.iter_mut().zip(slots) {
+            *target = slot.bucket(row as usize);
         }
     }
 }
@@ -244,21 +279,15 @@ impl Buckets for One {
     }
 }
 
+/// Sums and differences of two are not carried: the portable product has room for them (see [`One::less`]).
 #[inline(always)]
 fn sum(bucket: [One; 4], point: &[One; 3]) -> [One; 4] {
     let a = bucket[0].times(&point[0]);
     let b = bucket[1].times(&point[1]);
     let c = bucket[2].times(&point[2]);
     let d = One::plus(bucket[3], bucket[3]);
-    let e = One::carried(One::minus(b, a));
-    let h = One::carried(One::plus(b, a));
-    let f = One::carried(One::minus(d, c));
-    let g = One::carried(One::plus(d, c));
+    let (e, h) = (b.less(a), One::plus(b, a));
+    let (f, g) = (d.less(c), One::plus(d, c));
     let (x, y) = (e.times(&f), g.times(&h));
-    [
-        One::carried(One::minus(y, x)),
-        One::carried(One::plus(y, x)),
-        e.times(&h),
-        f.times(&g),
-    ]
+    [y.less(x), One::plus(y, x), e.times(&h), f.times(&g)]
 }

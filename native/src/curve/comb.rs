@@ -15,61 +15,82 @@ const TEETH: usize = 5;
 /// Multiplies every point by every scalar, in constant time: `out[s]` gets the multiples by `scalars[s]`.
 #[inline(always)]
 pub fn multiply<F: Field>(points: &[Point8], scalars: &[SignedBits], out: &mut [Vec<Point8>]) {
-    for (i, point) in points.iter().enumerate() {
-        for part in 0..8 / F::LANES {
-            let table = combinations(&Extended::<F>::load(point, part));
-            for (scalar, results) in scalars.iter().zip(out.iter_mut()) {
-                one_scalar(&table, scalar).store(&mut results[i], part);
+    let parts = 8 / F::LANES;
+    let count = points.len() * parts;
+    let mut at = 0;
+    while at < count {
+        // Two at a time, so that the end of one step overlaps the beginning of the other's. A last one goes twice.
+        let pair = [at, (at + 1).min(count - 1)];
+        let mut loaded = [Extended::<F>::identity(); 2];
+        for n in 0..2 {
+            loaded[n] = Extended::load(&points[pair[n] / parts], pair[n] % parts);
+        }
+        let tables = combinations(&loaded);
+        for (scalar, results) in scalars.iter().zip(out.iter_mut()) {
+            let products = one_scalar(&tables, scalar);
+            for n in 0..2 {
+                products[n].store(&mut results[pair[n] / parts], pair[n] % parts);
             }
         }
+        at += 2;
     }
 }
 
 /// Entry u = P₄ ± P₃ ± P₂ ± P₁ ± P₀, where bit j of u says that P_j counts positively.
 #[inline(always)]
-fn combinations<F: Field>(point: &Extended<F>) -> [Cached<F>; 16] {
-    let mut teeth = [*point; TEETH];
+fn combinations<F: Field>(points: &[Extended<F>; 2]) -> [[Cached<F>; 16]; 2] {
+    let mut teeth = [*points; TEETH];
     for j in 1..TEETH {
-        teeth[j] = teeth[j - 1].double_times(SPACING);
+        let mut tooth = teeth[j - 1];
+        for _ in 1..SPACING {
+            for tooth in &mut tooth {
+                *tooth = tooth.double_without_t();
+            }
+        }
+        teeth[j] = [tooth[0].double(), tooth[1].double()];
     }
-    // All lower teeth negative, then flip one bit at a time by adding twice its tooth.
-    let mut first = teeth[TEETH - 1];
-    for tooth in &teeth[..TEETH - 1] {
-        first = first.add(&tooth.cached().neg_in(Lanes::MAX));
-    }
-    let mut entries = [first; 16];
-    for (j, tooth) in teeth[..TEETH - 1].iter().enumerate() {
-        let twice = tooth.double().cached();
-        for u in 0..1 << j {
-            entries[u + (1 << j)] = entries[u].add(&twice);
+    let mut tables = [[points[0].cached(); 16]; 2];
+    for n in 0..2 {
+        // All lower teeth negative, then flip one bit at a time by adding twice its tooth.
+        let mut first = teeth[TEETH - 1][n];
+        for tooth in &teeth[..TEETH - 1] {
+            first = first.add(&tooth[n].cached().neg_in(Lanes::MAX));
+        }
+        let mut entries = [first; 16];
+        for (j, tooth) in teeth[..TEETH - 1].iter().enumerate() {
+            let twice = tooth[n].double().cached();
+            for u in 0..1 << j {
+                entries[u + (1 << j)] = entries[u].add(&twice);
+            }
+        }
+        for (cached, entry) in tables[n].iter_mut().zip(&entries) {
+            *cached = entry.cached();
         }
     }
-    let mut table = [first.cached(); 16];
-    for (cached, entry) in table.iter_mut().zip(&entries) {
-        *cached = entry.cached();
-    }
-    table
+    tables
 }
 
 #[inline(always)]
-fn one_scalar<F: Field>(table: &[Cached<F>; 16], scalar: &SignedBits) -> Extended<F> {
-    let mut sum = Extended::<F>::identity();
+fn one_scalar<F: Field>(tables: &[[Cached<F>; 16]; 2], scalar: &SignedBits) -> [Extended<F>; 2] {
+    let mut sums = [Extended::<F>::identity(); 2];
     for i in (0..SPACING).rev() {
-        if i + 1 < SPACING {
-            sum = sum.double();
-        }
         let mut c = 0;
         for j in 0..TEETH {
             c |= scalar.bit(i + SPACING * j) << j;
         }
         let (entry, negative) = magnitude(c);
-        // All lanes share the scalar: scan the table so that no address depends on it.
-        let mut chosen = table[0];
-        for (at, candidate) in (0u8..).zip(table).skip(1) {
-            let lanes = Lanes::from(at == entry).wrapping_neg();
-            chosen = Cached::select(lanes, candidate, &chosen);
+        for n in 0..2 {
+            if i + 1 < SPACING {
+                sums[n] = sums[n].double();
+            }
+            // All lanes share the scalar: scan the table so that no address depends on it.
+            let mut chosen = tables[n][0];
+            for (at, candidate) in (0u8..).zip(&tables[n]).skip(1) {
+                let lanes = Lanes::from(at == entry).wrapping_neg();
+                chosen = Cached::select(lanes, candidate, &chosen);
+            }
+            sums[n] = sums[n].add(&chosen.neg_in(negative.wrapping_neg()));
         }
-        sum = sum.add(&chosen.neg_in(negative.wrapping_neg()));
     }
-    sum
+    sums
 }

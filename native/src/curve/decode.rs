@@ -28,42 +28,61 @@ fn canonical_bytes(bytes: &[u8; 32], s: &Limbs) -> bool {
     bytes[31] < 128 && bytes[0] & 1 == 0 && !above
 }
 
-/// Decodes eight encodings to points with Z = 1; returns the lanes that are valid. Other lanes hold garbage.
+/// Decodes N times eight encodings to points with Z = 1 and says which lanes are valid. Other lanes hold garbage.
 #[inline(always)]
-pub fn decode<F: Field>(encodings: &[[u8; 32]; 8], out: &mut Point8) -> Lanes {
-    let mut wide = Wide::ZERO;
-    let mut valid: Lanes = 0;
-    for (lane, encoding) in encodings.iter().enumerate() {
-        let s = limbs(encoding);
-        wide.set_lane(lane, &s);
-        valid |= Lanes::from(canonical_bytes(encoding, &s)) << lane;
+pub fn decode<F: Field, const N: usize>(
+    encodings: &[[[u8; 32]; 8]; N],
+    points: &mut [Point8; N],
+    valid: &mut [Lanes; N],
+) {
+    let mut wide = [Wide::ZERO; N];
+    for n in 0..N {
+        valid[n] = 0;
+        for (lane, encoding) in encodings[n].iter().enumerate() {
+            let s = limbs(encoding);
+            wide[n].set_lane(lane, &s);
+            valid[n] |= Lanes::from(canonical_bytes(encoding, &s)) << lane;
+        }
     }
     for part in 0..8 / F::LANES {
-        let (ok, point) = decode_part::<F>(F::load(&wide, part));
-        point.store(out, part);
-        let shift = part * F::LANES;
-        let here: Lanes = (Lanes::MAX >> (8 - F::LANES)) << shift;
-        valid &= !here | (ok << shift);
+        let mut s = [F::zero(); N];
+        for n in 0..N {
+            s[n] = F::load(&wide[n], part);
+        }
+        let decoded = decode_part(s);
+        for n in 0..N {
+            let (ok, point) = decoded[n];
+            point.store(&mut points[n], part);
+            let here: Lanes = Lanes::MAX >> (8 - F::LANES);
+            valid[n] &= !(!ok & here).wrapping_shl((part * F::LANES) as u32);
+        }
     }
-    valid
 }
 
 #[inline(always)]
-fn decode_part<F: Field>(s: F) -> (Lanes, Extended<F>) {
+fn decode_part<F: Field, const N: usize>(s: [F; N]) -> [(Lanes, Extended<F>); N] {
     let one = F::one();
-    let ss = s.square();
-    let u1 = one.sub(ss);
-    let u2 = one.add(ss);
-    let u2_squared = u2.square();
-    // v = −(D·u1²) − u2²
-    let v = F::zero().sub(u1.square().mul(F::splat(D))).sub(u2_squared);
-    let (was_square, inverse) = sqrt_ratio_m1(one, v.mul(u2_squared));
-    let den_x = inverse.mul(u2);
-    let den_y = inverse.mul(den_x).mul(v);
-    let x = s.add(s).mul(den_x).abs();
-    let y = u1.mul(den_y);
-    let t = x.mul(y);
-    let valid = was_square & !t.negative() & !y.is_zero();
-    let lanes: Lanes = Lanes::MAX >> (8 - F::LANES);
-    (valid & lanes, Extended { x, y, z: one, t })
+    let (mut u1, mut u2, mut v, mut product) = (s, s, s, s);
+    for n in 0..N {
+        let ss = s[n].square();
+        u1[n] = one.sub(ss);
+        u2[n] = one.add(ss);
+        let u2_squared = u2[n].square();
+        // v = −(D·u1²) − u2²
+        v[n] = u1[n].square().mul(F::splat(D)).add(u2_squared).neg();
+        product[n] = v[n].mul(u2_squared);
+    }
+    let inverses = sqrt_ratio_m1([one; N], product);
+    let mut out = [(0, Extended::identity()); N];
+    for n in 0..N {
+        let (was_square, inverse) = inverses[n];
+        let den_x = inverse.mul(u2[n]);
+        let den_y = inverse.mul(den_x).mul(v[n]);
+        let x = s[n].add(s[n]).mul(den_x).abs();
+        let y = u1[n].mul(den_y);
+        let t = x.mul(y);
+        let valid = was_square & !t.negative() & !y.is_zero();
+        out[n] = (valid, Extended { x, y, z: one, t });
+    }
+    out
 }

@@ -16,34 +16,41 @@ pub fn from_uniform<F: Field>(strings: &[[u8; 64]; 8], out: &mut Point8) {
         second.set_lane(lane, &limbs(&halves[1]));
     }
     for part in 0..8 / F::LANES {
-        let p = map(F::load(&first, part));
-        let q = map(F::load(&second, part));
+        let [p, q] = map([F::load(&first, part), F::load(&second, part)]);
         p.add(&q.cached()).store(out, part);
     }
 }
 
-/// MAP of section 4.3.4.
+/// MAP of section 4.3.4, for two.
 #[inline(always)]
-fn map<F: Field>(t: F) -> Extended<F> {
+fn map<F: Field>(t: [F; 2]) -> [Extended<F>; 2] {
     let one = F::one();
     let minus_one = one.neg();
     let d = F::splat(D);
-    let r = t.square().mul(F::splat(SQRT_M1));
-    let u = r.add(one).mul(F::splat(ONE_MINUS_D_SQ));
-    let v = minus_one.sub(r.mul(d)).mul(r.add(d));
-    let (was_square, s) = sqrt_ratio_m1(u, v);
-    let other = s.mul(t).abs().neg();
-    let s = F::select(was_square, s, other);
-    let c = F::select(was_square, minus_one, r);
-    let n = c.mul(r.sub(one)).mul(F::splat(D_MINUS_ONE_SQ)).sub(v);
-    let w0 = s.add(s).mul(v);
-    let w1 = n.mul(F::splat(SQRT_AD_MINUS_ONE));
-    let ss = s.square();
-    let (w2, w3) = (one.sub(ss), one.add(ss));
-    Extended {
-        x: w0.mul(w3),
-        y: w2.mul(w1),
-        z: w1.mul(w3),
-        t: w0.mul(w2),
+    let (mut r, mut u, mut v) = (t, t, t);
+    for n in 0..2 {
+        r[n] = t[n].square().mul(F::splat(SQRT_M1));
+        u[n] = r[n].add(one).mul(F::splat(ONE_MINUS_D_SQ));
+        v[n] = minus_one.sub(r[n].mul(d)).mul(r[n].add(d));
     }
+    let roots = sqrt_ratio_m1(u, v);
+    let mut out = [Extended::identity(); 2];
+    for n in 0..2 {
+        let (was_square, s) = roots[n];
+        let other = s.mul(t[n]).abs().neg();
+        let s = F::select(was_square, s, other);
+        let c = F::select(was_square, minus_one, r[n]);
+        let n_t = c.mul(r[n].sub(one)).mul(F::splat(D_MINUS_ONE_SQ)).sub(v[n]);
+        let w0 = s.add(s).mul(v[n]);
+        let w1 = n_t.mul(F::splat(SQRT_AD_MINUS_ONE));
+        let ss = s.square();
+        let (w2, w3) = (one.sub(ss), one.add(ss));
+        out[n] = Extended {
+            x: w0.mul(w3),
+            y: w2.mul(w1),
+            z: w1.mul(w3),
+            t: w0.mul(w2),
+        };
+    }
+    out
 }

@@ -28,21 +28,32 @@ fn write(wide: &Wide, out: &mut [[u8; 32]; 8]) {
     }
 }
 
-/// Encodes eight points.
+/// Encodes N times eight points.
 #[inline(always)]
-pub fn encode<F: Field>(points: &Point8, out: &mut [[u8; 32]; 8]) {
-    let mut wide = Wide::ZERO;
+pub fn encode<F: Field, const N: usize>(points: &[Point8; N], out: &mut [[[u8; 32]; 8]; N]) {
+    let mut wide = [Wide::ZERO; N];
     for part in 0..8 / F::LANES {
-        encode_part(&Extended::<F>::load(points, part)).store(&mut wide, part);
+        let (mut u1, mut u2, mut product) = ([F::zero(); N], [F::zero(); N], [F::zero(); N]);
+        for n in 0..N {
+            let p = Extended::<F>::load(&points[n], part);
+            u1[n] = p.z.add(p.y).mul(p.z.sub(p.y));
+            u2[n] = p.x.mul(p.y);
+            product[n] = u1[n].mul(u2[n].square());
+        }
+        let inverses = sqrt_ratio_m1([F::one(); N], product);
+        for n in 0..N {
+            let p = Extended::<F>::load(&points[n], part);
+            encode_part(&p, u1[n], u2[n], inverses[n].1).store(&mut wide[n], part);
+        }
     }
-    write(&wide, out);
+    for n in 0..N {
+        write(&wide[n], &mut out[n]);
+    }
 }
 
+/// The steps of section 4.3.2 after the inverse square root.
 #[inline(always)]
-fn encode_part<F: Field>(p: &Extended<F>) -> F {
-    let u1 = p.z.add(p.y).mul(p.z.sub(p.y));
-    let u2 = p.x.mul(p.y);
-    let (_, inverse) = sqrt_ratio_m1(F::one(), u1.mul(u2.square()));
+fn encode_part<F: Field>(p: &Extended<F>, u1: F, u2: F, inverse: F) -> F {
     let den1 = inverse.mul(u1);
     let den2 = inverse.mul(u2);
     let z_inverse = den1.mul(den2).mul(p.t);

@@ -32,7 +32,10 @@ impl FixedBase {
                 multiples.push(multiple);
                 multiple = multiple.add(&twice);
             }
-            base = base.double_times(5);
+            for _ in 1..5 {
+                base = base.double_without_t();
+            }
+            base = base.double();
         }
         let mut inverses: Vec<F> = multiples.iter().map(|p| p.z).collect();
         invert_all(&mut inverses, &mut Vec::with_capacity(multiples.len()));

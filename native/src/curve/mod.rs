@@ -12,3 +12,5 @@ pub mod recode;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

@@ -193,32 +193,30 @@ impl<F: Field> Extended<F> {
         }
     }
 
-    /// Doubles `n` ≥ 1 times; T is computed in the last only, as doubling does not read it.
+    /// A double whose T is left as it is: for doublings in a row, which do not read it.
     #[inline(always)]
-    pub fn double_times(&self, n: usize) -> Self {
-        let mut point = *self;
-        for _ in 1..n {
-            let (e, f, g, h) = point.doubling();
-            let f = f.factor();
-            point.x = F::carried(e.times(&f));
-            point.y = F::carried(g.times(&h.factor()));
-            point.z = F::carried(g.times(&f));
+    pub fn double_without_t(&self) -> Self {
+        let (e, f, g, h) = self.doubling();
+        let f = f.factor();
+        Self {
+            x: F::carried(e.times(&f)),
+            y: F::carried(g.times(&h.factor())),
+            z: F::carried(g.times(&f)),
+            t: self.t,
         }
-        point.double()
     }
 
-    /// (E, −F, G, −H) with E = (X + Y)² − X² − Y², G = Y² − X², F = G − 2Z², H = −X² − Y².
+    /// (E, −F, G, −H) with E = 2XY, G = Y² − X², F = G − 2Z², H = −X² − Y².
     #[inline(always)]
     fn doubling(&self) -> (F, F, F, F) {
         let xx = self.x.squared();
         let yy = self.y.squared();
         let zz = self.z.squared();
-        let sum = self.x.add(self.y).squared();
-        let h = F::plus(xx, yy);
-        let e = F::carried(F::minus(sum, h));
+        let xy = self.x.times(&self.y.factor());
+        let e = F::carried(F::plus(xy, xy));
         let g = F::carried(F::minus(yy, xx));
         let f = F::carried(F::minus(F::plus(F::plus(zz, zz), xx), yy));
-        (e, f, g, F::carried(h))
+        (e, f, g, F::carried(F::plus(xx, yy)))
     }
 }
 

@@ -138,7 +138,7 @@ fn derivation_from_uniform_bytes() {
         .collect();
     for path in available() {
         let mut points = vec![Point8::identity(); 4];
-        path.from_uniform(&strings, &mut points);
+        path.derive(&strings, &mut points);
         assert_eq!(
             encoded(path, &points),
             encodings(&wanted),

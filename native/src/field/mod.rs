@@ -9,6 +9,10 @@ pub mod portable;
 pub mod roots;
 
 #[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_buckets;
+#[cfg(target_arch = "x86_64")]
 pub mod ifma;
 #[cfg(target_arch = "x86_64")]
 mod ifma_buckets;

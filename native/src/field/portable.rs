@@ -14,6 +14,23 @@ fn wide(a: u64, b: u64) -> u128 {
     u128::from(a) * u128::from(b)
 }
 
+/// 4·p, limb by limb: more than one product or the double of a carried element.
+const FOUR_P: Limbs = [4 * (LOW - 18), 4 * LOW, 4 * LOW, 4 * LOW, 4 * LOW];
+
+impl One {
+    /// a − b for b below 2⁵³ limb by limb, not carried.
+    ///
+    /// A product takes two factors with limbs below 2^53.4: its columns stay below 2¹¹⁴, their carries below 2⁶³.
+    #[inline(always)]
+    pub(crate) fn less(self, b: Self) -> Self {
+        let mut out = self.0;
+        for i in 0..5 {
+            out[i] += FOUR_P[i] - b.0[i];
+        }
+        Self(out)
+    }
+}
+
 /// Carries five 128-bit columns into limbs below 2⁵¹ + 2¹³.
 #[inline(always)]
 #[expect(
@@ -23,7 +40,8 @@ fn wide(a: u64, b: u64) -> u128 {
 fn fold(mut c: [u128; 5]) -> One {
     let mut out = [0u64; 5];
     for i in 0..4 {
-        c[i + 1] += c[i] >> 51;
+        // The carry fits 64 bits, which spares an addition with carry.
+        c[i + 1] += u128::from((c[i] >> 51) as u64);
         out[i] = (c[i] as u64) & LOW;
     }
     let top = (c[4] >> 51) as u64;

@@ -65,13 +65,13 @@ class Ids:
     """Distinct ids in one buffer, ready to be hashed without an object for each.
 
     Attributes:
-        data: the ids as UTF-8, one after another.
-        offsets: uint64[ids + 1]; id ``i`` is ``data[offsets[i]:offsets[i + 1]]``.
+        buffer: the ids as UTF-8, one after another.
+        offsets: uint64[ids + 1]; id ``i`` is ``buffer[offsets[i]:offsets[i + 1]]``.
         rows: int64[ids]; where each stands in the table, ascending.
 
     """
 
-    data: bytes
+    buffer: bytes
     offsets: NDArray[np.uint64]
     rows: Rows
 
@@ -81,7 +81,7 @@ class Ids:
 
     def __getitem__(self, index: int) -> bytes:
         """One id as UTF-8; for looking at a few."""
-        return self.data[int(self.offsets[index]) : int(self.offsets[index + 1])]
+        return self.buffer[int(self.offsets[index]) : int(self.offsets[index + 1])]
 
 
 def parse_rule(words: str) -> IdRule:

@@ -50,5 +50,9 @@ def sample_columns(share: float, count: int, draw: np.random.Generator) -> NDArr
     """Choose ``share`` of ``count`` columns, at least one if there is one; ascending."""
     if share >= 1:
         return np.arange(count)
-    keep = min(count, max(1, round(share * count)))
-    return np.sort(draw.permutation(count)[:keep])
+    return np.sort(draw.permutation(count)[: columns_drawn(share, count)])
+
+
+def columns_drawn(share: float, count: int) -> int:
+    """How many columns `sample_columns` chooses."""
+    return min(count, max(1, round(share * count)))

@@ -79,7 +79,8 @@ class Membership:
 
     def __init__(self, sampled: Bools, max_depth: int, min_child_samples: int) -> None:
         self._sampled = sampled
-        self._rank = (np.cumsum(sampled) - 1).astype(np.uint32)
+        # where every row is sampled, positions among the sampled rows are the rows themselves
+        self._rank = None if sampled.all() else np.cumsum(sampled, dtype=np.uint32) - np.uint32(1)
         self._max_depth = max_depth
         self._least = min_child_samples
         self._rows: dict[int, Rows] = {ROOT: np.arange(len(sampled), dtype=np.uint32)}
@@ -89,13 +90,13 @@ class Membership:
         self.pairs: tuple[Pair, ...] = (Pair(None, ROOT, None),) if self._opens(ROOT) else ()
 
     def rows(self, node: int) -> Rows:
-        """All rows of a node, ascending."""
+        """All rows of a node without children, ascending."""
         return self._rows[node]
 
     def sampled_rows(self, node: int) -> Rows:
         """Positions of the node's sampled rows among all sampled rows, ascending."""
         rows = self._rows[node]
-        return np.ascontiguousarray(self._rank[rows[self._sampled[rows]]])
+        return rows if self._rank is None else self._rank[rows[self._sampled[rows]]]
 
     def count(self, node: int) -> int:
         """Sampled rows of a node."""
@@ -107,7 +108,7 @@ class Membership:
 
     def allows(self, node: int, goes_left: Bools) -> bool:
         """Whether a split of a node leaves each side the sampled rows it must keep."""
-        left = int((goes_left & self._sampled[self._rows[node]]).sum())
+        left = self._sampled_among(self._rows[node][goes_left])
         return self._least <= left <= self._count[node] - self._least
 
     def last_level(self) -> bool:
@@ -127,18 +128,21 @@ class Membership:
         pairs: list[Pair] = []
         self.depth += 1
         for node, goes_left in left:
-            rows = self._rows[node]
+            rows = self._rows.pop(node)
             first, second = self._next, self._next + 1
             self._next += 2
             children.append(first)
             for child, side in ((first, rows[goes_left]), (second, rows[~goes_left])):
                 self._rows[child] = side
-                self._count[child] = int(self._sampled[side].sum())
+                self._count[child] = self._sampled_among(side)
             small, large = (first, second) if self._count[first] <= self._count[second] else (second, first)
             if self.depth < self._max_depth and (self._opens(small) or self._opens(large)):
                 pairs.append(Pair(node, small, large))
         self.pairs = tuple(pairs)
         return tuple(children)
+
+    def _sampled_among(self, rows: Rows) -> int:
+        return len(rows) if self._rank is None else int(np.count_nonzero(self._sampled[rows]))
 
     def _opens(self, node: int) -> bool:
         return self._count[node] >= 2 * self._least

@@ -5,10 +5,8 @@ the fingerprint by telephone or in the invitation, and from then on accept that 
 """
 
 import hashlib
-import os
 import re
 import stat
-import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from parley.core.errors import UsageError
+from parley.core.files import write_atomically
 
 VALIDITY: Final = timedelta(days=730)
 """How long a new certificate lasts."""
@@ -58,6 +57,16 @@ def fingerprint_of(certificate_pem: str) -> str:
 
     """
     return hashlib.sha256(_certificate(certificate_pem).public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def named_in(certificate_pem: str) -> str:
+    """The party that a certificate names; empty if it names none.
+
+    Raises:
+        UsageError: the text holds no certificate.
+
+    """
+    return _common_name(_certificate(certificate_pem))
 
 
 def grouped(fingerprint: str) -> str:
@@ -101,8 +110,8 @@ class Identity:
             )
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write(folder / KEY_FILE, self.private_key_pem, 0o600)
-            _write(folder / CERTIFICATE_FILE, self.certificate_pem, 0o644)
+            write_atomically(folder / KEY_FILE, self.private_key_pem.encode(), mode=0o600)
+            write_atomically(folder / CERTIFICATE_FILE, self.certificate_pem.encode(), mode=0o644)
         except OSError as error:
             raise UsageError(
                 "identity-not-writable",
@@ -266,18 +275,3 @@ def _read(path: Path) -> str:
             f"{path} is not a PEM file",
             remedy="restore it from a backup",
         ) from error
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Replace the file in one step, so that a crash leaves the old one or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

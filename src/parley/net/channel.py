@@ -24,6 +24,7 @@ from parley.core.errors import (
     ProtocolBug,
 )
 from parley.core.trace import Received, Sent, Trace
+from parley.core.transcript import Transcript
 from parley.net.transport import MAX_FRAME, Transport
 
 _SEQUENCE_BYTES: Final = 8
@@ -63,6 +64,7 @@ class Setting:
         trace: where this end reports to.
         patience: seconds to wait for any one message, and for the peer to take one of ours, before
             it counts as lost.
+        transcript: where frames are taken down, if they are.
 
     """
 
@@ -71,6 +73,7 @@ class Setting:
     run: str
     trace: Trace
     patience: float = 120.0
+    transcript: Transcript | None = None
 
 
 class CheckedChannel:
@@ -87,6 +90,7 @@ class CheckedChannel:
         self._encoder = msgspec.msgpack.Encoder()
         kinds = (Hello, Abort, *setting.steps.messages())
         self._decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Union[kinds])  # noqa: UP007
+        self._conversation = setting.steps.protocol
         self._mine = setting.steps.automaton(setting.role)
         others = [role for role in setting.steps.roles() if role != setting.role]
         self._theirs = setting.steps.automaton(others[0])
@@ -231,6 +235,8 @@ class CheckedChannel:
         try:
             async with asyncio.timeout(self._setting.patience):
                 await self._transport.send(frame)
+                if self._setting.transcript is not None:
+                    self._setting.transcript.sent(self._conversation, self.peer, self._next_out, frame)
                 self._next_out += 1
         except TimeoutError:
             raise PeerLost(
@@ -273,6 +279,8 @@ class CheckedChannel:
             if number > self._next_in:
                 raise self.fault("lost-frame", f"sent frame {number} where frame {self._next_in} was due")
             if number == self._next_in:
+                if self._setting.transcript is not None:
+                    self._setting.transcript.received(self._conversation, self.peer, number, frame)
                 self._next_in += 1
                 return frame
 

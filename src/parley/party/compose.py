@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from parley.core.conversation import Channel
-from parley.core.errors import UsageError
+from parley.core.errors import ParleyError, UsageError
 from parley.core.trace import Trace
 from parley.net.certificates import Identity, create_identity, grouped
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, dial
+from parley.party.address import address_of
 from parley.party.service import Clocks, Party
 from parley.protocols import control
 from parley.store.home import Home, Settings
@@ -22,15 +23,31 @@ _SILENCE = 365 * 86400.0
 
 
 def found(path: Path, settings: Settings) -> Identity:
-    """Make a home folder with a fresh identity."""
+    """Make a home folder with a fresh identity.
+
+    Raises:
+        UsageError: name or address cannot be used, or the folder holds a party already or cannot be written.
+    """
+    address_of(settings.listen)
     identity = create_identity(settings.party)
-    home = Home.create(path, settings)
+    try:
+        home = Home.create(path, settings)
+    except OSError as error:
+        raise UsageError(
+            "home-not-writable",
+            f"{path} cannot be made a home: {error.strerror}",
+            remedy="choose a folder that this user may write to",
+        ) from error
     identity.save(home.identity_folder)
     return identity
 
 
 async def serve(path: Path, log: Callable[[str], None]) -> None:
-    """Run a party until it is cancelled."""
+    """Run a party until it is cancelled.
+
+    Raises:
+        UsageError: the folder is not a party's home, or its port is taken.
+    """
     home = Home.open(path)
     identity = Identity.load(home.identity_folder)
     host, port = address_of(home.settings.listen)
@@ -54,7 +71,11 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     async with PeerListener(host, port, identity, pins, party.connected, on_refused=refused) as listener:
         log(f"{home.settings.party} listens on {listener.address}")
         log(f"its certificate is {grouped(identity.fingerprint)}")
-        await asyncio.Event().wait()
+        party.recover()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await party.stop()
 
 
 async def submit(
@@ -70,10 +91,10 @@ async def submit(
     pin = PeerPin(identity.party, identity.certificate_pem)
     try:
         transport = await dial(home.settings.listen, identity, pin, "/control")
-    except Exception as error:
+    except ParleyError as error:
         raise UsageError(
             "party-not-running",
-            f"{identity.party} does not answer on {home.settings.listen}: {error}",
+            f"{identity.party} is not running: {error.what}",
             remedy=f"start it with `parley up --home {path}`",
         ) from error
     setting = Setting(control.STEPS, control.CLIENT, "control", Trace(CLOCKS.monotonic), _SILENCE)
@@ -85,19 +106,3 @@ async def submit(
             if not isinstance(message, control.Progress):
                 return message
             tell(message)
-
-
-def address_of(listen: str) -> tuple[str, int]:
-    """Split ``host:port``.
-
-    Raises:
-        UsageError: it is something else.
-    """
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) >= 1 << 16:
-        raise UsageError(
-            "bad-address",
-            f"{listen!r} is not an address",
-            remedy="write it as HOST:PORT, such as 0.0.0.0:7001",
-        )
-    return host.strip("[]"), int(port)

@@ -83,11 +83,11 @@ class Learnt(msgspec.Struct, frozen=True):
 
 
 class Quality(msgspec.Struct, frozen=True):
-    """A measure of one model on the held-out rows."""
+    """A measure of one model on the held-out rows; no value where the rows do not allow it."""
 
     model: str
     metric: str
-    value: float
+    value: float | None
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -145,7 +145,9 @@ async def lead(work: Work) -> Led:
         async with _conversations(work, prediction.STEPS, prediction.ACTIVE) as channels:
             joint = await score_active(channels, share, frame[split.test], means.threads)
         work.trace.emit(StepBegan("compare"))
-        alone = await asyncio.to_thread(train_alone, rows, problem, frame[split.test], means.threads)
+        with work.trace.phase("compare", 1, "model") as phase, work.trace.working("train alone"):
+            alone = await asyncio.to_thread(train_alone, rows, problem, frame[split.test], means.threads)
+            phase.advance(1, f"{means.party} alone")
         quality = (
             *_measures(f"{means.party} alone", problem, label[split.test], alone),
             *_measures("joint", problem, label[split.test], joint),
@@ -211,9 +213,12 @@ def _measures(model: str, problem: Problem, label: Floats, margin: Floats) -> tu
     match problem.parameters.objective:
         case "binary":
             score = predicted[:, 1]
-            return Quality(model, "auc", auc(label, score)), Quality(model, "ks", ks(label, score))
+            values = {"auc": auc(label, score), "ks": ks(label, score)}
         case "regression":
-            return (Quality(model, "rmse", rmse(label, predicted)),)
+            values = {"rmse": rmse(label, predicted)}
         case "multiclass":
             best = predicted.argmax(axis=1).astype(np.float64)
-            return (Quality(model, "accuracy", accuracy(label, best)),)
+            values = {"accuracy": accuracy(label, best)}
+    return tuple(
+        Quality(model, metric, value if np.isfinite(value) else None) for metric, value in values.items()
+    )

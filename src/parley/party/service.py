@@ -10,10 +10,11 @@ Paths on the one port:
 import asyncio
 import re
 import secrets
+import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -37,6 +38,8 @@ from parley.store.home import Home
 
 _LIFELINE: Final = 365 * 86400.0
 """Patience in seconds on lines that are silent while a run lasts; a dead peer breaks them at once."""
+_FAREWELL: Final = 5.0
+"""Seconds that runs and their watchers have to end when the party stops."""
 _PATH: Final = re.compile(r"/(?:(control)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/([a-z]{1,32}))")
 
 
@@ -69,7 +72,26 @@ class Party:
         self._threads = threads
         self._log = log
         self._meetings: dict[str, Rendezvous] = {}
-        self._running: set[asyncio.Task[object]] = set()
+        self._running: set[asyncio.Task[RunReport]] = set()
+        self._clients: set[asyncio.Future[None]] = set()
+
+    def recover(self) -> None:
+        """Note as failed what was running when the party last stopped."""
+        for record in self._home.catalogue.runs():
+            if record.state == "running":
+                outcome = msgspec.Raw(msgspec.json.encode(_stopped().record()))
+                self._home.catalogue.keep_run(
+                    msgspec.structs.replace(record, state="failed", outcome=outcome)
+                )
+                self._log(f"{record.id} was under way when the party stopped; it counts as failed")
+
+    async def stop(self) -> None:
+        """End the runs we lead, and let our command line know."""
+        for running in self._running:
+            running.cancel()
+        ending: set[asyncio.Future[Any]] = {*self._running, *self._clients}
+        if ending:
+            await asyncio.wait(ending, timeout=_FAREWELL)
 
     async def connected(self, peer: str, path: str, transport: Transport) -> None:
         """Serve one connection until it is done."""
@@ -79,7 +101,10 @@ class Party:
             return
         own, proposed, run, protocol = match.groups()
         if own and peer == self._name:
-            await self._serve_control(transport)
+            serving = asyncio.ensure_future(self._serve_control(transport))
+            self._clients.add(serving)
+            serving.add_done_callback(self._clients.discard)
+            await serving
         elif proposed:
             await self._serve_proposal(peer, proposed, transport)
         elif run and run in self._meetings and self._meetings[run].peer == peer:
@@ -98,16 +123,23 @@ class Party:
             sink = ProgressSink(self._clocks.monotonic, notes.put_nowait)
             running = asyncio.create_task(self.run(submitted.plan, sink))
             self._running.add(running)
-            running.add_done_callback(self._running.discard)
+            running.add_done_callback(self._over)
             running.add_done_callback(lambda _: notes.put_nowait(None))
             while (note := await notes.get()) is not None:
                 await channel.send(note)
-            try:
-                report = await running
-            except ParleyError as error:
-                await channel.send(control.Failed(error.family, error.code, error.what, error.remedy))
+            await asyncio.wait([running])
+            error = _stopped() if running.cancelled() else running.exception()
+            if error is None:
+                await channel.send(control.Done(msgspec.json.encode(running.result())))
             else:
-                await channel.send(control.Done(msgspec.json.encode(report)))
+                known = _known(error)
+                await channel.send(control.Failed(known.family, known.code, known.what, known.remedy))
+
+    def _over(self, running: "asyncio.Task[RunReport]") -> None:
+        """A run that our command line asked for has ended; it has told its error, heard or not."""
+        self._running.discard(running)
+        if not running.cancelled():
+            running.exception()
 
     async def run(self, text: str, *sinks: Sink) -> RunReport:
         """Lead the run of a plan given as TOML.
@@ -126,6 +158,7 @@ class Party:
         tally = Tally(self._clocks.monotonic)
         trace = Trace(self._clocks.monotonic, tally, *sinks)
         began = self._note(run, proposal.ACTIVE, plan)
+        self._log(f"{run} begins: {plan.name!r} with {', '.join(plan.passive)}")
         try:
             opening = dialling(self._dial, run, trace, self._home.settings.patience)
             work = await asyncio.to_thread(self._work, run, plan, opening, trace)
@@ -135,8 +168,10 @@ class Party:
             self._home.keep_share(led.share)
         except BaseException as error:
             self._note(run, proposal.ACTIVE, plan, began, error=error)
+            self._log(f"{run} failed: {_lines(error)}")
             raise
         self._note(run, proposal.ACTIVE, plan, began, outcome=msgspec.json.encode(report))
+        self._log(f"{run} finished: {report.common} rows in common, {report.rounds} rounds")
         return report
 
     async def _lead(self, work: Work) -> Led:
@@ -145,7 +180,9 @@ class Party:
             lines: list[Channel] = []
             for peer in work.plan.passive:
                 transport = await self._dial(peer, f"/proposals/{work.run}")
-                setting = Setting(proposal.STEPS, proposal.ACTIVE, work.run, work.trace, _LIFELINE)
+                # the line's own trace: its silence while the run lasts is not waiting
+                trace = Trace(self._clocks.monotonic)
+                setting = Setting(proposal.STEPS, proposal.ACTIVE, work.run, trace, _LIFELINE)
                 lines.append(await stack.enter_async_context(CheckedChannel(transport, setting)))
                 await proposal.propose(lines[-1], work.plan)
 
@@ -167,9 +204,9 @@ class Party:
                 plan = await proposal.receive(line)
                 self._log(f"{peer} proposes {plan.name!r} as {run}: {plan.purpose}")
                 await self._take_part(line, run, plan, trace)
-        except ParleyError as error:
-            self._log(f"{run} with {peer}: {error}")
-            raise
+        except Exception as error:
+            self._log(f"{run} with {peer} failed: {_lines(error)}")
+            raise _known(error) from error
 
     async def _take_part(self, line: Channel, run: str, plan: Plan, trace: Trace) -> None:
         if run in self._meetings:
@@ -249,14 +286,18 @@ class Party:
         state: RunState = "running"
         result = b"null"
         if error is not None:
-            known = error if isinstance(error, ParleyError) else _unforeseen(error)
-            state, result = "failed", msgspec.json.encode(known.record())
+            state, result = "failed", msgspec.json.encode(_known(error).record())
         elif outcome is not None:
             state, result = "finished", outcome
         record = RunRecord(
-            id=run, role=role, plan=encode_plan(plan).decode(), state=state, outcome=msgspec.Raw(result)
+            id=run,
+            began=began,
+            role=role,
+            plan=encode_plan(plan).decode(),
+            state=state,
+            outcome=msgspec.Raw(result),
         )
-        self._home.catalogue.keep_run(record, began)
+        self._home.catalogue.keep_run(record)
         return began
 
 
@@ -268,7 +309,27 @@ async def _ended(line: Channel) -> None:
     await line.recv(proposal.RunEnds)
 
 
-def _unforeseen(error: BaseException) -> ParleyError:
+def _known(error: BaseException) -> ParleyError:
+    """The error as one of ours."""
+    if isinstance(error, ParleyError):
+        return error
+    if isinstance(error, asyncio.CancelledError):
+        return _stopped()
     return ProtocolBug(
         "internal", f"{type(error).__name__}: {error}", remedy="report it with the party's log"
     )
+
+
+def _stopped() -> ParleyError:
+    return ParleyError(
+        "party-stopped",
+        "the party was stopped while the run was under way",
+        remedy="start the party with `parley up` and run the plan again",
+    )
+
+
+def _lines(error: BaseException) -> str:
+    """An error for our own log; one that nobody foresaw, with where it happened."""
+    if isinstance(error, ParleyError | asyncio.CancelledError):
+        return str(_known(error))
+    return "".join(traceback.format_exception(error))

@@ -2,9 +2,11 @@
 
 from parley.core.errors import PolicyRefused, UsageError
 from parley.core.plan import Part, Plan
+from parley.data.preflight import Finding, IdColumn, preflight
 from parley.data.sources import parse_source, read
 from parley.data.table import Table
 from parley.store.catalogue import TableRecord
+from parley.store.home import Home
 
 
 def load(record: TableRecord) -> Table:
@@ -17,6 +19,25 @@ def load(record: TableRecord) -> Table:
     return Table.of(frame, categorical=record.categorical, ids=(record.id,))
 
 
+def register(home: Home, record: TableRecord) -> tuple[Table, tuple[Finding, ...]]:
+    """Read a table once, check it as far as can be done without a plan, and register it.
+
+    Returns:
+        The table, and warnings about its columns.
+
+    Raises:
+        UsageError: the source cannot be read, an id is missing or occurs twice, a column cannot be
+            used, or the table is to be shared with an unknown party; nothing was changed.
+    """
+    for partner in record.partners:
+        home.catalogue.peer(partner)
+    table = load(record)
+    learnt_from = record.columns or tuple(name for name in table.frame.columns if name != record.id)
+    findings = preflight(table, IdColumn(record.id), None, learnt_from)
+    home.catalogue.keep_table(record)
+    return table, tuple(findings)
+
+
 def features(record: TableRecord, table: Table, part: Part) -> tuple[str, ...]:
     """The columns to learn from: those the plan names, or all that the owner allows.
 
@@ -25,7 +46,9 @@ def features(record: TableRecord, table: Table, part: Part) -> tuple[str, ...]:
     """
     taken = {record.id, part.id, part.label, part.weight}
     allowed = record.columns or tuple(name for name in table.frame.columns if name not in taken)
-    refused = [name for name in part.columns if name in table.frame.columns and name not in allowed]
+    refused = [
+        name for name in part.columns if name in table.frame.columns and name not in {*allowed, *taken}
+    ]
     if refused:
         raise PolicyRefused(
             "column-not-allowed",

@@ -31,7 +31,7 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: how plans call it.
-        source: file or database address, as the owner wrote it.
+        source: path of a file, or address of a database.
         query: SELECT statement where the source is a database.
         id: column that names the rows.
         columns: features that plans may use; none named means all but id and label.
@@ -52,9 +52,19 @@ RunState = Literal["running", "finished", "failed"]
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A run: its plan, where it stands and, at its end, the report or the error as JSON."""
+    """A run.
+
+    Attributes:
+        id: its identifier; the model it makes has the same.
+        began: seconds since 1970.
+        role: ours in it, ``active`` or ``passive``.
+        plan: JSON as `encode_plan` writes it.
+        state: where it stands.
+        outcome: JSON: the report of a finished run, the error of a failed one.
+    """
 
     id: str
+    began: float
     role: str
     plan: str
     state: RunState
@@ -150,10 +160,10 @@ class Catalogue:
             )
         return tables[name]
 
-    def keep_run(self, run: RunRecord, began: float) -> None:
-        """Note a run, or where it stands now; ``began`` in seconds since 1970."""
+    def keep_run(self, run: RunRecord) -> None:
+        """Note a run, or where it stands now."""
         with self._open() as database:
-            row = (run.id, began, msgspec.json.encode(run))
+            row = (run.id, run.began, msgspec.json.encode(run))
             database.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", row)
 
     def runs(self) -> list[RunRecord]:

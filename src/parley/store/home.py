@@ -17,9 +17,9 @@ import msgspec
 from msgspec import Meta
 
 from parley.core.errors import UsageError
+from parley.core.files import write_atomically
 from parley.learn.shares import ModelShare, decode_share, encode_share
 from parley.store.catalogue import Catalogue
-from parley.store.files import write_atomically
 
 SETTINGS_FILE: Final = "parley.toml"
 _SECRET_BYTES: Final = 32

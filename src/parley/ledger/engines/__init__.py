@@ -1,1 +1,1 @@
-"""What orders the transactions of a consortium: one package per engine."""
+"""What orders transactions: the embedded engine for two or three organisations, CometBFT for more."""

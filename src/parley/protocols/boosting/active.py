@@ -154,11 +154,10 @@ async def _introduce(channel: Channel, owner: int, secret: SecretKey, rows: int)
     offer = await channel.recv(ColumnsOffer)
     if offer.rows != rows:
         raise channel.fault("rows-differ", f"offers columns over {offer.rows} rows where {rows} are aligned")
-    columns = len(offer.bin_counts) // 4
-    counts = array_of(channel, offer.bin_counts, np.uint32, columns, "bin counts")
+    counts = array_of(channel, offer.bin_counts, np.uint32, offer.columns, "bin counts")
     if not ((counts >= 1) & (counts <= 256)).all():  # noqa: PLR2004 (a code is one byte)
         raise channel.fault("bin-counts", "offers a column without bins or with more than 256")
-    categorical = unpack_bits(channel, offer.categorical, columns, "column kinds")
+    categorical = unpack_bits(channel, offer.categorical, offer.columns, "column kinds")
     return _Partner(channel, owner, BinLayout(counts), categorical)
 
 

@@ -27,10 +27,11 @@ class PublicKeyOffer(Message, frozen=True):
 class ColumnsOffer(Message, frozen=True):
     """The passive party's C columns.
 
-    ``rows``: rows aligned; ``bin_counts``: uint32[C]; ``categorical``: C bits.
+    ``rows``: rows aligned; ``columns``: C; ``bin_counts``: uint32[C]; ``categorical``: C bits.
     """
 
     rows: int
+    columns: int
     bin_counts: bytes
     categorical: bytes
 
@@ -122,7 +123,8 @@ class Means:
     """What a role computes with.
 
     Attributes:
-        seed: 32 secret bytes, fresh for each run; all of the role's cryptographic randomness follows.
+        seed: 32 secret bytes, fresh for each conversation, a resumed one included; all of the role's
+            cryptographic randomness follows. The model does not depend on it.
         threads: how many a kernel may use.
     """
 

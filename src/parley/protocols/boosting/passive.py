@@ -28,6 +28,7 @@ from parley.protocols.boosting.messages import (
     TreeBegins,
     column_blocks,
 )
+from parley.protocols.boosting.order import TreeOrder
 from parley.protocols.payload import Stream, bytes_of, pack_bits, unpack_bits
 
 _LEFT_OUT = 0xFFFFFFFF
@@ -64,18 +65,21 @@ async def passive(
     # 1. the key comes in, the shapes of our columns go out
     public = _read_key(channel, await channel.recv(PublicKeyOffer))
     rows = own.codes.shape[1]
-    await channel.send(ColumnsOffer(rows, bytes_of(own.bin_counts), pack_bits(own.categorical)))
+    counts, kinds = bytes_of(own.bin_counts), pack_bits(own.categorical)
+    await channel.send(ColumnsOffer(rows, len(own.codes), counts, kinds))
     rules = list(rules)
-    order = _Order(channel, parameters, rounds)
+    order = TreeOrder(channel, parameters, rounds, len(rules))
     compute = channel.compute
     with channel.trace.phase("train", parameters.n_estimators, "rounds") as phase:
         phase.advance(rounds)
         while isinstance(begun := await channel.recv(TreeBegins, TrainingEnds), TreeBegins):
             # 2. rows and columns drawn, encrypted gradients
-            order.check(begun)
+            order.begin(begun, len(rules))
             on_tree(begun.round, tuple(rules))
-            columns = np.flatnonzero(unpack_bits(channel, begun.columns, len(own.codes), "columns drawn"))
+            chosen = unpack_bits(channel, begun.columns, len(own.codes), "columns drawn")
             sampled = unpack_bits(channel, begun.sampled, rows, "rows drawn")
+            order.draw(chosen, sampled)
+            columns = np.flatnonzero(chosen)
             ciphertexts = await _receive_gradients(channel, public.k, int(sampled.sum()), means.threads)
             membership = Membership(sampled, parameters.max_depth, parameters.min_child_samples)
             drawn = await compute("draw", DrawnColumns, own, columns, sampled)
@@ -92,6 +96,7 @@ async def passive(
                 # 4. say where the rows of our own splits go
                 splits = await channel.recv(Splits)
                 _check_splits(channel, splits, level)
+                order.split(splits)
                 added = [_read_split(channel, note, own, columns, level) for note in splits.own]
                 left = await compute("direct", _directions, splits, added, own, membership)
                 await compute("check", _check_sides, channel, left, membership)
@@ -106,11 +111,10 @@ async def passive(
                 await compute("check", _check_sides, channel, moved, membership)
                 left |= moved
                 await compute("divide", membership.divide, sorted(left.items()))
+            del ciphertexts  # before the next tree's arrive: they are most of our memory
             phase.advance(int(begun.output == 0))
     # 6. forget what the model does not keep
-    if not 0 <= begun.kept <= len(rules):
-        raise channel.fault("bad-count", f"keeps {begun.kept} of our {len(rules)} splits")
-    return tuple(rules[: begun.kept])
+    return tuple(rules[: order.end(begun, len(rules))])
 
 
 def _read_key(channel: Channel, offer: PublicKeyOffer) -> PublicKey:
@@ -120,42 +124,6 @@ def _read_key(channel: Channel, offer: PublicKeyOffer) -> PublicKey:
         return PublicKey.decode(offer.key)
     except ValueError as error:
         raise channel.fault("bad-point", f"sent a public key that does not decode: {error}") from None
-
-
-class _Order:
-    """The order of trees: by round and output, every round with as many outputs as the first one seen.
-
-    How many classes a multiclass label has is shown by the first round alone.
-
-    Args:
-        channel: to the active party.
-        parameters: of the plan, which says how many rounds there may be.
-        rounds: rounds already done.
-    """
-
-    def __init__(self, channel: Channel, parameters: BoostingParameters, rounds: int) -> None:
-        self._channel = channel
-        self._rounds = parameters.n_estimators
-        self._due = {(rounds, 0)}
-        self._outputs = None if parameters.objective == "multiclass" else 1
-        self._seen = 0
-
-    def check(self, begun: TreeBegins) -> None:
-        """Refuse a tree that is not due."""
-        place = (begun.round, begun.output)
-        if place not in self._due or begun.round >= self._rounds:
-            due = " or ".join(f"tree {output} of round {number}" for number, output in sorted(self._due))
-            raise self._channel.fault(
-                "wrong-order", f"began tree {begun.output} of round {begun.round} where {due} was due"
-            )
-        if begun.output == 0 and self._seen and self._outputs is None:
-            self._outputs = self._seen
-        self._seen = begun.output + 1
-        following, another = (begun.round + 1, 0), (begun.round, begun.output + 1)
-        if self._outputs is None:
-            self._due = {another, following}
-        else:
-            self._due = {another if self._seen < self._outputs else following}
 
 
 async def _receive_gradients(channel: Channel, k: int, rows: int, threads: int) -> Ciphertexts:

@@ -1,0 +1,173 @@
+"""What the kernels cost on one core, per path: a table, and with `--json` one JSON object as the last line.
+
+Every figure is the best of several repeats. A 2048-bit modular multiplication through gmpy2, measured in
+the same run, is the reference: ratios to it can be compared between machines and days.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import gmpy2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from parley import _native as native
+
+SEED = bytes(range(32))
+BINS = 32
+MESSAGES = 2
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One path's cost on one thread, for two messages (three points) a row."""
+
+    path: str
+    histogram_ns: float
+    """Per row and column."""
+    encrypt_us: float
+    """Per row."""
+    decrypt_us: float
+    """Per bin."""
+    scalar_mul_us: float
+    """Per point, decoding and encoding included."""
+    decode_us: float
+    """Per point."""
+    hash_us: float
+    """Per identifier of 16 bytes, encoding included."""
+
+
+def best(repeats: int, work: Callable[[], object]) -> float:
+    """Return the shortest of `repeats` runs in seconds."""
+    shortest = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        shortest = min(shortest, time.perf_counter() - start)
+    return shortest
+
+
+def modular_multiplication(repeats: int) -> float:
+    """Return the nanoseconds of one 2048-bit modular multiplication through gmpy2."""
+    rng = gmpy2.random_state(1)
+    modulus = gmpy2.mpz_urandomb(rng, 2048) | (1 << 2047) | 1
+    factor = gmpy2.mpz_urandomb(rng, 2047)
+    count = 20_000
+
+    def work() -> object:
+        value = factor
+        for _ in range(count):
+            value = value * factor % modulus
+        return value
+
+    return best(repeats, work) / count * 1e9
+
+
+def decoded(rows: NDArray[np.uint8]) -> native.Ciphertexts:
+    """Decode the rows on one thread."""
+    kept = native.Ciphertexts(MESSAGES, len(rows))
+    kept.append(rows, 1)
+    return kept
+
+
+def measure(path: str, rows: int, columns: int, repeats: int) -> Figures:
+    """Measure one path on one thread."""
+    native.use_kernels(path)
+    rng = np.random.default_rng(0)
+    key = native.SecretKey.from_seed(MESSAGES, SEED)
+    messages = np.stack([rng.integers(-127, 128, rows), rng.integers(0, 128, rows)], axis=1).astype(np.int32)
+    some = min(rows, 4096)
+    encrypt = best(repeats, lambda: key.encrypt(messages[:some], SEED, 0, 1)) / some
+    ciphertexts = key.encrypt(messages, SEED, 0, 1)
+    decode = best(repeats, lambda: decoded(ciphertexts[:some])) / (some * (MESSAGES + 1))
+    kept = decoded(ciphertexts)
+    bins = rng.integers(0, BINS, (columns, rows), dtype=np.uint8)
+    counts = np.full(columns, BINS, np.uint32)
+    subset = np.arange(rows, dtype=np.uint32)
+    histogram = best(repeats, lambda: native.encrypted_histogram(kept, bins, counts, subset, 1))
+    sums = native.encrypted_histogram(kept, bins, counts, subset, 1)
+    fresh = sums.rerandomised(key.public(), SEED, 0, 1)
+    bounds = np.full((len(sums), MESSAGES), 127 * rows)
+    key.decrypt(fresh[:8], bounds[:8], 1)
+    decrypt = best(repeats, lambda: key.decrypt(fresh, bounds, 1)) / len(sums)
+    points = np.ascontiguousarray(ciphertexts[:some, 0])
+    scalar = native.SecretScalar.from_seed(SEED)
+    multiply = best(repeats, lambda: native.blind(points, scalar, 1)) / some
+    ids = rng.bytes(16 * some)
+    offsets = np.arange(0, 16 * some + 1, 16, dtype=np.uint64)
+    hashing = best(repeats, lambda: native.hash_to_group(ids, offsets, b"bench", 1)) / some
+    return Figures(
+        path=path,
+        histogram_ns=histogram / (rows * columns) * 1e9,
+        encrypt_us=encrypt * 1e6,
+        decrypt_us=decrypt * 1e6,
+        scalar_mul_us=multiply * 1e6,
+        decode_us=decode * 1e6,
+        hash_us=hashing * 1e6,
+    )
+
+
+def table(figures: list[Figures], reference: float, rows: int, columns: int) -> Table:
+    """Lay the figures out for people; in brackets the cost in 2048-bit modular multiplications."""
+    out = Table(
+        title=f"one thread, {rows} rows x {columns} columns x {BINS} bins, g and h; "
+        f"[x] = 2048-bit modular multiplications of {reference:.0f} ns",
+    )
+    out.add_column("path")
+    heads = (
+        "histogram\nns per row x column",
+        "encrypt\nus per row",
+        "decrypt\nus per bin",
+        "scalar mult.\nus per point",
+        "decode\nus per point",
+        "hash to group\nus per id",
+    )
+    for head in heads:
+        out.add_column(head, justify="right")
+    for f in figures:
+        cells = [f"{f.histogram_ns:.1f} [{f.histogram_ns / reference:.2f}]"]
+        times = (f.encrypt_us, f.decrypt_us, f.scalar_mul_us, f.decode_us, f.hash_us)
+        cells.extend(f"{us:.2f} [{us * 1000 / reference:.1f}]" for us in times)
+        out.add_row(f.path, *(cell.replace("[", r"\[") for cell in cells))
+    return out
+
+
+def main() -> None:
+    """Measure every path this processor can run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--columns", type=int, default=24)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print one JSON object last")
+    options = parser.parse_args()
+    before = native.kernel_path()
+    try:
+        reference = modular_multiplication(options.repeats)
+        figures = [
+            measure(path, options.rows, options.columns, options.repeats)
+            for path in native.available_kernels()
+        ]
+    finally:
+        native.use_kernels(before)
+    Console().print(table(figures, reference, options.rows, options.columns))
+    if options.json:
+        print(
+            json.dumps(
+                {
+                    **asdict(figures[0]),
+                    "modmul_2048_ns": reference,
+                    "rows": options.rows,
+                    "columns": options.columns,
+                    "paths": [asdict(f) for f in figures],
+                }
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Writes ``commands.md``: the help text of every command, as the program prints it."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Final
+from unittest.mock import patch
+
+from parley.cli.main import main
+
+PAGE: Final = Path(__file__).parent / "commands.md"
+COMMANDS: Final = (
+    "",
+    "init",
+    "identity",
+    "peer add",
+    "peer list",
+    "data add",
+    "data list",
+    "data show",
+    "up",
+    "run",
+    "runs",
+    "models",
+    "model show",
+    "demo",
+    "bench",
+)
+
+
+def help_of(command: str) -> str:
+    """What ``parley COMMAND --help`` prints in a terminal of 80 columns."""
+    with patch.dict(os.environ, {"COLUMNS": "80"}), redirect_stdout(io.StringIO()) as output:
+        main([*command.split(), "--help"])
+    return "\n".join(line.rstrip() for line in output.getvalue().strip().splitlines())
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield "# Commands"
+    yield ""
+    yield "The help texts, as `parley COMMAND --help` prints them. Every command takes `--json` where it answers"
+    yield "something, and ends with an [exit code](exit-codes.md) by the family of its error."
+    for command in COMMANDS:
+        yield ""
+        yield f"## parley {command}".rstrip()
+        yield ""
+        yield "```text"
+        yield help_of(command)
+        yield "```"
+    yield ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The commands: one module per group, over what the party offers."""

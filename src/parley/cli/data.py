@@ -1,0 +1,206 @@
+"""Our tables."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group, names
+from parley.cli.output import answer, columns, heading
+from parley.data.preflight import Finding
+from parley.data.sources import parse_source
+from parley.data.sql import SQL_SCHEMES
+from parley.data.table import TableSummary, describe
+from parley.party.tables import load, register
+from parley.store.catalogue import TableRecord
+from parley.store.home import Home
+
+app = group("Our tables: what plans may use; rows never leave.")
+
+
+@app.command("add")
+def add(  # noqa: PLR0913 (a parameter for each option)
+    name: Annotated[str, typer.Argument(metavar="NAME", help="How plans call the table.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A .csv, .csv.gz or .parquet file, or a database url.")
+    ],
+    *,
+    id_column: Annotated[
+        str, typer.Option("--id", metavar="COLUMN", help="The column that names a person or thing.")
+    ],
+    query: Annotated[
+        str | None, typer.Option("--query", metavar="SQL", help="The SELECT whose rows are the table.")
+    ] = None,
+    allowed: Annotated[
+        str | None,
+        typer.Option(
+            "--columns", metavar="A,B", help="The columns that plans may learn from; all by default."
+        ),
+    ] = None,
+    categorical: Annotated[
+        str | None,
+        typer.Option("--categorical", metavar="A,B", help="Columns of numbers that mean categories."),
+    ] = None,
+    share_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--share-with", metavar="PEER", help="A peer whose plans may use the table; repeatable."
+        ),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Register a table: read, check, say who may use it.
+
+    \b
+    Examples:
+      parley data add accounts accounts.csv.gz --id customer
+      parley data add usage usage.parquet --id phone --categorical tariff --share-with bank
+      parley data add loans 'postgresql://risk:${PGPASSWORD}@db/risk' --query 'select * from loans' --id who
+
+    Nothing is copied: the source is read again in every run. A table that is shared with nobody
+    serves our own plans only. Adding a name again replaces its registration, and that is how
+    sharing is withdrawn.
+
+    \b
+    Remedies:
+      id-missing, id-duplicate   the text names the rows; correct them, or exclude them in a query
+      column-unknown             the text lists the columns there are
+      feature-type               leave the column out with --columns, or convert it in a query
+    """
+    record = TableRecord(
+        name=name,
+        source=_settled(source, query),
+        query=query,
+        id=id_column,
+        columns=names(allowed),
+        categorical=names(categorical),
+        partners=tuple(share_with or ()),
+    )
+    table, findings = register(Home.open(home), record)
+    summary = describe(table)
+
+    def show(console: Console) -> None:
+        console.print(Text(f"{name}: {summary.rows:,} rows named by {id_column!r}; {_sharing(record)}"))
+        console.print(Text(f"  {_kinds(summary, record)}"))
+        _show_findings(console, findings)
+
+    answer(_shown(record, summary, findings), show, as_json=as_json)
+
+
+@app.command("list")
+def list_tables(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List the tables, where they lie, who may use them.
+
+    \b
+    Example:
+      parley data list
+    """
+    records = list(Home.open(home).catalogue.tables().values())
+
+    def show(console: Console) -> None:
+        if not records:
+            console.print("no tables yet; register one with `parley data add`")
+            return
+        table = columns("table", "named by", "shared with", "source")
+        for each in records:
+            table.add_row(each.name, each.id, ", ".join(each.partners) or "nobody", _source(each))
+        console.print(table)
+
+    answer({"tables": [_registered(each) for each in records]}, show, as_json=as_json)
+
+
+@app.command("show")
+def show_table(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A registered table.")],
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a table holds, column by column.
+
+    \b
+    Example:
+      parley data show accounts
+
+    For our own eyes: values are among it. Kinds: "numeric" columns are cut into ranges,
+    "categorical" ones into sets of values, an "id" names rows, and "unsupported" cannot be learnt
+    from. Numbers that mean categories are declared with `parley data add --categorical`.
+    """
+    record = Home.open(home).catalogue.table(name)
+    summary = describe(load(record))
+
+    def show(console: Console) -> None:
+        console.print(Text(f"{name}: {summary.rows:,} rows from {_source(record)}; {_sharing(record)}"))
+        console.print()
+        table = columns("column", "kind", "missing", "distinct", "values", right=("missing", "distinct"))
+        for each in summary.columns:
+            absent = f"{each.missing:.1%}" if each.missing else ""
+            values = " ".join(filter(None, [each.values, f"({each.remark})" if each.remark else ""]))
+            table.add_row(Text(each.name), each.kind, absent, f"{each.distinct:,}", Text(values))
+        console.print(table)
+
+    answer(_shown(record, summary, ()), show, as_json=as_json)
+
+
+def _settled(source: str, query: str | None) -> str:
+    """The source with its path made absolute: `parley up` may run in another folder."""
+    parse_source(source, query)
+    for scheme in SQL_SCHEMES:
+        if source.startswith(scheme):
+            is_file = scheme.startswith("sqlite")
+            return scheme + _absolute(source.removeprefix(scheme)) if is_file else source
+    return _absolute(source)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _source(record: TableRecord) -> str:
+    """Where the table comes from, without secrets."""
+    return str(parse_source(record.source, record.query))
+
+
+def _sharing(record: TableRecord) -> str:
+    partners = ", ".join(record.partners)
+    return f"shared with {partners}" if partners else "shared with nobody, so for our own plans"
+
+
+def _kinds(summary: TableSummary, record: TableRecord) -> str:
+    """How many columns there are to learn from, and of which kinds."""
+    kinds = [
+        column.kind
+        for column in summary.columns
+        if column.name != record.id and (not record.columns or column.name in record.columns)
+    ]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    return f"{len(kinds)} columns that plans may use: {counts}"
+
+
+def _show_findings(console: Console, findings: tuple[Finding, ...]) -> None:
+    if findings:
+        heading(console, "worth knowing")
+    for finding in findings:
+        console.print(Text(f"  {finding.column} {finding.what}"))
+
+
+def _registered(record: TableRecord) -> dict[str, object]:
+    return {
+        "table": record.name,
+        "source": _source(record),
+        "id": record.id,
+        "allowed": record.columns,
+        "categorical": record.categorical,
+        "shared_with": record.partners,
+    }
+
+
+def _shown(record: TableRecord, summary: TableSummary, findings: tuple[Finding, ...]) -> dict[str, object]:
+    return _registered(record) | {
+        "rows": summary.rows,
+        "columns": summary.columns,
+        "warnings": findings,
+    }

@@ -1,0 +1,116 @@
+"""Making a party and saying who it is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from parley.cli.output import answer, facts, read_aloud
+from parley.net.certificates import CERTIFICATE_FILE, Identity, grouped
+from parley.party.compose import found
+from parley.store.home import Home, Settings
+
+
+def init(
+    *,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Our name: a-z, 0-9 and '-', a letter first. Peers and plans use it.",
+        ),
+    ],
+    listen: Annotated[
+        str,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="The one port. 127.0.0.1 is reached from this machine only, 0.0.0.0 from every network.",
+        ),
+    ] = "127.0.0.1:7443",
+    threads: Annotated[
+        int,
+        typer.Option(
+            "--threads", metavar="N", min=0, max=1024, help="Threads of computations; 0: one per core."
+        ),
+    ] = 0,
+    minimum_rows: Annotated[
+        int,
+        typer.Option(
+            "--minimum-rows",
+            metavar="N",
+            min=1,
+            help="Smallest number of rows behind any sum that we give away.",
+        ),
+    ] = 10,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a party: home folder, key and certificate.
+
+    \b
+    Example:
+      parley init --name bank --listen 0.0.0.0:7443
+
+    The folder holds parley.toml (these settings, to be edited at will), identity/ (key and
+    certificate), party.db (peers, tables, runs) and models/. The key never leaves it; back it up.
+    The certificate is for every peer: see `parley identity`.
+
+    If the folder already is a party's home, nothing is changed: choose another one.
+    """
+    settings = Settings(party=name, listen=listen, threads=threads, minimum_rows=minimum_rows)
+    record = _record(found(home, settings), home, listen)
+
+    def show(console: Console) -> None:
+        console.print(f"{name} has a home in {home}", markup=False)
+        facts(
+            console,
+            [
+                ("listens on", f"{listen}, once `parley up` runs"),
+                ("certificate", f"{record['certificate']}, for your peers"),
+                ("fingerprint", read_aloud(record["fingerprint"])),
+            ],
+        )
+
+    answer(record, show, as_json=as_json)
+
+
+def identity(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Say who we are: name, fingerprint, certificate.
+
+    \b
+    Example:
+      parley identity
+
+    Send the certificate file to the peer by any means; it is not secret. Then read the
+    fingerprint to one another by telephone. Whoever has the same sixteen groups on the screen
+    has the right file.
+    """
+    opened = Home.open(home)
+    record = _record(Identity.load(opened.identity_folder), home, opened.settings.listen)
+
+    def show(console: Console) -> None:
+        facts(
+            console,
+            [
+                ("party", record["party"]),
+                ("listens on", record["listen"]),
+                ("certificate", record["certificate"]),
+                ("fingerprint", read_aloud(record["fingerprint"])),
+            ],
+        )
+
+    answer(record, show, as_json=as_json)
+
+
+def _record(identity: Identity, home: Path, listen: str) -> dict[str, str]:
+    return {
+        "party": identity.party,
+        "home": str(home),
+        "listen": listen,
+        "certificate": str(home / "identity" / CERTIFICATE_FILE),
+        "fingerprint": grouped(identity.fingerprint),
+    }

@@ -1,0 +1,160 @@
+"""Commands of ours run as real processes and shown as a person would type them."""
+
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from parley.cli.output import Failure, Problem
+
+_READY: Final = 30.0
+"""Seconds a party may take until it listens."""
+_FAREWELL: Final = 10.0
+"""Seconds a party may take to stop before it is killed."""
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+class Shell:
+    """Runs commands in a folder; whatever it started in the background ends with the context.
+
+    Args:
+        folder: where the commands run.
+        console: where commands and their output are shown.
+        quiet: show nothing, and ask the commands for JSON.
+    """
+
+    def __init__(self, folder: Path, console: Console, *, quiet: bool) -> None:
+        self._folder = folder
+        self._console = console
+        self._quiet = quiet
+        self._serving: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for process in self._serving:
+            process.terminate()
+        for process in self._serving:
+            try:
+                process.wait(_FAREWELL)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def run(self, command: str) -> None:
+        """Run a command, then show it with its output.
+
+        Raises:
+            Failure: it failed.
+        """
+        self._echo(command)
+        self._finished(command)
+
+    def watch(self, command: str) -> object:
+        """Run a command that draws on the terminal itself; if quiet, returns its answer.
+
+        Raises:
+            Failure: it failed.
+        """
+        self._echo(command)
+        if self._quiet:
+            return self._finished(command)
+        self._console.file.flush()
+        ended = subprocess.run(self._arguments(command), cwd=self._folder, env=_environment(), check=False)  # noqa: S603 (our own command)
+        if ended.returncode:
+            raise Failure(_failed(command))
+        return None
+
+    def start(self, command: str, *, until: str, log: str) -> None:
+        """Start a command in the background; returns when its log says ``until``.
+
+        Raises:
+            Failure: it ended, or did not say so in time.
+        """
+        self._echo(f"{command} &")
+        path = self._folder / log
+        with path.open("wb") as file:
+            process = subprocess.Popen(  # noqa: S603 (our own command)
+                self._arguments(command),
+                cwd=self._folder,
+                env=_environment(),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        self._serving.append(process)
+        deadline = time.monotonic() + _READY
+        while until not in (text := path.read_text()):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise Failure(_failed(command, text))
+            time.sleep(0.02)
+        self._indented(text.splitlines()[0])
+
+    def _finished(self, command: str) -> object:
+        """The answer of a command, shown in words or returned."""
+        ended = subprocess.run(  # noqa: S603 (our own command)
+            self._arguments(command),
+            cwd=self._folder,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ended.returncode:
+            raise Failure(_reported(ended.stdout) or _failed(command, ended.stdout + ended.stderr))
+        self._indented(ended.stdout)
+        return json.loads(ended.stdout) if self._quiet else None
+
+    def _arguments(self, command: str) -> list[str]:
+        words = shlex.split(command)
+        return [sys.executable, "-m", "parley.cli", *words[1:], *(["--json"] if self._quiet else [])]
+
+    def _echo(self, command: str) -> None:
+        if not self._quiet:
+            self._console.print(Text.assemble(("$ ", "dim"), (command, "bold")), soft_wrap=True)
+
+    def _indented(self, text: str) -> None:
+        if not self._quiet:
+            for line in text.splitlines():
+                self._console.print(Text(f"  {line}", style="dim"), soft_wrap=True)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without a home that would answer instead of the one that the command names."""
+    return {name: value for name, value in os.environ.items() if name != "PARLEY_HOME"}
+
+
+def _reported(output: str) -> Problem | None:
+    """The error that a command printed as JSON, if it did."""
+    try:
+        return msgspec.convert(json.loads(output)["error"], Problem)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _failed(command: str, output: str = "") -> Problem:
+    return Problem(
+        "error",
+        "command-failed",
+        " · ".join([f"`{command}` failed", *output.strip().splitlines()[-3:]]),
+        "see what it says above, and try again with --keep to look into the folder",
+    )

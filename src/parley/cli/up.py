@@ -1,0 +1,52 @@
+"""Serving."""
+
+import asyncio
+import signal
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from parley.party.compose import serve
+
+
+def up(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Serve until Ctrl-C: answer peers, run our plans.
+
+    \b
+    Example:
+      parley up
+      parley up --json >> parley.log
+
+    SIGTERM ends it like Ctrl-C. The first line says where we listen; from then on there is a line
+    for whatever happens. With --json every line is an object with "time" and "text".
+
+    \b
+    Remedies:
+      port-unavailable   another program has the port: stop it, or change "listen" in parley.toml
+      no-home            run `parley init`, or name the folder with --home
+    """
+    asyncio.run(_serve(home, as_json=as_json))
+
+
+async def _serve(home: Path, *, as_json: bool) -> None:
+    def log(text: str) -> None:
+        moment = time.localtime()
+        if as_json:
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z", moment)
+            line = msgspec.json.encode({"time": stamp, "text": text}).decode()
+        else:
+            line = f"{time.strftime('%H:%M:%S', moment)}  {text}"
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    serving = asyncio.ensure_future(serve(home, log))
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        log("stopped")

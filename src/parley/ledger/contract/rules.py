@@ -1,0 +1,44 @@
+"""The table of transaction types of each version of the contract."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from parley.ledger.contract import (
+    approvals,
+    conduct,
+    endpoints,
+    evidence,
+    grants,
+    membership,
+    models,
+    predictions,
+    rounds,
+    runs,
+    tables,
+    votes,
+)
+from parley.ledger.contract.rule import Rule, Rules
+
+
+def _table(*modules: tuple[Rule[Any], ...]) -> Rules:
+    return MappingProxyType({rule.name: rule for rules in modules for rule in rules})
+
+
+VERSION_1: Final = _table(
+    membership.RULES,
+    endpoints.RULES,
+    votes.RULES,
+    tables.RULES,
+    approvals.RULES,
+    grants.RULES,
+    runs.RULES,
+    rounds.RULES,
+    models.RULES,
+    predictions.RULES,
+    conduct.RULES,
+    evidence.RULES,
+)
+
+VERSIONS: Final[Mapping[int, Rules]] = MappingProxyType({1: VERSION_1})
+"""Version → its rules. A version that history was made under is never changed or taken out."""

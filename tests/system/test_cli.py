@@ -1,0 +1,467 @@
+"""The commands as people use them: real processes, real TLS, and every mistake with its own clear error."""
+
+import signal
+import sqlite3
+import subprocess
+import time
+
+import polars as pl
+import pytest
+
+from tests.system.parties import (
+    EXAMPLE,
+    Party,
+    arguments,
+    environment,
+    parley,
+    plan,
+    spawned,
+    two_parties,
+    watching,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="module")
+def parties(folder):
+    with two_parties(folder) as both:
+        yield both
+
+
+@pytest.fixture
+def bank(parties):
+    return parties[0]
+
+
+@pytest.fixture
+def operator(parties):
+    return parties[1]
+
+
+def failed(outcome, family, code, exit_code):
+    """The command ended with that error, and said nothing else on standard output."""
+    assert outcome.error["family"] == family, outcome.error
+    assert outcome.error["code"] == code, outcome.error
+    assert outcome.code == exit_code
+    assert outcome.error["what"]
+    assert outcome.error["remedy"]
+    return outcome.error["what"]
+
+
+# ── the whole path ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_from_certificates_to_a_model(tmp_path):
+    """Every command in a process of its own."""
+    with two_parties(tmp_path, run=spawned) as (bank, operator):
+        _train_and_look(tmp_path, bank, operator)
+
+
+def _train_and_look(folder, bank, operator):
+    report = bank.done("run", plan(folder, trees=6))
+    lines = {party: (folder / f"{party}.csv").read_text().count("\n") for party in ("bank", "operator")}
+    assert report["rows"] == {party: count - 1 for party, count in lines.items()}
+    assert report["common"] == report["training"] + report["validation"] + report["test"] > 500
+    assert report["rounds"] == 6
+    assert {(each["model"], each["metric"]) for each in report["quality"]} == {
+        ("bank alone", "auc"),
+        ("bank alone", "ks"),
+        ("joint", "auc"),
+        ("joint", "ks"),
+    }
+    assert [cost["step"] for cost in report["costs"]] == ["align", "train", "evaluate", "compare"]
+    assert all(cost["sent"] > 0 for cost in report["costs"][:3])
+    assert {learnt["party"] for learnt in report["learnt"]} == {"bank", "operator"}
+
+    run = report["run"]
+    for party, role in ((bank, "active"), (operator, "passive")):
+        assert party.runs()[-1] | {"began": 0, "outcome": 0} == {
+            "run": run,
+            "began": 0,
+            "plan": "test",
+            "role": role,
+            "state": "finished",
+            "outcome": 0,
+        }
+        assert run in [model["model"] for model in party.done("models")["models"]]
+    led, followed = (party.done("model", "show", run) for party in (bank, operator))
+    assert {each["column"] for each in led["columns"]} == {"LIMIT_BAL", "BILL_AMT1", "PAY_AMT1"}
+    handles = {each["handle"]: each["column"] for each in followed["columns"]}
+    assert handles in ({"#0": "PAY_0", "#1": "EDUCATION"}, {"#0": "EDUCATION", "#1": "PAY_0"})
+    assert followed["importances"] == []
+    assert all(each["column"] in each["left"] for each in led["splits"] + followed["splits"])
+    named = {(each["party"], each["column"]) for each in led["importances"]}
+    assert not {column for party, column in named if party == "operator"} & {"PAY_0", "EDUCATION"}
+
+
+def test_who_and_what_a_party_knows(folder, bank, operator):
+    me = bank.done("identity")
+    assert me["party"] == "bank"
+    assert len(me["fingerprint"].split()) == 16
+    assert operator.done("peer", "list")["peers"] == [
+        {"peer": "bank", "address": "", "fingerprint": me["fingerprint"]}
+    ]
+    shown = operator.done("data", "show", "subscribers")
+    kinds = {column["name"]: column["kind"] for column in shown["columns"]}
+    assert kinds["EDUCATION"] == "categorical"
+    assert kinds["AGE"] == "numeric"
+    assert kinds["id"] == "id"
+    (listed,) = [each for each in operator.done("data", "list")["tables"] if each["table"] == "subscribers"]
+    assert listed["shared_with"] == ["bank"]
+    assert listed["source"] == str(folder / "operator.csv")
+
+
+def test_words_for_people(folder, bank):
+    """Without --json: tables on standard output, nothing on standard error that is no terminal."""
+    for words, expected in (
+        (("run", plan(folder)), "what each side learnt"),
+        (("runs",), "rows in common"),
+        (("models",), "own splits"),
+        (("identity",), "fingerprint"),
+        (("peer", "list"), "operator"),
+        (("data", "list"), "accounts"),
+        (("data", "show", "accounts"), "LIMIT_BAL"),
+    ):
+        ended = subprocess.run(
+            arguments(*words, "--home", bank.home),
+            capture_output=True,
+            text=True,
+            env=environment(),
+            check=True,
+        )
+        assert expected in ended.stdout
+        assert ended.stderr == ""
+        assert not any(line != line.rstrip() for line in ended.stdout.splitlines())
+
+
+def test_a_query_is_a_table_wherever_the_party_runs(folder, bank, monkeypatch):
+    _database(folder)
+    monkeypatch.chdir(folder)
+    query = "select * from accounts where LIMIT_BAL > 0"
+    bank.done("data", "add", "queried", "sqlite:///bank.db", "--id", "id", "--query", query)
+    monkeypatch.chdir("/")
+    assert bank.done("data", "show", "queried")["rows"] > 500
+    assert bank.done("run", plan(folder, bank_table="queried"))["rounds"] == 3
+
+
+def _database(folder):
+    frame = pl.read_csv(folder / "bank.csv")
+    database = sqlite3.connect(folder / "bank.db")
+    names = ", ".join(f'"{name}"' for name in frame.columns)
+    database.execute(f"create table accounts ({names})")
+    marks = ", ".join("?" * frame.width)
+    database.executemany(f"insert into accounts values ({marks})", frame.rows())  # noqa: S608 (question marks)
+    database.commit()
+    database.close()
+
+
+# ── mistakes that our own side finds, before a peer is bothered ───────────────────────────────────────
+
+
+def test_an_empty_folder_is_no_home(tmp_path):
+    for words in (("up",), ("identity",), ("runs",), ("data", "list")):
+        failed(spawned(*words, "--home", tmp_path), "usage", "no-home", 2)
+
+
+def test_a_home_is_made_once(bank):
+    before = bank.certificate.read_text()
+    failed(parley("init", "--name", "bank", "--home", bank.home), "usage", "home-exists", 2)
+    assert bank.certificate.read_text() == before
+
+
+@pytest.mark.parametrize(
+    "address", ["7443", "host", "host:0", "host:70000", "http://host:7443", ":7443", "h:٣"]
+)
+def test_an_address_is_host_and_port(tmp_path, address):
+    made = parley("init", "--name", "bank", "--listen", address, "--home", tmp_path / "bank")
+    failed(made, "usage", "bad-address", 2)
+    assert not (tmp_path / "bank").exists()
+
+
+def test_a_party_has_a_plain_name(tmp_path):
+    failed(parley("init", "--name", "Bank AG", "--home", tmp_path / "x"), "usage", "bad-party-name", 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("run",), "PLAN.toml"),
+        (("run", "plan.toml", "--fast"), "--fast"),
+        (("serve",), "serve"),
+        (("data", "add"), "NAME"),
+        (("init",), "--name"),
+        (("init", "--name", "bank", "--threads", "many"), "--threads"),
+    ],
+)
+def test_a_wrong_command_line(words, what):
+    assert what in failed(parley(*words), "usage", "bad-arguments", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("name = ", "value"),
+        ('name = "x"', "purpose"),
+        ('name = "x"\npurpose = "y"\ncolour = "red"', "colour"),
+        ('name = "x"\npurpose = "y"\n[parties.bank]\ntable = "a"\nid = "id"\n', "label"),
+    ],
+)
+def test_a_malformed_plan(tmp_path, bank, text, what):
+    path = tmp_path / "plan.toml"
+    path.write_text(text)
+    assert what in failed(bank.do("run", path), "usage", "bad-plan", 2)
+
+
+def test_a_plan_that_is_not_there(bank):
+    failed(bank.do("run", "nowhere.toml"), "usage", "plan-unreadable", 2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        ("id,a,b\n1,2,3\n1,4,5\n", "id-duplicate"),
+        ("id,a,b\n1,2,3\n,4,5\n", "id-missing"),
+        ("key,a,b\n1,2,3\n", "column-unknown"),
+        ("id,a,a\n1,2,3\n", "source-duplicate-columns"),
+        ("id,a,b\n", "source-empty"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_not_registered(tmp_path, bank, rows, code):
+    source = tmp_path / "table.csv"
+    source.write_text(rows)
+    failed(bank.do("data", "add", "broken", source, "--id", "id"), "usage", code, 2)
+    failed(bank.do("data", "show", "broken"), "usage", "unknown-table", 2)
+
+
+def test_a_table_is_shared_with_known_peers_only(folder, bank):
+    added = bank.do("data", "add", "x", folder / "bank.csv", "--id", "id", "--share-with", "nobody")
+    failed(added, "usage", "unknown-peer", 2)
+
+
+def test_a_certificate_names_its_party_and_is_not_exchanged_by_the_way(tmp_path, bank, operator):
+    def add(name, file, *more):
+        return bank.do("peer", "add", name, "--certificate", file, "--address", operator.address, *more)
+
+    failed(add("phone", operator.certificate), "usage", "other-party-named", 2)
+    failed(add("bank", bank.certificate), "usage", "own-certificate", 2)
+    failed(add("operator", tmp_path / "none.pem"), "usage", "certificate-unreadable", 2)
+    failed(add("operator", EXAMPLE / "plan.toml"), "usage", "certificate-unreadable", 2)
+    other = Party(tmp_path, "operator")
+    failed(add("operator", other.certificate), "usage", "peer-has-another-certificate", 2)
+    assert add("operator", other.certificate, "--replace").code == 0
+    assert add("operator", operator.certificate, "--replace").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ({"bank_columns": '"SALARY"'}, "column-unknown"),
+        ({"label": "defaulted"}, "column-unknown"),
+        ({"bank_table": "deposits"}, "unknown-table"),
+        ({"bank_columns": '"default"'}, "label-among-features"),
+    ],
+)
+def test_our_part_of_the_plan_is_wrong(folder, bank, operator, words, code):
+    begins = len(operator.said())
+    failed(bank.do("run", plan(folder, **words)), "usage", code, 2)
+    assert operator.said()[begins:] == "", "the peer was bothered"
+    assert bank.runs()[-1]["outcome"]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("values", "code"), [(["1"], "label-constant"), (["1", "2", "3"], "label-not-binary")]
+)
+def test_a_label_that_is_not_binary(folder, bank, operator, values, code):
+    frame = pl.read_csv(folder / "bank.csv", schema_overrides={"id": pl.String})
+    label = pl.Series("default", [int(values[row % len(values)]) for row in range(len(frame))])
+    source = folder / f"{code}.csv"
+    frame.with_columns(label).write_csv(source)
+    bank.done("data", "add", code, source, "--id", "id")
+    begins = len(operator.said())
+    failed(bank.do("run", plan(folder, bank_table=code)), "usage", code, 2)
+    assert operator.said()[begins:] == "", "the peer was bothered"
+
+
+def test_the_other_party_holds_the_label(folder, operator):
+    failed(operator.do("run", plan(folder)), "usage", "not-active", 2)
+
+
+# ── what only the peer can find: its own error in full, ours only its public words ────────────────────
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "private"),
+    [
+        ({"operator_columns": '"INCOME"'}, "column-unknown", "INCOME"),
+        ({"operator_table": "callers"}, "unknown-table", "subscribers"),
+        ({"operator_table": "unshared"}, "table-not-shared", "unshared"),
+    ],
+)
+def test_the_peers_part_of_the_plan_is_wrong(folder, bank, operator, words, code, private):
+    operator.done("data", "add", "unshared", folder / "operator.csv", "--id", "id")
+    begins = len(operator.said())
+    what = failed(bank.do("run", plan(folder, **words)), "peer-aborted", code, 6)
+    assert private not in what
+    operator.wait_for(f"[{code}]", begins)
+    assert private in operator.said()[begins:]
+
+
+def test_no_ids_in_common(folder, bank, operator):
+    source = folder / "strangers.csv"
+    frame = pl.read_csv(folder / "operator.csv", schema_overrides={"id": pl.String})
+    frame.with_columns(pl.Series("id", [f"9999{row:08}" for row in range(len(frame))])).write_csv(source)
+    operator.done("data", "add", "strangers", source, "--id", "id", "--share-with", "bank")
+    begins = len(operator.said())
+    what = failed(bank.do("run", plan(folder, operator_table="strangers")), "usage", "no-common-ids", 2)
+    assert "digits" in what
+    operator.wait_for("[no-common-ids]", begins)
+    assert operator.runs()[-1]["state"] == "failed"
+
+
+# ── who is there, and who is who ──────────────────────────────────────────────────────────────────────
+
+
+def test_nobody_serves(folder, tmp_path, bank):
+    alone = Party(tmp_path, "bank")
+    failed(alone.do("run", plan(folder)), "usage", "party-not-running", 2)
+    failed(parley("run", plan(folder), "--home", bank.home / "models"), "usage", "no-home", 2)
+
+
+def test_a_port_serves_one_party(tmp_path, bank):
+    other = Party(tmp_path, "other", bank.address)
+    ended = subprocess.run(
+        arguments("up", "--home", other.home), capture_output=True, text=True, env=environment(), check=False
+    )
+    assert ended.returncode == 2
+    assert "[port-unavailable]" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def shop(folder, tmp_path_factory, parties):
+    """A party that the operator does not know, though it knows the operator."""
+    shop = Party(tmp_path_factory.mktemp("shop"), "shop")
+    shop.meet(parties[1], dials=True)
+    shop.done("data", "add", "accounts", folder / "bank.csv", "--id", "id")
+    yield shop.up()
+    assert shop.stop() == 0
+
+
+def shops_plan(folder):
+    path = plan(folder)
+    path.write_text(path.read_text().replace("[parties.bank]", "[parties.shop]"))
+    return path
+
+
+def test_a_peer_does_not_know_our_certificate(folder, shop, operator):
+    begins = len(operator.said())
+    shop.meet(operator, dials=True)
+    outcome = shop.do("run", shops_plan(folder))
+    failed(outcome, "refused", "certificate-unknown-to-peer", 3)
+    operator.wait_for("turned away", begins)
+
+
+def test_a_peer_is_not_there(folder, tmp_path, shop):
+    nobody = Party(tmp_path, "operator")
+    shop.done(
+        "peer",
+        "add",
+        "operator",
+        "--certificate",
+        nobody.certificate,
+        "--address",
+        nobody.address,
+        "--replace",
+    )
+    failed(shop.do("run", shops_plan(folder)), "peer-lost", "peer-unreachable", 4)
+
+
+def test_somebody_else_answers_for_the_peer(folder, tmp_path, shop, operator):
+    expected = Party(tmp_path, "operator")
+    shop.done(
+        "peer",
+        "add",
+        "operator",
+        "--certificate",
+        expected.certificate,
+        "--address",
+        operator.address,
+        "--replace",
+    )
+    what = failed(shop.do("run", shops_plan(folder)), "peer-misbehaved", "certificate-not-pinned", 5)
+    assert operator.done("identity")["fingerprint"] in what
+    assert expected.done("identity")["fingerprint"] in what
+
+
+# ── things that stop ──────────────────────────────────────────────────────────────────────────────────
+
+ENDLESS = 100_000
+
+
+def begun(party, begins):
+    """Wait until a run is in its training."""
+    party.wait_for(" begins: ", begins)
+    time.sleep(1.0)
+
+
+def test_a_peer_that_is_killed_is_reported_at_once_and_we_stay_up(tmp_path):
+    with two_parties(tmp_path, people=300) as (bank, operator):
+        with watching(bank, plan(tmp_path, trees=ENDLESS)) as client:
+            begun(bank, 0)
+            operator.kill()
+            output, _ = client.communicate(timeout=10)
+        assert client.returncode == 4
+        assert '"family":"peer-lost"' in output
+        assert bank.runs()[-1]["outcome"]["family"] == "peer-lost"
+        # we stay up, and say who is missing
+        failed(bank.do("run", plan(tmp_path)), "peer-lost", "peer-unreachable", 4)
+        # the killed one notes at its return what became of the run
+        operator.up().wait_for("it counts as failed")
+        assert operator.runs()[-1]["outcome"]["code"] == "party-stopped"
+        assert bank.done("run", plan(tmp_path))["rounds"] == 3
+
+
+def test_a_party_that_is_stopped_tells_the_others(tmp_path):
+    with two_parties(tmp_path, people=300) as (bank, operator):
+        with watching(bank, plan(tmp_path, trees=ENDLESS)) as client:
+            begun(bank, 0)
+            assert bank.stop() == 0
+            output, _ = client.communicate(timeout=20)
+        assert client.returncode == 1
+        assert '"code":"party-stopped"' in output
+        operator.wait_for("[cancelled]")
+        assert bank.said().splitlines()[-1].endswith("stopped")
+        assert bank.runs()[-1]["outcome"]["code"] == "party-stopped"
+        assert "Traceback" not in bank.said() + operator.said()
+
+
+def test_a_client_that_leaves_does_not_end_the_run(folder, bank):
+    begins = len(bank.said())
+    with watching(bank, plan(folder, trees=150)) as client:
+        bank.wait_for(" begins: ", begins)
+        client.send_signal(signal.SIGINT)
+        output, _ = client.communicate(timeout=10)
+    assert client.returncode == 130
+    assert '"code":"no-longer-watching"' in output
+    assert "goes on" in output
+    bank.wait_for(" finished: ", begins)
+    assert bank.runs()[-1]["state"] == "finished"
+
+
+def test_an_unforeseen_error_is_short_unless_asked_for(tmp_path):
+    party = Party(tmp_path, "bank")
+    (party.home / "party.db").write_bytes(b"not a database at all" * 100)
+    failed(spawned("runs", "--home", party.home), "bug", "internal", 70)
+    ended = subprocess.run(
+        arguments("runs", "--home", party.home),
+        capture_output=True,
+        text=True,
+        env=environment(PARLEY_DEBUG="1"),
+        check=False,
+    )
+    assert ended.returncode == 70
+    assert "Traceback" in ended.stderr

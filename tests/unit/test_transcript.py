@@ -1,0 +1,26 @@
+"""Transcripts: both ends of a conversation take down the same, whatever the order of the directions."""
+
+import asyncio
+import time
+
+from parley.core.trace import Trace
+from parley.core.transcript import Transcript
+from parley.net.channel import CheckedChannel, Setting
+
+from tests.channels import transports
+from tests.echo import STEPS
+
+
+async def test_both_ends_list_the_same_messages():
+    roles = STEPS.roles()
+    kept = {"left": Transcript("left"), "right": Transcript("right")}
+    async with transports("memory") as ends:
+        channels = [
+            CheckedChannel(end, Setting(STEPS, role, "r", Trace(time.monotonic), 5.0, kept[name]))
+            for end, role, name in zip(ends, roles, kept, strict=True)
+        ]
+        await asyncio.gather(*(channel._greet() for channel in channels))
+    left, right = kept["left"].cut(), kept["right"].cut()
+    assert left == right
+    assert len({said.leaf() for said in left}) == 2
+    assert kept["left"].cut() == ()
