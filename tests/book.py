@@ -41,6 +41,7 @@ class Book:
         self._dies_at = dies_at
         self._pending = None
         self.asked = []
+        self.offences = []
         self.rejected = 0
         stored = json.loads(path.read_text()) if path.exists() else {"height": 0, "names": {}, "peers": None}
         self._state = stored
@@ -88,6 +89,7 @@ class Book:
     def finalize(self, txs, height, time, misbehaviour, proposer):
         self._reached("before finalize", height)
         assert height == self.height + 1
+        self.offences += misbehaviour
         peers = self._state["peers"]
         self._pending = {
             "height": height,

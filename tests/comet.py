@@ -1,6 +1,7 @@
 """Networks of real CometBFT nodes for tests: parties whose node and ledger can be killed alone."""
 
 import asyncio
+import dataclasses
 import functools
 import os
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from parley.core.errors import UsageError
 from parley.ledger.engines.cometbft.binary import SETTING, find_binary
-from parley.ledger.engines.cometbft.files import GenesisMember, Pace, genesis_file, write_home
+from parley.ledger.engines.cometbft.files import GenesisMember, Pace, Peer, genesis_file, write_home
 from parley.ledger.engines.cometbft.keys import node_id
 from parley.ledger.engines.cometbft.local import draw_parties, write_network
 from parley.ledger.engines.cometbft.node import start_node
@@ -120,6 +121,23 @@ async def host_and_guest():
             write_home(party.settings, genesis, party.node_key, party.validator_key)
         async with ended([Party(host), Party(guest)]) as parties:
             yield parties
+
+
+@asynccontextmanager
+async def twin_of(party, others):
+    """A second node that signs with a party's validator key, under a node key and a home of its own."""
+    with tempfile.TemporaryDirectory(prefix="comet") as root:
+        [drawn] = draw_parties(["twin"], Path(root), PACE)
+        peers = tuple(
+            Peer(other.keys.node_key.public_key, "127.0.0.1", other.settings.listen_port) for other in others
+        )
+        settings = dataclasses.replace(drawn.settings, peers=peers)
+        genesis = (party.settings.home / "config" / "genesis.json").read_text()
+        write_home(settings, genesis, drawn.node_key, party.keys.validator_key)
+        async with ended([Party(dataclasses.replace(drawn, settings=settings))]) as [twin]:
+            await twin.open_ledger()
+            await twin.start_node()
+            yield twin
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 
 import pytest
@@ -9,9 +10,20 @@ import pytest
 from parley.core.errors import PeerLost, UsageError
 from parley.ledger.engines.cometbft import keys
 from parley.ledger.engines.cometbft.application import ACCEPTED
+from parley.ledger.engines.cometbft.parts import MisbehaviourKind
 
 from tests.book import MALFORMED, POINTS, REFUSED, Book, Forging
-from tests.comet import binary, commit, host_and_guest, network, replayed, running, skip_without_binary, until
+from tests.comet import (
+    binary,
+    commit,
+    host_and_guest,
+    network,
+    replayed,
+    running,
+    skip_without_binary,
+    twin_of,
+    until,
+)
 
 pytestmark = pytest.mark.cometbft
 
@@ -236,6 +248,27 @@ async def test_a_block_with_a_malformed_transaction_is_voted_down():
         assert all(party.book.rejected for party in honest)
         _, txs = await replayed(honest[0])
         assert sorted(txs) == [f"n{number}=1".encode() for number in range(8)]
+
+
+async def test_a_validator_that_signs_twice_is_reported_to_every_ledger():
+    async with running(Book, Book, Book, Book) as parties:
+        *honest, double = parties
+        offender = keys.address(double.keys.validator_key.public_key)
+        async with twin_of(double, honest):
+            writing = asyncio.create_task(write_on(honest[0]))
+            await until(lambda: all(party.book.offences for party in honest), within=60)
+            writing.cancel()
+        for party in honest:
+            offence = party.book.offences[0]
+            assert (offence.kind, offence.address) == (MisbehaviourKind.DUPLICATE_VOTE, offender)
+            assert (offence.power, offence.height < party.book.height) == (10, True)
+            assert offence.time > 1_700_000_000 * 10**9
+
+
+async def write_on(party):
+    for number in itertools.count():
+        await party.rpc.submit(f"n{number}=1".encode())
+        await asyncio.sleep(0.05)
 
 
 async def test_a_node_that_is_no_member_is_not_let_in_until_it_is():
