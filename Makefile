@@ -50,4 +50,4 @@ docs: install ## write the help texts into docs/commands.md
 	$(BIN)/python docs/write_commands.py
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) native/target
+	rm -rf $(VENV) native/target .tools .cometbft
