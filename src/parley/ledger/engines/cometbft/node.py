@@ -155,8 +155,9 @@ def _log(home: Path) -> BinaryIO:
 
 
 def _environment() -> dict[str, str]:
-    """The environment without what would override the home's configuration (``CMT_…``, ``TM…``)."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("CMT", "TM"))}
+    """The environment without what would override the home's configuration."""
+    overriding = ("CMT", "TM_", "TMHOME")
+    return {name: value for name, value in os.environ.items() if not name.startswith(overriding)}
 
 
 @asynccontextmanager
