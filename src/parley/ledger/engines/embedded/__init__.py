@@ -7,7 +7,6 @@ counts only when a majority of the members has executed it, come to the same sta
     high_water.py    the highest checkpoint ever signed, beside it
     loading.py       reading both again, and noticing damage
     log.py           one member's log: the only place that signs
-    electorate.py    whose signature counts
     cosigner.py      what a member checks before it signs
     watch.py         transactions that are wanted in
     replication.py   the conversation between the sequencer and a follower

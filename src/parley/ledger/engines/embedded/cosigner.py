@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from parley.ledger import electorate
 from parley.ledger.checkpoint import Checkpoint
-from parley.ledger.engines.embedded import electorate
 from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.notes import NoteError, NoteKey, SignedNote, parse_note
 from parley.ledger.replica import IllegalBlock, Overlay

@@ -3,9 +3,9 @@
 import sqlite3
 
 from parley.core.errors import UsageError
+from parley.ledger import electorate
 from parley.ledger.block import Leaf, read_genesis
 from parley.ledger.checkpoint import Checkpoint
-from parley.ledger.engines.embedded import electorate
 from parley.ledger.engines.embedded.store import LedgerStore, StoreFailed
 from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.notes import parse_note

@@ -13,11 +13,12 @@ from typing import Final
 from parley.core.errors import UsageError
 from parley.core.files import write_atomically
 from parley.crypto.signatures import SigningKey
+from parley.ledger import electorate
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.contract import Dropped
+from parley.ledger.electorate import Electorate, holds
 from parley.ledger.encoding import Value, encode
-from parley.ledger.engines.embedded import electorate, loading
-from parley.ledger.engines.embedded.electorate import Electorate, holds
+from parley.ledger.engines.embedded import loading
 from parley.ledger.engines.embedded.high_water import HighWater, Mark
 from parley.ledger.engines.embedded.store import LedgerStore, StoredBlock, StoredLeaf, StoreFailed
 from parley.ledger.merkle import Frontier, leaf_hash

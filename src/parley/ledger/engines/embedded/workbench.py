@@ -9,10 +9,10 @@ from typing import Final, TypeVar
 
 from parley.core.conversation import Channel, Steps
 from parley.core.errors import ParleyError, UsageError
+from parley.ledger import electorate
 from parley.ledger.contract import Dropped
 from parley.ledger.contract.members import active_members
 from parley.ledger.contract.state import Draft
-from parley.ledger.engines.embedded import electorate
 from parley.ledger.engines.embedded.cosigner import Forked
 from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.engines.embedded.store import StoreFailed
