@@ -10,7 +10,7 @@ use crate::curve::buckets::{self, BucketSums, Half, RowPoints, Slot};
 use crate::curve::fixed_base::{self, FixedBase, WINDOWS};
 use crate::curve::point::Point8;
 use crate::curve::recode::SignedBits;
-use crate::curve::{comb, decode, elligator, encode, logarithm};
+use crate::curve::{comb, decode, elligator, encode, logarithm, window};
 use crate::fault::Fault;
 use crate::field::{Lanes, portable::One};
 use crate::xmd::{Expand, Expander};
@@ -110,7 +110,11 @@ macro_rules! path {
                     }
                 }
                 fn multiply(points: &[Point8], scalars: &[SignedBits], out: &mut [Vec<Point8>]) {
-                    comb::multiply::<$chains>(points, scalars, out);
+                    if let ([scalar], [out]) = (scalars, &mut *out) {
+                        window::multiply::<$chains>(points, scalar, out);
+                    } else {
+                        comb::multiply::<$chains>(points, scalars, out);
+                    }
                 }
                 fn fixed_base(base: &Point8) -> FixedBase {
                     FixedBase::build::<$field>(base)
