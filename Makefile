@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak check format docs clean
+.PHONY: help install demo test soak cometbft check format docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ test: install ## the tests
 soak: install ## the long fault and load suites
 	$(BIN)/python -m pytest -m soak
 
+cometbft: ## build the pinned CometBFT (needs Go) so that `make test` runs real nodes
+	deploy/cometbft/install.sh
+
 check: install ## the gate: format, lint, types, layers, dependencies, the crate
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -47,4 +50,4 @@ docs: install ## write the help texts into docs/commands.md
 	$(BIN)/python docs/write_commands.py
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) native/target
+	rm -rf $(VENV) native/target .tools .cometbft

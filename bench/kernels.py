@@ -1,7 +1,7 @@
 """What the kernels cost on one core, per path: a table, and with `--json` one JSON object as the last line.
 
-Every figure is the best of several repeats. A 2048-bit modular multiplication through gmpy2, measured in
-the same run, is the reference: ratios to it can be compared between machines and days.
+Every figure is processor time, the best of several repeats. A 2048-bit modular multiplication through
+gmpy2, measured in the same run, is the reference: ratios to it can be compared between machines and days.
 """
 
 import argparse
@@ -43,12 +43,12 @@ class Figures:
 
 
 def best(repeats: int, work: Callable[[], object]) -> float:
-    """Return the shortest of `repeats` runs in seconds."""
+    """Return the least processor time of `repeats` runs in seconds, over all threads."""
     shortest = float("inf")
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        shortest = min(shortest, time.perf_counter() - start)
+        shortest = min(shortest, time.process_time() - start)
     return shortest
 
 
@@ -115,17 +115,17 @@ def measure(path: str, rows: int, columns: int, repeats: int) -> Figures:
 def table(figures: list[Figures], reference: float, rows: int, columns: int) -> Table:
     """Lay the figures out for people; in brackets the cost in 2048-bit modular multiplications."""
     out = Table(
-        title=f"one thread, {rows} rows x {columns} columns x {BINS} bins, g and h; "
-        f"[x] = 2048-bit modular multiplications of {reference:.0f} ns",
+        title=f"one thread, {rows} rows x {columns} columns x {BINS} bins, g and h\n"
+        f"in brackets: the same in 2048-bit modular multiplications of {reference:.0f} ns",
     )
     out.add_column("path")
     heads = (
-        "histogram\nns per row x column",
-        "encrypt\nus per row",
-        "decrypt\nus per bin",
-        "scalar mult.\nus per point",
-        "decode\nus per point",
-        "hash to group\nus per id",
+        "histogram\nns/row/col",
+        "encrypt\nus/row",
+        "decrypt\nus/bin",
+        "multiply\nus/point",
+        "decode\nus/point",
+        "hash\nus/id",
     )
     for head in heads:
         out.add_column(head, justify="right")

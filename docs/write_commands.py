@@ -45,8 +45,8 @@ def page() -> str:
 def _lines() -> Iterator[str]:
     yield "# Commands"
     yield ""
-    yield "The help texts, as `parley COMMAND --help` prints them. Every command takes `--json` where it answers"
-    yield "something, and ends with an [exit code](exit-codes.md) by the family of its error."
+    yield "The help texts, as `parley COMMAND --help` prints them. Every command that answers takes `--json`,"
+    yield "and every one ends with an [exit code](exit-codes.md) by the family of its error."
     for command in COMMANDS:
         yield ""
         yield f"## parley {command}".rstrip()

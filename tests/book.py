@@ -41,6 +41,8 @@ class Book:
         self._dies_at = dies_at
         self._pending = None
         self.asked = []
+        self.offences = []
+        self.rejected = 0
         stored = json.loads(path.read_text()) if path.exists() else {"height": 0, "names": {}, "peers": None}
         self._state = stored
 
@@ -61,10 +63,10 @@ class Book:
     # The Application
 
     def info(self):
-        return Committed(self.height, self.app_hash if self.height else b"", "test", 1)
+        return Committed(self.height, self.app_hash if self.height else b"", "test")
 
     def init_chain(self, genesis):
-        self._state = {"height": 0, "names": {}, "peers": json.loads(genesis.app_state)["peers"]}
+        self._state = {"height": 0, "names": {}, "peers": json.loads(genesis.app_state).get("peers")}
         return self.app_hash
 
     def check_tx(self, tx):
@@ -80,11 +82,14 @@ class Book:
         return chosen
 
     def process(self, txs, height, time):
-        return all(_FORM.fullmatch(tx) for tx in txs)
+        accepted = all(_FORM.fullmatch(tx) for tx in txs)
+        self.rejected += not accepted
+        return accepted
 
     def finalize(self, txs, height, time, misbehaviour, proposer):
         self._reached("before finalize", height)
         assert height == self.height + 1
+        self.offences += misbehaviour
         peers = self._state["peers"]
         self._pending = {
             "height": height,
@@ -135,6 +140,35 @@ class Book:
         if value is None:
             return QueryAnswer(REFUSED, log="not written", height=self.height)
         return QueryAnswer(value=value.encode(), height=self.height)
+
+
+class Failing(Book):
+    """Fails wherever it is asked about foreign input, and in commit."""
+
+    def check_tx(self, tx):
+        raise RuntimeError(tx)
+
+    def prepare(self, txs, max_bytes, height, time):
+        return [b"x" * max_bytes]
+
+    def process(self, txs, height, time):
+        raise RuntimeError(txs)
+
+    def query(self, path, data, height):
+        raise RuntimeError(path)
+
+    def commit(self):
+        raise OSError("disk full at secret place")
+
+
+class Forging(Book):
+    """Proposes what no correct node proposes, and votes for it."""
+
+    def prepare(self, txs, max_bytes, height, time):
+        return [*super().prepare(txs, max_bytes, height, time), b"malformed"]
+
+    def process(self, txs, height, time):
+        return True
 
 
 def _hash(state):

@@ -254,9 +254,9 @@ impl PublicKey {
     }
 }
 
-/// A signed message as a scalar.
-#[must_use]
-pub fn signed(message: i32) -> Scalar {
-    let magnitude = Scalar::from(message.unsigned_abs());
-    if message < 0 { -magnitude } else { magnitude }
+/// A signed message as a scalar, without a branch on the message.
+fn signed(message: i32) -> Scalar {
+    const OFFSET: i64 = 1 << 31;
+    let shifted = (i64::from(message) + OFFSET).cast_unsigned();
+    Scalar::from(shifted) - Scalar::from(OFFSET.cast_unsigned())
 }

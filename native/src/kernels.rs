@@ -60,9 +60,10 @@ pub trait Kernels: Sync {
     fn extended(&self, halves: &[[Half; 8]], points: &mut [Point8]);
 }
 
-/// Compiles every kernel over `$field`, with the given instructions enabled.
+/// Compiles the kernels that are chains of squarings or doublings over `$chains`, the others over `$field`, with the
+/// given instructions enabled.
 macro_rules! path {
-    ($path:ident, $name:literal, $field:ty $(, $features:literal)?) => {
+    ($path:ident, $name:literal, $chains:ty, $field:ty $(, $features:literal)?) => {
         struct $path;
 
         impl Kernels for $path {
@@ -76,32 +77,32 @@ macro_rules! path {
                     let (p2, p1) = points.as_chunks_mut::<2>();
                     let (v2, v1) = valid.as_chunks_mut::<2>();
                     for ((e, p), v) in e2.iter().zip(p2).zip(v2) {
-                        decode::decode::<$field, 2>(e, p, v);
+                        decode::decode::<$chains, 2>(e, p, v);
                     }
                     if let ([e], [p], [v]) = (e1, p1, v1) {
-                        decode::decode::<$field, 1>(from_ref(e), from_mut(p), from_mut(v));
+                        decode::decode::<$chains, 1>(from_ref(e), from_mut(p), from_mut(v));
                     }
                 }
                 fn encode(points: &[Point8], encodings: &mut [Encodings8]) {
                     let (p2, p1) = points.as_chunks::<2>();
                     let (e2, e1) = encodings.as_chunks_mut::<2>();
                     for (p, e) in p2.iter().zip(e2) {
-                        encode::encode::<$field, 2>(p, e);
+                        encode::encode::<$chains, 2>(p, e);
                     }
                     if let ([p], [e]) = (p1, e1) {
-                        encode::encode::<$field, 1>(from_ref(p), from_mut(e));
+                        encode::encode::<$chains, 1>(from_ref(p), from_mut(e));
                     }
                 }
                 fn encode_doubles(points: &[Point8], encodings: &mut [Encodings8]) {
-                    encode::encode_doubles::<$field>(points, encodings);
+                    encode::encode_doubles::<$chains>(points, encodings);
                 }
                 fn derive(strings: &[[[u8; 64]; 8]], points: &mut [Point8]) {
                     for (s, p) in strings.iter().zip(points) {
-                        elligator::from_uniform::<$field>(s, p);
+                        elligator::from_uniform::<$chains>(s, p);
                     }
                 }
                 fn multiply(points: &[Point8], scalars: &[SignedBits], out: &mut [Vec<Point8>]) {
-                    comb::multiply::<$field>(points, scalars, out);
+                    comb::multiply::<$chains>(points, scalars, out);
                 }
                 fn fixed_base(base: &Point8) -> FixedBase {
                     FixedBase::build::<$field>(base)
@@ -121,7 +122,7 @@ macro_rules! path {
                     logarithm::subtract::<$field>(points, others);
                 }
                 fn keys(points: &[Point8], keys: &mut [[u64; 8]]) {
-                    logarithm::keys::<$field>(points, keys);
+                    logarithm::keys::<$chains>(points, keys);
                 }
                 fn same(a: &[Point8], b: &[Point8], lanes: &mut [Lanes]) {
                     logarithm::same::<$field>(a, b, lanes);
@@ -159,17 +160,19 @@ macro_rules! path {
     };
 }
 
-path!(Portable, "portable", One);
+path!(Portable, "portable", One, One);
 #[cfg(target_arch = "x86_64")]
 path!(
     Ifma,
     "ifma",
     Eight,
+    Eight,
     "avx2,bmi1,bmi2,lzcnt,avx512f,avx512vl,avx512dq,avx512bw,avx512ifma"
 );
 
+// Ten 26-bit limbs in sixteen registers spill; in a chain of squarings the scalar multiplier is ahead of them.
 #[cfg(target_arch = "x86_64")]
-path!(Avx2, "avx2", Four, "avx2,bmi1,bmi2,lzcnt");
+path!(Avx2, "avx2", One, Four, "avx2,bmi1,bmi2,lzcnt");
 
 /// The paths this processor can run, fastest first.
 #[must_use]

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from parley.core.errors import PeerLost, PolicyRefused
+
 from tests.ledger.members import Consortium, registration, transaction
 
 

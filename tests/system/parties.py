@@ -17,7 +17,7 @@ from parley.data.sources import parse_source, read
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "credit"
-PATIENCE = 60.0
+PATIENCE = 150.0
 
 PLAN = """
 name = "test"
@@ -211,3 +211,13 @@ def two_parties(folder, people=800, run=parley):
     finally:
         for party in (bank, operator):
             party.stop()
+
+
+def failed(outcome, family, code, exit_code):
+    """The command ended with that error, and said nothing else on standard output."""
+    assert outcome.error["family"] == family, outcome.error
+    assert outcome.error["code"] == code, outcome.error
+    assert outcome.code == exit_code
+    assert outcome.error["what"]
+    assert outcome.error["remedy"]
+    return outcome.error["what"]

@@ -7,10 +7,11 @@ import pytest
 from parley.core.errors import UsageError
 from parley.ledger.contract import EXPIRY_WINDOW, VERSIONS, Block, Dropped, admit, apply, genesis
 from parley.ledger.contract.consortium import Threshold
-from parley.ledger.contract.execution import PRUNED_AT_ONCE, seen_path
+from parley.ledger.contract.execution import CLEARED_AT_ONCE, seen_path
 from parley.ledger.contract.founding import DEFAULT_THRESHOLDS
 from parley.ledger.contract.refusal import Refusal
 from parley.ledger.transaction import SignedTransaction, open_signed
+
 from tests.contract import START, WITH_REGULATOR, Ledger, digest, key, spec, terms
 
 TABLE = {"name": "t", "schema": digest("s"), "rows": 1, "root": digest("r")}
@@ -132,18 +133,20 @@ def test_apply_leaves_the_state_alone(ledger):
     assert list(outcome.writes) == sorted(outcome.writes, key=lambda write: write[0])
 
 
-def test_marks_of_expired_transactions_are_cleared_a_few_at_a_time(ledger):
-    for number in range(10):
-        ledger.send("bank", "table.withdraw", {"name": f"t{number}"}, expires=20)
-    assert len(list(ledger.state.keys("seen/"))) == 10
-    ledger.height = 19
-    ledger.send("bank", "table.withdraw", {"name": "t"}, expires=30)
-    assert len(list(ledger.state.keys("seen/"))) == 11
-    ledger.send("bank", "table.withdraw", {"name": "t"}, expires=30)
-    assert len(list(ledger.state.keys("seen/"))) == 12 - PRUNED_AT_ONCE
-    for _ in range(3):
-        ledger.send("bank", "table.withdraw", {"name": "t"}, expires=30)
-    assert all("/0000000000000030/" in path for path in ledger.state.keys("seen/"))
+def test_the_first_transaction_of_a_block_clears_marks_that_have_served(ledger):
+    body = {"name": "none"}
+    for number in range(CLEARED_AT_ONCE + 10):
+        transaction = ledger.transaction("bank", "table.withdraw", body, expires=20, nonce=f"{number}")
+        ledger.state.write(apply(ledger.state, transaction, Block(20, START)).writes)
+    later = [
+        ledger.transaction("bank", "table.withdraw", body, expires=30, nonce=f"later {number}")
+        for number in range(3)
+    ]
+    left = []
+    for transaction, height in zip(later, (21, 21, 22), strict=True):
+        ledger.state.write(apply(ledger.state, transaction, Block(height, START)).writes)
+        left.append(len(list(ledger.state.keys("seen/"))))
+    assert left == [11, 12, 3]
 
 
 def test_time_never_goes_back(ledger):
@@ -181,11 +184,11 @@ def test_a_program_without_the_version_stops_before_it_can_be_wrong(ledger):
 # ── genesis ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_first_state_holds_the_founders_and_their_keys(ledger):
+def test_the_first_state_holds_the_founders_and_their_keys():
     founded = dict(genesis(spec()))
     assert len([path for path in founded if path.startswith("key/")]) == 9
     assert founded["member/regulator"]["role"] == "observer"
-    assert founded["meta/count"] == {"receipts": 0, "time": START}
+    assert founded["meta/count"] == {"receipts": 0, "height": 0, "time": START}
     assert founded["meta/engine"] == {"kind": "embedded", "sequencer": "bank", "height": 0}
 
 

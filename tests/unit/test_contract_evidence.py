@@ -6,6 +6,7 @@ from parley.ledger import merkle, notes
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.contract import log_origin
 from parley.ledger.notes import SignedNote
+
 from tests.contract import Ledger, alignment, digest, key, round_of
 
 OTHER = digest("another consortium")

@@ -47,7 +47,7 @@ def test_an_invitation_opens_once(ledger):
     invite(ledger)
     join(ledger)
     again = ledger.transaction("insurer", "member.join", NEWCOMER, signer=key("insurer", "invitation"))
-    assert ledger.execute(again).code == "key-revoked"
+    assert ledger.execute(again).code == "key-not-valid"
 
 
 def test_an_invitation_expires(ledger):
@@ -61,7 +61,7 @@ def test_an_invitation_expires(ledger):
 def test_a_newer_invitation_voids_the_one_before(ledger):
     invite(ledger)
     invite(ledger, generation=1)
-    ledger.refuses("key-revoked", "insurer", "member.join", NEWCOMER, signer=key("insurer", "invitation"))
+    ledger.refuses("key-not-valid", "insurer", "member.join", NEWCOMER, signer=key("insurer", "invitation"))
     join(ledger, generation=1)
 
 
@@ -77,6 +77,11 @@ def test_a_key_is_entered_once(ledger):
     ledger.refuses("key-known", "insurer", "member.join", stolen, signer=key("insurer", "invitation"))
     twice = {**NEWCOMER, "cosigning": NEWCOMER["signing"]}
     ledger.refuses("key-known", "insurer", "member.join", twice, signer=key("insurer", "invitation"))
+
+
+@pytest.mark.parametrize("public", ["00" * 32, "01" + "00" * 31, "ff" * 32])
+def test_a_key_that_anybody_could_sign_with_is_refused(ledger, public):
+    ledger.refuses("key-invalid", "bank", "key.rotate", {"kind": "signing", "public": public})
 
 
 def test_a_name_is_given_once(ledger):
@@ -112,7 +117,7 @@ def test_a_revoked_key_signs_nothing_and_stays_on_record(ledger):
     body = {"kind": "signing", "public": key("bank", "signing", 1).public.hex()}
     ledger.do("bank", "key.rotate", body)
     table = {"name": "t", "schema": digest("s"), "rows": 1, "root": digest("r")}
-    ledger.refuses("key-revoked", "bank", "table.register", table, signer=old)
+    ledger.refuses("key-not-valid", "bank", "table.register", table, signer=old)
     ledger.do("bank", "table.register", table, signer=key("bank", "signing", 1))
     assert ledger[f"key/{old.key_id}"]["public"] == old.public.hex()
 
@@ -164,6 +169,14 @@ def test_a_reinstated_member_goes_on(ledger):
     ledger.register("operator")
 
 
+def test_a_member_announces_where_it_is_reached(ledger):
+    for address in ("bank.example:7443", "[::1]:7443", ""):
+        ledger.do("bank", "member.announce", {"address": address, "certificate": "3082"})
+        assert ledger["endpoint/bank"]["address"] == address
+    for bad in ("bank.example", "a b:1", "x:1\u00e9"):
+        ledger.refuses("body-invalid", "bank", "member.announce", {"address": bad, "certificate": "3082"})
+
+
 def test_a_removed_member_has_no_keys_left(ledger):
     ledger.vote({"kind": "remove", "member": "operator", "why": "x"}, "regulator")
     assert ledger["member/operator"]["standing"] == "removed"
@@ -171,4 +184,4 @@ def test_a_removed_member_has_no_keys_left(ledger):
         ledger[f"key/{key('operator', kind).key_id}"]["revoked"] == ledger.height
         for kind in ("signing", "cosigning", "recovery")
     )
-    ledger.refuses("key-revoked", "operator", "member.appeal", {"about": "x", "statement": digest("x")})
+    ledger.refuses("key-not-valid", "operator", "member.appeal", {"about": "x", "statement": digest("x")})

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.contract import DAY, HOLDERS, START, WITH_REGULATOR, Ledger, digest, finish, grant, plan_of
+from tests.contract import DAY, HOLDERS, START, WITH_REGULATOR, Ledger, digest, finish, grant, plan_of, terms
 from tests.contract import release as terms_of_release
-from tests.contract import terms
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from parley.ledger import merkle
 from parley.ledger.contract.rounds import ROUNDS_AHEAD
 from parley.ledger.contract.runs import RUNS_AT_ONCE
 from parley.ledger.contract.transitions import RESUMABLE, STATES, TERMINAL, TRANSITIONS, move
+
 from tests.contract import (
     DAY,
     HOLDERS,
@@ -233,7 +234,7 @@ def test_a_message_is_shown_to_belong_to_a_round(ledger):
     frontier = merkle.Frontier()
     nodes = {}
     for leaf in leaves:
-        nodes |= {(node.level, node.index): node.digest for node in frontier.append(leaf)}
+        nodes |= {(node.level, node.position): node.digest for node in frontier.append(leaf)}
     root = frontier.root().hex()
     for party in HOLDERS:
         ledger.do(party, "run.align", alignment("run-1", party, root=root))

@@ -1,4 +1,4 @@
-"""Votes: the electorate is fixed at the start, a ballot is final, and the deed follows the deciding ballot."""
+"""Votes: the electorate is fixed at the start, a ballot is final, the deed follows the deciding ballot."""
 
 import pytest
 
@@ -119,7 +119,10 @@ def test_an_unknown_proposal_takes_no_ballot(ledger):
             {"kind": "threshold", "vote": "admit", "threshold": {"yes": 4, "out_of": 3}},
             "threshold-invalid",
         ),
-        ({"kind": "threshold", "vote": "admit", "threshold": {"yes": 2, "out_of": 3}}, "proposal-moot"),
+        (
+            {"kind": "threshold", "vote": "admit", "threshold": {"yes": 2, "out_of": 3}},
+            "proposal-moot",
+        ),
         ({"kind": "shoot", "member": "operator"}, "body-invalid"),
     ],
 )
@@ -150,6 +153,12 @@ def test_the_engine_moves_at_a_height_and_never_back(ledger):
     ledger.refuses("proposal-moot", "bank", "vote.propose", again)
     hand_over = {"subject": {"kind": "sequencer", "member": "retailer"}, "until": START + DAY}
     ledger.refuses("proposal-moot", "bank", "vote.propose", hand_over)
+
+
+def test_the_sequencer_is_handed_to_an_active_member(ledger):
+    ledger.vote(SUSPEND, "regulator")
+    subject = {"kind": "sequencer", "member": "operator"}
+    ledger.refuses("member-standing", "bank", "vote.propose", {"subject": subject, "until": START + DAY})
 
 
 def test_a_sole_member_decides_alone():

@@ -75,26 +75,44 @@ pub fn add_multiples<F: Field>(
     digits: &[SignedBits],
     points: &mut [Point8],
 ) {
-    for (block, point) in points.iter_mut().enumerate() {
-        let digits = &digits[8 * block..8 * block + 8];
-        for part in 0..8 / F::LANES {
-            let mut sum = Extended::<F>::load(point, part);
-            for (j, window) in table.windows[..windows].iter().enumerate() {
-                let mut index = [0u8; 8];
-                let mut negative = 0u8;
-                for (lane, k) in digits.iter().enumerate() {
-                    let (entry, sign) = magnitude(k.window(j));
-                    index[lane] = entry;
-                    negative |= sign << lane;
-                }
-                let entry = Niels {
-                    plus: F::lookup(&window[0], &index, part),
-                    minus: F::lookup(&window[1], &index, part),
-                    xy2d: F::lookup(&window[2], &index, part),
-                };
-                sum = sum.add_niels(&entry.neg_in(negative >> (part * F::LANES)));
-            }
-            sum.store(point, part);
+    let parts = 8 / F::LANES;
+    let count = points.len() * parts;
+    let mut at = 0;
+    while at < count {
+        // Two at a time, so that the end of one addition overlaps the beginning of the other's. A last one goes twice.
+        let pair = [at, (at + 1).min(count - 1)];
+        let mut sums = [Extended::<F>::identity(); 2];
+        for n in 0..2 {
+            sums[n] = Extended::load(&points[pair[n] / parts], pair[n] % parts);
         }
+        for (j, window) in table.windows[..windows].iter().enumerate() {
+            for n in 0..2 {
+                let (block, part) = (pair[n] / parts, pair[n] % parts);
+                let entry = entry(window, j, &digits[8 * block..8 * block + 8], part);
+                sums[n] = sums[n].add_niels(&entry);
+            }
+        }
+        for n in 0..2 {
+            sums[n].store(&mut points[pair[n] / parts], pair[n] % parts);
+        }
+        at += 2;
     }
+}
+
+/// Every lane's own multiple for digit j.
+#[inline(always)]
+fn entry<F: Field>(window: &Window, j: usize, digits: &[SignedBits], part: usize) -> Niels<F> {
+    let mut index = [0u8; 8];
+    let mut negative = 0u8;
+    for (lane, k) in digits.iter().enumerate() {
+        let (entry, sign) = magnitude(k.window(j));
+        index[lane] = entry;
+        negative |= sign << lane;
+    }
+    let entry = Niels {
+        plus: F::lookup(&window[0], &index, part),
+        minus: F::lookup(&window[1], &index, part),
+        xy2d: F::lookup(&window[2], &index, part),
+    };
+    entry.neg_in(negative >> (part * F::LANES))
 }

@@ -27,8 +27,8 @@ The way to a first model, at each organisation:
 `parley demo` shows all of it with two parties on this machine.
 
 \b
-Exit codes: 0 done, 2 usage or data, 3 refused by a rule, 4 peer lost, 5 peer
-misbehaved, 6 peer stopped, 7 budget used up, 70 our own mistake, 130 Ctrl-C.
+Exit codes: 0 done, 1 stopped, 2 usage or data, 3 refused by a rule, 4 peer lost,
+5 peer misbehaved, 6 peer stopped, 7 budget used up, 70 our own mistake, 130 Ctrl-C.
 """
 
 app = options.group(_TEXT)

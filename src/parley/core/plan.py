@@ -55,6 +55,24 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     seed: Annotated[int, Meta(ge=0)] = 0
 
 
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How far an approval of the plan goes.
+
+    Attributes:
+        rows: common rows at most.
+        runs: how often the plan may be run.
+        predictions: released for its models together.
+        days: days from its proposal within which it may be run.
+        patience: seconds that a run may stand still before anyone may declare it failed.
+    """
+
+    rows: Annotated[int, Meta(ge=1)] = 100_000_000
+    runs: Annotated[int, Meta(ge=1, le=1000)] = 1
+    predictions: Annotated[int, Meta(ge=0)] = 0
+    days: Annotated[int, Meta(ge=1, le=366)] = 7
+    patience: Annotated[int, Meta(ge=60, le=86_400)] = 3600
+
+
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the parties agree to do.
 
@@ -66,6 +84,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         model: parameters of the algorithm, by its own names.
         alignment: how ids are compared.
         evaluation: which rows are held out.
+        limits: how far an approval goes.
     """
 
     name: Name
@@ -75,6 +94,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     model: dict[str, Any] = {}
     alignment: Alignment = Alignment()
     evaluation: Evaluation = Evaluation()
+    limits: Limits = Limits()
 
     @property
     def active(self) -> str:

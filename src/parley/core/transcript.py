@@ -46,9 +46,13 @@ class Transcript:
         """Take down a frame that a peer sent and we took up."""
         self._note(Said(conversation, peer, self._party, number, hashlib.sha256(frame).digest()))
 
-    def cut(self) -> tuple[Said, ...]:
-        """All that was said since the last cut, in the order both ends agree on."""
-        said, self._said = sorted(self._said), []
+    def cut(self, *, before_last: bool = False) -> tuple[Said, ...]:
+        """All that was said since the last cut, in the order both ends agree on.
+
+        ``before_last`` leaves the last message to the next stretch: it began what comes now.
+        """
+        last = self._said[-1:] if before_last else []
+        said, self._said = sorted(self._said[: len(self._said) - len(last)]), last
         return tuple(said)
 
     def _note(self, said: Said) -> None:

@@ -6,17 +6,31 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from parley.core.conversation import Channel
 from parley.core.errors import ParleyError, UsageError
 from parley.core.trace import Trace
+from parley.ledger.contract.fields import Role
+from parley.ledger.encoding import Value
+from parley.ledger.engines.embedded.member import LedgerMember, Surroundings
 from parley.net.certificates import Identity, create_identity, grouped
 from parley.net.channel import CheckedChannel, Setting
+from parley.net.knock import shown_certificate
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, dial
+from parley.party import tables
 from parley.party.address import address_of
+from parley.party.desk import LEDGER, reaching
+from parley.party.entry import enter
+from parley.party.invitations import Invitation
+from parley.party.ledger import PartyLedger, found_consortium, neighbours, no_consortium, open_log
+from parley.party.rendezvous import Dial
 from parley.party.service import Clocks, Party
-from parley.protocols import control
+from parley.protocols import control, joining
+from parley.store.catalogue import Peer
 from parley.store.home import Home, Settings
+from parley.store.keys import LedgerKeys
 
 CLOCKS = Clocks(wall=time.time, monotonic=time.perf_counter)
 _SILENCE = 365 * 86400.0
@@ -46,42 +60,169 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     """Run a party until it is cancelled.
 
     Raises:
-        UsageError: the folder is not a party's home, or its port is taken.
+        UsageError: the folder is not a party's home, its ledger is damaged, or its port is taken.
     """
     home = Home.open(path)
     identity = Identity.load(home.identity_folder)
     host, port = address_of(home.settings.listen)
+    reach = _Reach(home, identity)
+    ledger = await asyncio.to_thread(_ledger, home, reach.dial, log)
+    reach.ledger = ledger
+    threads = home.settings.threads or os.cpu_count() or 1
+    party = Party(home, reach.dial, CLOCKS, threads, log, ledger)
+    refused = lambda address, why: log(f"turned away {address}: {why}")  # noqa: E731
+    async with PeerListener(
+        host, port, identity, reach.pins, party.connected, on_refused=refused
+    ) as listener:
+        log(f"{home.settings.party} listens on {listener.address}")
+        log(f"its certificate is {grouped(identity.fingerprint)}")
+        party.recover()
+        try:
+            await (asyncio.Event().wait() if ledger is None else ledger.member.run())
+        finally:
+            await party.stop()
 
-    def pins() -> dict[str, PeerPin]:
-        return {peer.name: PeerPin(peer.name, peer.certificate) for peer in home.catalogue.peers().values()}
 
-    async def reach(peer: str, path: str) -> Transport:
-        known = home.catalogue.peer(peer)
+class _Reach:
+    """Whom a party knows: the members of its ledger, the peers it was told of, and who is invited."""
+
+    def __init__(self, home: Home, identity: Identity) -> None:
+        self._home = home
+        self._identity = identity
+        self.ledger: PartyLedger | None = None
+
+    def peers(self) -> dict[str, Peer]:
+        """Everyone by name; what the ledger says goes before what we were told."""
+        known = self._home.catalogue.peers()
+        if self.ledger is not None and self.ledger.member.log.size:
+            known |= {peer.name: peer for peer in neighbours(self.ledger.view)}
+        known.pop(self._home.settings.party, None)
+        return known
+
+    def pins(self) -> dict[str, PeerPin]:
+        """Whom the listener lets in."""
+        invited = self._home.catalogue.invitations(CLOCKS.wall())
+        certificates = invited | {name: peer.certificate for name, peer in self.peers().items()}
+        return {name: PeerPin(name, certificate) for name, certificate in certificates.items()}
+
+    async def dial(self, peer: str, path: str) -> Transport:
+        """Connect to a peer for a path."""
+        known = self.peers().get(peer) or self._home.catalogue.peer(peer)
         if not known.address:
             raise UsageError(
                 "no-address",
                 f"no address of {peer} is known",
                 remedy=f"give one with `parley peer add {peer} --address HOST:PORT`",
             )
-        return await dial(known.address, identity, PeerPin(peer, known.certificate), path)
+        return await dial(known.address, self._identity, PeerPin(peer, known.certificate), path)
 
-    threads = home.settings.threads or os.cpu_count() or 1
-    party = Party(home, reach, CLOCKS, threads, log)
-    refused = lambda address, why: log(f"turned away {address}: {why}")  # noqa: E731
-    async with PeerListener(host, port, identity, pins, party.connected, on_refused=refused) as listener:
-        log(f"{home.settings.party} listens on {listener.address}")
-        log(f"its certificate is {grouped(identity.fingerprint)}")
-        party.recover()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await party.stop()
+
+def _ledger(home: Home, reach: Dial, log: Callable[[str], None]) -> PartyLedger | None:
+    """The party's ledger with its engine, not yet running."""
+    membership = home.membership
+    if membership is None:
+        return None
+    around = Surroundings(
+        open=reaching(reach, CLOCKS.monotonic), wall=CLOCKS.wall, monotonic=CLOCKS.monotonic, log=log
+    )
+    member = LedgerMember(open_log(home, membership.consortium), around, membership.sequencer)
+    return PartyLedger(member, LedgerKeys.load(home.path / "keys"))
+
+
+def create_consortium(path: Path, name: str, role: Role) -> str:
+    """Begin a ledger with this party as its first member; returns the consortium's id."""
+    home = Home.open(path)
+    identity = Identity.load(home.identity_folder)
+    return found_consortium(home, name, identity.certificate_pem, role, int(CLOCKS.wall()))
+
+
+async def invite(
+    path: Path, name: str, role: Role, hours: int
+) -> tuple[Invitation, control.Done | control.Failed]:
+    """Propose to admit a newcomer, and make the string for it."""
+    home = Home.open(path)
+    identity = Identity.load(home.identity_folder)
+    if home.membership is None:
+        raise no_consortium(identity.party)
+    until = int(CLOCKS.wall()) + hours * 3600
+    invitation = Invitation.fresh(
+        name,
+        home.settings.listen,
+        identity.party,
+        identity.fingerprint,
+        home.membership.consortium,
+        until,
+    )
+    subject: Value = {
+        "kind": "admit",
+        "member": name,
+        "role": role,
+        "invitation": invitation.key.public.hex(),
+        "until": until,
+    }
+    answer = await transact(path, "vote.propose", {"subject": subject, "until": until})
+    if isinstance(answer, control.Done):
+        home.catalogue.keep_invitation(name, invitation.identity.certificate_pem, until)
+    return invitation, answer
+
+
+async def join(path: Path, text: str) -> Invitation:
+    """Become a member with an invitation.
+
+    Raises:
+        UsageError: the invitation is damaged, expired, or for another name.
+        PeerMisbehaved: whoever answers is not the inviter.
+        PeerAborted: the inviter refuses.
+    """
+    home = Home.open(path)
+    own = Identity.load(home.identity_folder)
+    invitation = Invitation.parse(text, CLOCKS.wall())
+    if invitation.name != own.party:
+        raise UsageError(
+            "invitation-for-another",
+            f"the invitation is for {invitation.name}, we are {own.party}",
+            remedy=f"ask {invitation.inviter} for one in our name",
+        )
+    if home.membership is not None:
+        raise UsageError(
+            "consortium-exists",
+            f"{own.party} belongs to a consortium already",
+            remedy="use another home for another consortium",
+        )
+    certificate = await shown_certificate(invitation.address, invitation.inviter, invitation.fingerprint)
+    pin = PeerPin(invitation.inviter, certificate)
+    transport = await dial(invitation.address, invitation.identity, pin, "/join")
+    setting = Setting(joining.STEPS, joining.NEWCOMER, LEDGER, Trace(CLOCKS.monotonic))
+    async with CheckedChannel(transport, setting) as channel:
+        await enter(channel, home, invitation, own.certificate_pem)
+    return invitation
+
+
+async def announce_table(path: Path, name: str) -> control.Done | control.Failed:
+    """Register the commitment of a table of ours on the ledger."""
+    home = Home.open(path)
+    record = home.catalogue.table(name)
+    table = await asyncio.to_thread(tables.load, record)
+    body = await asyncio.to_thread(tables.commitment, record, table, home.handles_secret)
+    return await transact(path, "table.register", body)
+
+
+async def transact(path: Path, type_: str, body: dict[str, Value]) -> control.Done | control.Failed:
+    """Ask our own running party to sign and submit a transaction."""
+    return await _ask(path, control.Transact(type_, msgspec.json.encode(body)), lambda _: None)
 
 
 async def submit(
     path: Path, plan: str, tell: Callable[[control.Progress], None]
 ) -> control.Done | control.Failed:
-    """Ask our own running party to run a plan.
+    """Ask our own running party to run a plan."""
+    return await _ask(path, control.Submit(plan), tell)
+
+
+async def _ask(
+    path: Path, request: control.Submit | control.Transact, tell: Callable[[control.Progress], None]
+) -> control.Done | control.Failed:
+    """Ask our own running party.
 
     Raises:
         UsageError: it is not running.
@@ -100,7 +241,7 @@ async def submit(
     setting = Setting(control.STEPS, control.CLIENT, "control", Trace(CLOCKS.monotonic), _SILENCE)
     async with CheckedChannel(transport, setting) as checked:
         channel: Channel = checked
-        await channel.send(control.Submit(plan))
+        await channel.send(request)
         while True:
             message = await channel.recv(control.Progress, control.Done, control.Failed)
             if not isinstance(message, control.Progress):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from parley.core.conversation import Channel, Steps
 from parley.core.errors import PeerLost
 from parley.core.trace import Trace
+from parley.core.transcript import Transcript
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
 
@@ -79,13 +80,13 @@ class Rendezvous:
 
 
 def waiting(
-    rendezvous: Rendezvous, trace: Trace
+    rendezvous: Rendezvous, trace: Trace, transcript: Transcript | None = None
 ) -> Callable[[str, Steps, str], AbstractAsyncContextManager[Channel]]:
     """How a passive party opens a conversation: it waits for the active one to connect."""
 
     @asynccontextmanager
     async def opened(_peer: str, table: Steps, role: str) -> AsyncIterator[Channel]:
-        setting = Setting(table, role, rendezvous.run, trace, rendezvous.patience)
+        setting = Setting(table, role, rendezvous.run, trace, rendezvous.patience, transcript)
         async with (
             rendezvous.transport(table.protocol) as transport,
             CheckedChannel(transport, setting) as channel,
@@ -96,14 +97,15 @@ def waiting(
 
 
 def dialling(
-    dial: Dial, run: str, trace: Trace, patience: float
+    dial: Dial, run: str, trace: Trace, patience: float, transcript: Transcript | None = None
 ) -> Callable[[str, Steps, str], AbstractAsyncContextManager[Channel]]:
     """How the active party opens a conversation: it connects."""
 
     @asynccontextmanager
     async def opened(peer: str, table: Steps, role: str) -> AsyncIterator[Channel]:
         transport = await dial(peer, path_of(run, table.protocol))
-        async with CheckedChannel(transport, Setting(table, role, run, trace, patience)) as channel:
+        setting = Setting(table, role, run, trace, patience, transcript)
+        async with CheckedChannel(transport, setting) as channel:
             yield channel
 
     return opened

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -46,6 +47,26 @@ Opening = Callable[[str, Steps, str], AbstractAsyncContextManager[Channel]]
 """Opens a conversation: with a peer, by a table of steps, in a role."""
 
 
+class Witness(Protocol):
+    """Hears where a run stands; where the parties keep a ledger, it commits to what was said."""
+
+    def aligned(self, rows: int) -> None:
+        """The alignment is over, with so many common rows."""
+
+    def round_over(self, *, heard_next: bool) -> None:
+        """A round is over; ``heard_next``: the last message heard already belongs to what comes next."""
+
+
+class NoWitness:
+    """Where the parties keep no ledger."""
+
+    def aligned(self, rows: int) -> None:
+        """Nothing to do."""
+
+    def round_over(self, *, heard_next: bool) -> None:
+        """Nothing to do."""
+
+
 @dataclass(frozen=True)
 class Work:
     """One party's view of a run.
@@ -58,6 +79,7 @@ class Work:
         means: name, seeds, threads.
         open: opens conversations.
         trace: where to report.
+        witness: hears where the run stands.
     """
 
     run: str
@@ -67,6 +89,7 @@ class Work:
     means: Means
     open: Opening
     trace: Trace
+    witness: Witness
 
     @property
     def part(self) -> Part:
@@ -130,6 +153,7 @@ async def lead(work: Work) -> Led:
     async with _conversations(work, alignment.STEPS, alignment.ACTIVE) as channels:
         aligned = await alignment.active(channels, ids, _options(work))
     frame = work.table.frame[ids.rows[aligned.rows]]
+    work.witness.aligned(len(frame))
     label, classes = encode_label(frame[str(work.part.label)], work.parameters.objective)
     split = _split(work, len(frame))
     # 2. train
@@ -137,7 +161,9 @@ async def lead(work: Work) -> Led:
     rows = TrainingRows(frame[split.fitted], work.features, len(split.training))
     problem = _problem(work, rows.frame, label[split.fitted], rows.training)
     async with _conversations(work, boosting.STEPS, boosting.ACTIVE) as channels:
-        share, _ = await train_active(channels, rows, problem, classes, means)
+        share, _ = await train_active(
+            channels, rows, problem, classes, means, lambda _: work.witness.round_over(heard_next=False)
+        )
     # 3. evaluate on the rows held out
     work.trace.emit(StepBegan("evaluate"))
     quality: tuple[Quality, ...] = ()
@@ -165,18 +191,36 @@ async def follow(work: Work) -> Followed:
     async with work.open(plan.active, alignment.STEPS, alignment.PASSIVE) as channel:
         aligned = await alignment.passive(channel, ids, _options(work))
     frame = work.table.frame[ids.rows[aligned.rows]]
+    work.witness.aligned(len(frame))
     split = _split(work, len(frame))
     # 2. train
     work.trace.emit(StepBegan("train"))
     rows = TrainingRows(frame[split.fitted], work.features, len(split.training))
+
+    rounds = _Rounds(work.witness)
     async with work.open(plan.active, boosting.STEPS, boosting.PASSIVE) as channel:
-        share = await train_passive(channel, rows, work.parameters, means)
+        share = await train_passive(channel, rows, work.parameters, means, rounds.begins)
+    work.witness.round_over(heard_next=True)
     # 3. evaluate on the rows held out
     work.trace.emit(StepBegan("evaluate"))
     if len(split.test):
         async with work.open(plan.active, prediction.STEPS, prediction.PASSIVE) as channel:
             await score_passive(channel, share, frame[split.test], means.threads)
     return Followed(share, len(ids), len(frame))
+
+
+class _Rounds:
+    """Tells the witness when a tree is the first of a new round."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self._under_way = 0
+
+    def begins(self, number: int, _rules: object) -> None:
+        """A tree of round ``number`` begins."""
+        if number > self._under_way:
+            self._under_way = number
+            self._witness.round_over(heard_next=True)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 Paths on the one port:
 
     /control                    our own command line (our own certificate)
+    /ledger/…, /join            the ledger, see `desk`
     /proposals/RUN              a peer proposes a run; stays open while the run lasts
     /runs/RUN/PROTOCOL          the conversations of a run that was agreed to
 """
@@ -21,14 +22,19 @@ import msgspec
 from parley.core.conversation import Channel
 from parley.core.errors import ParleyError, PolicyRefused, ProtocolBug, UsageError
 from parley.core.plan import Plan, encode_plan, read_plan
-from parley.core.trace import Sink, Trace
+from parley.core.trace import Sink, StepBegan, Trace
+from parley.core.transcript import Transcript
+from parley.learn.shares import encode_share
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
 from parley.party import tables
+from parley.party.desk import Desk
+from parley.party.gate import APPROVAL, Gate, terms_of
+from parley.party.ledger import PartyLedger, no_consortium
 from parley.party.progress import ProgressSink
 from parley.party.rendezvous import Dial, Rendezvous, dialling, waiting
 from parley.party.report import RunReport, Tally
-from parley.party.run import Followed, Led, Opening, Work, check, follow, lead
+from parley.party.run import Followed, Led, NoWitness, Opening, Work, check, follow, lead
 from parley.party.stages import Means
 from parley.party.summary import summarise
 from parley.protocols import control, proposal
@@ -40,7 +46,9 @@ _LIFELINE: Final = 365 * 86400.0
 """Patience in seconds on lines that are silent while a run lasts; a dead peer breaks them at once."""
 _FAREWELL: Final = 5.0
 """Seconds that runs and their watchers have to end when the party stops."""
-_PATH: Final = re.compile(r"/(?:(control)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/([a-z]{1,32}))")
+_PATH: Final = re.compile(
+    r"/(?:(control)|(ledger/replication|ledger/gossip|join)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/([a-z]{1,32}))"
+)
 
 
 @dataclass(frozen=True)
@@ -60,11 +68,19 @@ class Party:
         clocks: time.
         threads: for computations.
         log: takes a line for the operator of the party.
+        ledger: of the party's consortium; without one, runs are agreed between the parties alone.
     """
 
     def __init__(
-        self, home: Home, dial: Dial, clocks: Clocks, threads: int, log: Callable[[str], None]
+        self,
+        home: Home,
+        dial: Dial,
+        clocks: Clocks,
+        threads: int,
+        log: Callable[[str], None],
+        ledger: PartyLedger | None = None,
     ) -> None:
+        self._ledger = ledger
         self._home = home
         self._name = home.settings.party
         self._dial = dial
@@ -99,12 +115,16 @@ class Party:
         if match is None:
             self._log(f"{peer} asked for {path[:80]!r}, which is nothing here")
             return
-        own, proposed, run, protocol = match.groups()
+        own, ledger, proposed, run, protocol = match.groups()
         if own and peer == self._name:
             serving = asyncio.ensure_future(self._serve_control(transport))
             self._clients.add(serving)
             serving.add_done_callback(self._clients.discard)
             await serving
+        elif ledger and self._ledger is not None:
+            await Desk(self._home, self._ledger, self._clocks.monotonic, self._log).serve(
+                ledger, peer, transport
+            )
         elif proposed:
             await self._serve_proposal(peer, proposed, transport)
         elif run and run in self._meetings and self._meetings[run].peer == peer:
@@ -119,7 +139,10 @@ class Party:
         setting = Setting(control.STEPS, control.PARTY, "control", Trace(self._clocks.monotonic), _LIFELINE)
         notes: asyncio.Queue[control.Progress | None] = asyncio.Queue()
         async with CheckedChannel(transport, setting) as channel:
-            submitted = await channel.recv(control.Submit)
+            submitted = await channel.recv(control.Submit, control.Transact)
+            if isinstance(submitted, control.Transact):
+                await self._transact(channel, submitted)
+                return
             sink = ProgressSink(self._clocks.monotonic, notes.put_nowait)
             running = asyncio.create_task(self.run(submitted.plan, sink))
             self._running.add(running)
@@ -134,6 +157,17 @@ class Party:
             else:
                 known = _known(error)
                 await channel.send(control.Failed(known.family, known.code, known.what, known.remedy))
+
+    async def _transact(self, channel: Channel, asked: control.Transact) -> None:
+        """Sign and submit a transaction for our own command line."""
+        try:
+            if self._ledger is None:
+                raise no_consortium(self._name)
+            receipt = await self._ledger.transact(asked.act, msgspec.json.decode(asked.body))
+        except ParleyError as error:
+            await channel.send(control.Failed(error.family, error.code, error.what, error.remedy))
+        else:
+            await channel.send(control.Done(msgspec.json.encode(receipt.value())))
 
     def _over(self, running: "asyncio.Task[RunReport]") -> None:
         """A run that our command line asked for has ended; it has told its error, heard or not."""
@@ -159,20 +193,41 @@ class Party:
         trace = Trace(self._clocks.monotonic, tally, *sinks)
         began = self._note(run, proposal.ACTIVE, plan)
         self._log(f"{run} begins: {plan.name!r} with {', '.join(plan.passive)}")
+        gate = self._gate(run)
         try:
-            opening = dialling(self._dial, run, trace, self._home.settings.patience)
-            work = await asyncio.to_thread(self._work, run, plan, opening, trace)
+            transcript = None if gate is None else gate.transcript
+            opening = dialling(self._dial, run, trace, self._home.settings.patience, transcript)
+            work = await asyncio.to_thread(self._work, run, plan, opening, trace, gate)
             await asyncio.to_thread(check, work)
+            if gate is not None:
+                await self._have_approved(gate, work)
             led = await self._lead(work)
-            report = summarise(work, led, tally.costs())
             self._home.keep_share(led.share)
+            if gate is not None:
+                trace.emit(StepBegan("ledger"))
+                await gate.finish(encode_share(led.share), led.quality)
+            report = summarise(work, led, tally.costs())
         except BaseException as error:
+            if gate is not None:
+                await gate.fail(error)
             self._note(run, proposal.ACTIVE, plan, began, error=error)
             self._log(f"{run} failed: {_lines(error)}")
             raise
         self._note(run, proposal.ACTIVE, plan, began, outcome=msgspec.json.encode(report))
         self._log(f"{run} finished: {report.common} rows in common, {report.rounds} rounds")
         return report
+
+    def _gate(self, run: str) -> Gate | None:
+        """The ledger's hold on a run, if we keep a ledger."""
+        return None if self._ledger is None else Gate(self._ledger, run, Transcript(self._name))
+
+    async def _have_approved(self, gate: Gate, work: Work) -> None:
+        """Have the plan approved on the ledger by every owner of a table in it, and the run started."""
+        work.trace.emit(StepBegan("approve"))
+        terms = terms_of(work.plan, {self._name: work.features}, int(self._clocks.wall()))
+        with work.trace.phase("approve", 1, "plans") as phase:
+            await gate.open(terms, APPROVAL, lambda words: phase.advance(0, words))
+            phase.advance(1)
 
     async def _lead(self, work: Work) -> Led:
         """Propose the plan to everyone, run it, and see everyone off."""
@@ -212,16 +267,23 @@ class Party:
         if run in self._meetings:
             raise line.fault("run-twice", f"proposed run {run} twice")
         meeting = Rendezvous(run, line.peer, self._home.settings.patience)
-        opening = waiting(meeting, trace)
-        work = await asyncio.to_thread(self._admitted_work, run, plan, line.peer, opening, trace)
+        gate = self._gate(run)
+        opening = waiting(meeting, trace, None if gate is None else gate.transcript)
+        work = await asyncio.to_thread(self._admitted_work, run, plan, line.peer, opening, trace, gate)
         self._meetings[run] = meeting
         began = self._note(run, proposal.PASSIVE, plan)
         try:
+            if gate is not None:
+                await gate.enter(plan, line.peer)
             await proposal.agree(line, plan)
             followed: Followed = await together(follow(work), _ended(line))
             self._home.keep_share(followed.share)
             await line.send(proposal.Ended())
+            if gate is not None:
+                await gate.hand_in(encode_share(followed.share))
         except BaseException as error:
+            if gate is not None:
+                await gate.fail(error)
             self._note(run, proposal.PASSIVE, plan, began, error=error)
             raise
         finally:
@@ -237,7 +299,9 @@ class Party:
             f"{run} finished: {followed.common} rows in common, {len(followed.share.rules)} splits of ours"
         )
 
-    def _admitted_work(self, run: str, plan: Plan, peer: str, opening: Opening, trace: Trace) -> Work:
+    def _admitted_work(
+        self, run: str, plan: Plan, peer: str, opening: Opening, trace: Trace, gate: Gate | None
+    ) -> Work:
         """Our side of a peer's plan, if our own rules allow it and our table can do it."""
         part = plan.parties.get(self._name)
         if part is None:
@@ -251,13 +315,15 @@ class Party:
                 error.code, error.what, remedy=error.remedy, public="no such table here"
             ) from None
         tables.admit(plan, self._name, peer, record)
-        work = self._work(run, plan, opening, trace)
+        if gate is None:
+            tables.check_shared(peer, record)
+        work = self._work(run, plan, opening, trace, gate)
         check(work)
         return work
 
     # ── both ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _work(self, run: str, plan: Plan, opening: Opening, trace: Trace) -> Work:
+    def _work(self, run: str, plan: Plan, opening: Opening, trace: Trace, gate: Gate | None) -> Work:
         part = plan.parties[self._name]
         record = self._home.catalogue.table(part.table)
         table = tables.load(record)
@@ -269,7 +335,8 @@ class Party:
             minimum_rows=self._home.settings.minimum_rows,
             threads=self._threads,
         )
-        return Work(run, plan, table, tables.features(record, table, part), means, opening, trace)
+        features = tables.features(record, table, part)
+        return Work(run, plan, table, features, means, opening, trace, gate or NoWitness())
 
     def _note(
         self,

@@ -3,7 +3,7 @@
 Between the protocols, which know arrays, and the runs and estimators, which know tables.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,13 +14,14 @@ from parley.core.conversation import Channel
 from parley.core.errors import UsageError
 from parley.crypto.randomness import derive, generator
 from parley.data.binning import BinnedColumns, bin_columns, encode_columns
-from parley.learn.boosting import Problem
+from parley.learn.boosting import BoostingState, Problem
 from parley.learn.columns import ColumnBlock
 from parley.learn.joined import fit_joined
 from parley.learn.objectives import objective_for
 from parley.learn.parameters import BoostingParameters
 from parley.learn.scoring import directions, margins
 from parley.learn.shares import ActiveShare, Column, ModelShare, PassiveShare
+from parley.learn.trees import SplitRule
 from parley.protocols import boosting, prediction
 
 Floats = NDArray[np.float64]
@@ -134,12 +135,13 @@ async def train_active(
     problem: Problem,
     classes: tuple[str, ...],
     means: Means,
+    on_round: Callable[[BoostingState], None] = lambda _: None,
 ) -> tuple[ActiveShare, tuple[float, ...]]:
     """Lead a training; returns our share and the validation loss after each round."""
     parameters = problem.parameters
     binned = await channels[0].compute("bin", rows.binned, parameters.max_bins, means.threads, rows.features)
     block = ColumnBlock(binned.codes, binned.bin_counts, binned.categorical)
-    outcome = await boosting.active(channels, problem, block, means.protocol("boosting"))
+    outcome = await boosting.active(channels, problem, block, means.protocol("boosting"), on_round)
     outputs = problem.objective.outputs
     share = ActiveShare(
         model=means.model,
@@ -157,7 +159,11 @@ async def train_active(
 
 
 async def train_passive(
-    channel: Channel, rows: TrainingRows, parameters: BoostingParameters, means: Means
+    channel: Channel,
+    rows: TrainingRows,
+    parameters: BoostingParameters,
+    means: Means,
+    on_tree: Callable[[int, tuple[SplitRule, ...]], None] = lambda *_: None,
 ) -> PassiveShare:
     """Follow a training; returns our share."""
     order: Sequence[int] = range(len(rows.features))
@@ -166,7 +172,7 @@ async def train_passive(
     features = [rows.features[place] for place in order]
     binned = await channel.compute("bin", rows.binned, parameters.max_bins, means.threads, features)
     block = ColumnBlock(binned.codes, binned.bin_counts, binned.categorical, means.minimum_rows)
-    rules = await boosting.passive(channel, parameters, block, means.protocol("boosting"))
+    rules = await boosting.passive(channel, parameters, block, means.protocol("boosting"), on_tree)
     return PassiveShare(means.model, means.party, _columns(binned), rules)
 
 

@@ -1,10 +1,18 @@
 """Registered tables: reading them, and what of them a plan may use."""
 
+import hashlib
+import hmac
+
+import polars as pl
+
 from parley.core.errors import PolicyRefused, UsageError
 from parley.core.plan import Part, Plan
+from parley.crypto.randomness import derive
 from parley.data.preflight import Finding, IdColumn, preflight
 from parley.data.sources import parse_source, read
 from parley.data.table import Table
+from parley.ledger.encoding import Value, encode
+from parley.ledger.merkle import leaf_hash, root
 from parley.store.catalogue import TableRecord
 from parley.store.home import Home
 
@@ -74,19 +82,49 @@ def admit(plan: Plan, party: str, peer: str, record: TableRecord) -> None:
             remedy=f"the party with the label must propose the plan, and the plan must name {party}",
             public=f"the plan must be proposed by its active party and name {party}",
         )
-    # 2. the owner shares the table with that peer
-    if peer not in record.partners:
-        raise PolicyRefused(
-            "table-not-shared",
-            f"table {record.name!r} is not shared with {peer}",
-            remedy=f"share it with `parley data add … --share-with {peer}`, or refuse the plan",
-            public="the table that the plan names is not shared with you",
-        )
-    # 3. rows are named by the registered column
+    # 2. rows are named by the registered column
     if plan.parties[party].id != record.id:
         raise UsageError(
             "other-id-column",
             f"the plan aligns {record.name!r} by {plan.parties[party].id!r}, not by {record.id!r}",
             remedy="correct the plan",
             public="the plan names another id column than the registered one",
+        )
+
+
+def commitment(record: TableRecord, table: Table, salt: bytes) -> dict[str, Value]:
+    """What the ledger learns of a table: a digest of its schema, about how large it is, a salted root.
+
+    The root commits to every row; without the salt nobody can test a guess about one.
+
+    Args:
+        record: the registration.
+        table: the rows.
+        salt: 32 secret bytes of the party.
+    """
+    schema: list[Value] = [[column.name, column.kind, column.type] for column in table.schema]
+    key = derive(salt, "table", record.name)
+    cells = [pl.col(name).cast(pl.String, strict=False).fill_null("\0") for name in table.frame.columns]
+    rows = table.frame.select(pl.concat_str(cells, separator="\x1f").alias("row"))["row"]
+    leaves = (hmac.digest(key, f"{number}\0{row}".encode(), "sha256") for number, row in enumerate(rows))
+    return {
+        "name": record.name,
+        "schema": hashlib.sha256(encode(schema)).hexdigest(),
+        "rows": len(table).bit_length() - 1,
+        "root": root(leaf_hash(leaf) for leaf in leaves).hex(),
+    }
+
+
+def check_shared(peer: str, record: TableRecord) -> None:
+    """Whether the owner shares a table with a peer; on a ledger, approvals say so instead.
+
+    Raises:
+        PolicyRefused: it does not.
+    """
+    if peer not in record.partners:
+        raise PolicyRefused(
+            "table-not-shared",
+            f"table {record.name!r} is not shared with {peer}",
+            remedy=f"share it with `parley data add … --share-with {peer}`, or refuse the plan",
+            public="the table that the plan names is not shared with you",
         )

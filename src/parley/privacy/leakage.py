@@ -45,3 +45,12 @@ PREDICTION = Leakage(
     to_active=("for each of {test:,} held-out rows, the outcome of {peer}'s {splits} splits",),
     to_passive=("which {test:,} rows were scored, and nothing of the scores",),
 )
+
+
+def statement() -> str:
+    """Everything that a joint training and its evaluation give away, as one text; plans name it by digest."""
+    lines = []
+    for leakage in (ALIGNMENT, BOOSTING, PREDICTION):
+        lines += [f"{leakage.protocol}: the active party learns {fact}" for fact in leakage.to_active]
+        lines += [f"{leakage.protocol}: a passive party learns {fact}" for fact in leakage.to_passive]
+    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """How a party's own command line asks its running party for a run.
 
     client (same certificate)                            party
-                              ── Submit ──────────────────▶ a plan
+                              ── Submit | Transact ───────▶ a plan, or a transaction for the ledger
                               ◀───────────── Progress … ──
                               ◀────────── Done | Failed ──
 
@@ -23,6 +23,13 @@ class Submit(Message, frozen=True):
     plan: str
 
 
+class Transact(Message, frozen=True):
+    """``act``: type of a transaction for the party to sign and submit; ``body``: its body as JSON."""
+
+    act: str
+    body: bytes
+
+
 class Progress(Message, frozen=True):
     """Where a phase stands: ``done`` of ``total`` units; ``seconds`` is negative while it runs."""
 
@@ -35,7 +42,7 @@ class Progress(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """``report``: JSON of the run's report."""
+    """``report``: JSON of the run's report, or of the transaction's receipt."""
 
     report: bytes
 
@@ -52,7 +59,7 @@ class Failed(Message, frozen=True):
 STEPS: Final = steps(
     "control",
     1,
-    Step(CLIENT, PARTY, Submit),
+    Choice(Step(CLIENT, PARTY, Submit), Step(CLIENT, PARTY, Transact)),
     Repeat(Step(PARTY, CLIENT, Progress)),
     Choice(Step(PARTY, CLIENT, Done), Step(PARTY, CLIENT, Failed)),
 )

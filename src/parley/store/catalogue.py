@@ -14,6 +14,7 @@ VERSION: Final = 1
 _SCHEMA: Final = """
     CREATE TABLE peers (name TEXT PRIMARY KEY, address TEXT NOT NULL, certificate TEXT NOT NULL);
     CREATE TABLE tables (name TEXT PRIMARY KEY, record BLOB NOT NULL);
+    CREATE TABLE invitations (name TEXT PRIMARY KEY, certificate TEXT NOT NULL, until REAL NOT NULL);
     CREATE TABLE runs (id TEXT PRIMARY KEY, began REAL NOT NULL, record BLOB NOT NULL);
 """
 
@@ -130,6 +131,24 @@ class Catalogue:
                 remedy="exchange certificates and run `parley peer add`",
             )
         return peers[name]
+
+    def keep_invitation(self, name: str, certificate: str, until: float) -> None:
+        """Let a newcomer knock with a certificate, until a time in seconds since 1970."""
+        with self._open() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO invitations VALUES (?, ?, ?)", (name, certificate, until)
+            )
+
+    def invitations(self, now: float) -> dict[str, str]:
+        """Certificates of those who may knock, by name."""
+        with self._open() as database:
+            query = "SELECT name, certificate FROM invitations WHERE until > ?"
+            return dict(database.execute(query, (now,)).fetchall())
+
+    def drop_invitation(self, name: str) -> None:
+        """The newcomer has come in."""
+        with self._open() as database:
+            database.execute("DELETE FROM invitations WHERE name = ?", (name,))
 
     def keep_table(self, table: TableRecord) -> None:
         """Register a table or replace its registration."""

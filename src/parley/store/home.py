@@ -43,6 +43,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     minimum_rows: Annotated[int, Meta(ge=1)] = 10
 
 
+class Membership(msgspec.Struct, frozen=True):
+    """The consortium a party belongs to, and who ordered its ledger when it came in."""
+
+    consortium: str
+    sequencer: str
+
+
 @dataclass(frozen=True)
 class Home:
     """An opened home folder."""
@@ -97,6 +104,17 @@ class Home:
                 remedy=f"correct it; the settings are {', '.join(Settings.__struct_fields__)}",
             ) from None
         return cls(path, settings, Catalogue(path / "party.db"))
+
+    @property
+    def membership(self) -> Membership | None:
+        """The party's consortium, if it belongs to one."""
+        path = self.path / "ledger" / "consortium.json"
+        return msgspec.json.decode(path.read_bytes(), type=Membership) if path.exists() else None
+
+    def keep_membership(self, membership: Membership) -> None:
+        """Note that the party belongs to a consortium now."""
+        (self.path / "ledger").mkdir(exist_ok=True, mode=0o700)
+        write_atomically(self.path / "ledger" / "consortium.json", msgspec.json.encode(membership))
 
     @property
     def identity_folder(self) -> Path:

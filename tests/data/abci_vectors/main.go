@@ -1,5 +1,5 @@
-// Prints the golden vectors of tests/unit/test_comet_messages.py: ABCI envelopes as CometBFT itself
-// encodes them, in hex, by name. To make them anew: go mod tidy && go run . > vectors.json
+// Prints the golden vectors of tests/unit/test_comet_messages.py and test_comet_files.py: ABCI envelopes
+// as CometBFT itself encodes them, in hex, by name, and key files as it writes them. To make them anew: go mod tidy && go run . > vectors.json
 package main
 
 import (
@@ -11,6 +11,9 @@ import (
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/crypto/ed25519"
+	cmtjson "github.com/cometbft/cometbft/libs/json"
+	"github.com/cometbft/cometbft/p2p"
+	"github.com/cometbft/cometbft/privval"
 	"github.com/cometbft/cometbft/types"
 	"github.com/cosmos/gogoproto/proto"
 )
@@ -101,6 +104,27 @@ func responses() map[string]*abci.Response {
 	}
 }
 
+// files are the key files as CometBFT writes them.
+func files() map[string]string {
+	nodeKey, err := cmtjson.Marshal(&p2p.NodeKey{PrivKey: key})
+	if err != nil {
+		panic(err)
+	}
+	validator := privval.FilePVKey{Address: key.PubKey().Address(), PubKey: key.PubKey(), PrivKey: key}
+	validatorKey, err := cmtjson.MarshalIndent(validator, "", "  ")
+	if err != nil {
+		panic(err)
+	}
+	state, err := cmtjson.MarshalIndent(privval.FilePVLastSignState{}, "", "  ")
+	if err != nil {
+		panic(err)
+	}
+	return map[string]string{
+		"node_key": string(nodeKey), "priv_validator_key": string(validatorKey), "priv_validator_state": string(state),
+		"seed": hex.EncodeToString(key[:32]),
+	}
+}
+
 func put(into map[string]string, name string, message proto.Message) {
 	encoded, err := proto.Marshal(message)
 	if err != nil {
@@ -119,6 +143,7 @@ func main() {
 	}
 	out := map[string]any{
 		"address":   hex.EncodeToString(key.PubKey().Address()),
+		"files":     files(),
 		"key":       hex.EncodeToString(key.PubKey().Bytes()),
 		"requests":  asked,
 		"responses": answered,

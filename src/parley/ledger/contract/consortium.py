@@ -60,12 +60,14 @@ class LedgerCount(Record, frozen=True):
 
     Attributes:
         receipts: receipts given so far.
+        height: of the block of the last one.
         time: the contract's time: the latest of all blocks so far.
     """
 
     PATH = "meta/count"
 
     receipts: int
+    height: int
     time: Time
 
 

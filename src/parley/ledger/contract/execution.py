@@ -9,7 +9,7 @@ import msgspec
 from parley.core.errors import UsageError
 from parley.ledger.contract.consortium import COUNT, VERSIONS, ContractVersions, LedgerCount
 from parley.ledger.contract.fields import Positive
-from parley.ledger.contract.members import Key, Member, key_path, member_path
+from parley.ledger.contract.members import Key, Member, find_member, key_path
 from parley.ledger.contract.outcome import ACCEPTED, REFUSED, Block, Outcome, Receipt
 from parley.ledger.contract.refusal import Refusal, refuse
 from parley.ledger.contract.rule import Act, Body, Rule, Rules
@@ -18,8 +18,8 @@ from parley.ledger.contract.state import Draft, Record, View
 from parley.ledger.transaction import Transaction
 
 EXPIRY_DIGITS: Final = 16
-PRUNED_AT_ONCE: Final = 4
-"""Marks of expired transactions that one transaction clears away; it leaves one of its own."""
+CLEARED_AT_ONCE: Final = 1024
+"""How many marks of expired transactions the first transaction of a block clears away."""
 
 
 class Seen(Record, frozen=True):
@@ -60,15 +60,18 @@ def apply(
     draft = Draft(view)
     digest = transaction.digest.hex() if digest is None else digest
     before = draft.known(LedgerCount, COUNT)
-    count = LedgerCount(receipts=before.receipts + 1, time=max(before.time, block.time))
+    count = LedgerCount(receipts=before.receipts + 1, height=block.height, time=max(before.time, block.time))
     rules = _rules_at(draft, block.height, versions)
     status, code, reason = ACCEPTED, ACCEPTED, ""
     try:
-        _execute(draft, transaction, digest, rules, block.height, count)
+        _execute(draft, transaction, digest, rules, count)
     except Refusal as refusal:
         draft.forget()
         status, code, reason = REFUSED, refusal.code, str(refusal)
-    _number(draft, transaction, digest, block.height, count)
+    if block.height > before.height:
+        _clear_expired(draft, block.height)
+    draft.put(COUNT, count)
+    draft.put(seen_path(transaction.expires, digest), Seen(receipt=count.receipts))
     return Outcome(draft.writes(), Receipt(count.receipts, digest, status, code, reason))
 
 
@@ -77,14 +80,12 @@ def seen_path(expires: int, digest: str) -> str:
     return f"seen/{expires:0{EXPIRY_DIGITS}}/{digest}"
 
 
-def _execute(
-    draft: Draft, transaction: Transaction, digest: str, rules: Rules, height: int, count: LedgerCount
-) -> None:
+def _execute(draft: Draft, transaction: Transaction, digest: str, rules: Rules, count: LedgerCount) -> None:
     """Check, in this order, the key, the type, the sender, the body; then act."""
-    key = draft.known(Key, key_path(transaction.key))
-    sender = draft.known(Member, member_path(transaction.sender))
-    if key.revoked is not None or key.member != sender.name:
-        refuse("key-revoked", transaction.key[:16])
+    sender = find_member(draft, transaction.sender)
+    key = draft.find(Key, key_path(transaction.key))
+    if key is None or key.revoked is not None or key.member != sender.name:
+        refuse("key-not-valid", transaction.key[:16])
     rule = rules.get(transaction.type) or refuse("type-unknown", transaction.type)
     _check_sender(rule, sender, key)
     try:
@@ -99,7 +100,7 @@ def _execute(
             body=body,
             digest=digest,
             number=count.receipts,
-            height=height,
+            height=count.height,
             now=count.time,
         )
     )
@@ -109,8 +110,7 @@ def _check_sender(rule: Rule[Any], sender: Member, key: Key) -> None:
     if key.kind not in rule.keys:
         refuse("key-not-allowed", f"{rule.name} is not signed with a {key.kind} key")
     if sender.standing not in rule.standing:
-        suspended = sender.standing == "suspended"
-        refuse("member-suspended" if suspended else "member-not-active", sender.name)
+        refuse("member-suspended", f"{sender.name} is {sender.standing}")
     if sender.role not in rule.roles:
         refuse("role-not-allowed", f"{sender.name} is {sender.role}")
 
@@ -127,11 +127,9 @@ def _rules_at(draft: Draft, height: int, versions: Mapping[int, Rules]) -> Rules
     return versions[version]
 
 
-def _number(draft: Draft, transaction: Transaction, digest: str, height: int, count: LedgerCount) -> None:
-    """Count the receipt, mark the transaction as executed, and clear a few marks that have served."""
-    for path in islice(draft.stored("seen/"), PRUNED_AT_ONCE):
+def _clear_expired(draft: Draft, height: int) -> None:
+    """Delete marks that have served: their transactions are too old to be admitted again."""
+    for path in islice(draft.stored("seen/"), CLEARED_AT_ONCE):
         if int(path.split("/")[1]) >= height:
             break
         draft.drop(path)
-    draft.put(COUNT, count)
-    draft.put(seen_path(transaction.expires, digest), Seen(receipt=count.receipts))

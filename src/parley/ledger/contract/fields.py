@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta
 
-LARGEST: Final = 2**53 - 1
+LARGEST: Final = (1 << 53) - 1
 """The largest integer that has an encoding."""
 
 Party: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]

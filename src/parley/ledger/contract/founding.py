@@ -108,7 +108,7 @@ def genesis(spec: Genesis) -> tuple[Write, ...]:
     for founder in spec.founders:
         _enter(draft, founder)
     draft.put(CONSORTIUM, Consortium(id=consortium_id(spec), name=spec.name))
-    draft.put(COUNT, LedgerCount(receipts=0, time=spec.time))
+    draft.put(COUNT, LedgerCount(receipts=0, height=0, time=spec.time))
     draft.put(ENGINE, Engine(kind=spec.engine, sequencer=spec.sequencer, height=0))
     draft.put(THRESHOLDS, spec.thresholds)
     draft.put(VERSIONS, ContractVersions(eras=(Era(height=0, version=spec.version),)))

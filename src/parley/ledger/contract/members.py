@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, TypeAlias
 
-from parley.crypto.signatures import key_id
+from parley.crypto.signatures import is_public_key, key_id
 from parley.ledger.contract.fields import (
     Algorithm,
     Height,
@@ -118,13 +118,21 @@ def set_standing(draft: Draft, member: Member, standing: Standing, height: int, 
 
 def enter_key(draft: Draft, member: str, kind: KeyKind, public: str, height: int) -> str:
     """Write a new key and return its id; a key is entered once, by one member, for one kind."""
-    identifier = key_id(bytes.fromhex(public))
-    if draft.has(key_path(identifier)):
-        refuse("key-known", identifier[:16])
+    identifier = check_new_key(draft, public)
     draft.put(
         key_path(identifier),
         Key(member=member, kind=kind, algorithm="ed25519", public=public, since=height),
     )
+    return identifier
+
+
+def check_new_key(draft: Draft, public: str) -> str:
+    """The id of a public key that is valid and stands nowhere yet; refused otherwise."""
+    if not is_public_key(bytes.fromhex(public)):
+        refuse("key-invalid", public[:16])
+    identifier = key_id(bytes.fromhex(public))
+    if draft.has(key_path(identifier)):
+        refuse("key-known", identifier[:16])
     return identifier
 
 

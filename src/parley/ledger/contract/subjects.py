@@ -2,7 +2,6 @@
 
 from typing import ClassVar, Final, TypeAlias
 
-from parley.crypto.signatures import key_id
 from parley.ledger.contract.consortium import (
     ENGINE,
     THRESHOLDS,
@@ -18,6 +17,7 @@ from parley.ledger.contract.fields import Height, Party, Positive, PublicKey, Ro
 from parley.ledger.contract.members import (
     Key,
     Member,
+    check_new_key,
     enter_key,
     find_member,
     key_path,
@@ -78,8 +78,7 @@ class Admit(Subject, frozen=True, tag="admit"):
         known = draft.find(Member, member_path(self.member))
         if known is not None and known.standing != "invited":
             refuse("member-known", self.member)
-        if draft.has(key_path(key_id(bytes.fromhex(self.invitation)))):
-            refuse("key-known", self.invitation[:16])
+        check_new_key(draft, self.invitation)
 
     def carry_out(self, draft: Draft, height: int, cause: str) -> None:
         """Enter the member as invited, with the invitation's key; an earlier invitation is void."""

@@ -9,7 +9,8 @@ The life of a block (ABCI 2.0 specification, "Application Requirements"):
 1. `check_tx`: a transaction arrives at this node; cheap, against the committed state.
 2. `prepare` on the proposer, `process` on the others; neither changes state. A height may see
    several of them, for one block or for different ones.
-3. `finalize`: the decided block is executed; the new state is kept aside.
+3. `finalize`: the decided block is executed; the new state is kept aside. It comes again for the same
+   height if the node died before `commit`; what was kept aside is then forgotten.
 4. `commit`: the state kept aside becomes the committed one, durably and at once. Only here is
    anything persisted. A process that dies before it finds the old height in `info` and is given
    the block again; one that dies after it is not.
@@ -40,14 +41,12 @@ class Committed:
         height: height of the last committed block, 0 before the first.
         app_hash: its app hash; empty at height 0.
         version: the program's version, for the log.
-        protocol: version of the rules, part of every header.
 
     """
 
     height: int
     app_hash: bytes
     version: str
-    protocol: int
 
 
 @dataclass(frozen=True)

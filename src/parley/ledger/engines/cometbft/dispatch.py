@@ -77,11 +77,12 @@ def _consensus(
 ) -> Response:
     match request:
         case requests.InfoRequest():
+            # app_version stays 0: it goes into the first header, so a newer program would find another
+            # chain than the one it is to replay. Which rules a block has is the contract's own record.
             committed = application.info()
             return responses.InfoResponse(
                 data="parley",
                 version=committed.version,
-                app_version=committed.protocol,
                 last_block_height=committed.height,
                 last_block_app_hash=committed.app_hash,
             )

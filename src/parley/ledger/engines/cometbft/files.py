@@ -76,7 +76,7 @@ class Peer:
     port: int
 
     def __str__(self) -> str:
-        return f"{node_id(self.public_key)}@{self.host}:{self.port}"
+        return f"{node_id(self.public_key)}@{_endpoint(self.host, self.port)}"
 
 
 @dataclass(frozen=True)
@@ -197,10 +197,10 @@ def config_file(settings: NodeSettings) -> str:
         "": {
             "proxy_app": f"unix://{settings.abci_socket}",
             "abci": "socket",
-            "moniker": settings.name,
+            "moniker": _printable(settings.name),
             "filter_peers": True,
             "log_format": "json",
-            "log_level": "p2p:error,pex:error,*:info",
+            "log_level": "main:info,state:info,blocksync:info,*:error",
         },
         "rpc": {
             "laddr": f"unix://{settings.rpc_socket}",
@@ -209,7 +209,7 @@ def config_file(settings: NodeSettings) -> str:
             "max_open_connections": 64,
         },
         "p2p": {
-            "laddr": f"tcp://{settings.listen_host}:{settings.listen_port}",
+            "laddr": f"tcp://{_endpoint(settings.listen_host, settings.listen_port)}",
             "persistent_peers": ",".join(str(peer) for peer in settings.peers),
             "persistent_peers_max_dial_period": "5s",
             "unconditional_peer_ids": ",".join(node_id(peer.public_key) for peer in settings.peers),
@@ -235,9 +235,18 @@ def config_file(settings: NodeSettings) -> str:
 
 
 def _section(name: str, values: dict[str, str | int | bool]) -> str:
-    # a JSON string, number or truth value is the same in TOML
-    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    # a JSON string, number or truth value is the same in TOML, as long as nothing is escaped in pairs
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
     return "\n".join([f"[{name}]"] * bool(name) + lines) + "\n"
+
+
+def _printable(name: str) -> str:
+    """The name as nodes accept it from each other: printable ASCII, not empty."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in name).strip() or "?"
+
+
+def _endpoint(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _milliseconds(count: int) -> str:
@@ -259,12 +268,13 @@ def write_home(settings: NodeSettings, genesis: str, node_key: KeyPair, validato
             f"{settings.home} holds a node already",
             remedy="choose another directory; a validator key that signs for two nodes is misbehaviour",
         )
-    for directory in (settings.home, config, data):
+    for directory in (settings.home, config):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write(config / "config.toml", config_file(settings))
     _write(config / "genesis.json", genesis)
     _write(config / "node_key.json", node_key.node_key_file())
     _write(config / "priv_validator_key.json", validator_key.validator_key_file())
+    data.mkdir(mode=0o700)
     _write(data / "priv_validator_state.json", FRESH_VALIDATOR_STATE)
 
 

@@ -9,10 +9,10 @@ every three seconds.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from parley.core.errors import PeerLost
 from parley.ledger.engines.cometbft.application import Application
@@ -27,6 +27,11 @@ STOP_WITHIN: Final = 10.0
 """Seconds in which a node that was asked to stop must be gone before it is killed."""
 
 LOG_FILE: Final = "node.log"
+
+OLD_LOG: Final = "node.log.1"
+
+LOG_BYTES: Final = 16 * 1024 * 1024
+"""Length of a log that is put aside, as `OLD_LOG`, when the node starts."""
 
 _ASK_EVERY: Final = 0.05
 _LOG_TAIL: Final = 4096
@@ -62,14 +67,25 @@ class Node:
             PeerLost: it ended, or took too long; carries the end of its log.
 
         """
+        await self._until(self.rpc.answers, within, "answer")
+
+    async def caught_up(self, within: float = READY_WITHIN) -> None:
+        """Wait until the node has the blocks of the others and takes transactions; raises as `ready`."""
+
+        async def level() -> bool:
+            return await self.rpc.answers() and not (await self.rpc.status()).catching_up
+
+        await self._until(level, within, "catch up")
+
+    async def _until(self, reached: Callable[[], Awaitable[bool]], within: float, what: str) -> None:
         try:
             async with asyncio.timeout(within):
-                while not await self.rpc.answers():
+                while not await reached():
                     if not self.running:
-                        raise self._lost("ended while it started")
+                        raise self._lost(f"ended before it could {what}")
                     await asyncio.sleep(_ASK_EVERY)
         except TimeoutError as error:
-            raise self._lost(f"did not answer within {within:g} s") from error
+            raise self._lost(f"did not {what} within {within:g} s") from error
 
     async def wait(self) -> int:
         """Wait until the process has ended; its return code."""
@@ -116,7 +132,7 @@ async def start_node(settings: NodeSettings, binary: Path) -> Node:
     then ends the node in order.
     """
     settings.rpc_socket.unlink(missing_ok=True)
-    with (settings.home / LOG_FILE).open("ab") as log:
+    with _log(settings.home) as log:
         process = await asyncio.create_subprocess_exec(
             binary,
             "start",
@@ -131,9 +147,17 @@ async def start_node(settings: NodeSettings, binary: Path) -> Node:
     return Node(settings, process)
 
 
+def _log(home: Path) -> BinaryIO:
+    path = home / LOG_FILE
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(home / OLD_LOG)
+    return path.open("ab")
+
+
 def _environment() -> dict[str, str]:
-    """The environment without what would override the home's configuration (``CMT_…``, ``TM…``)."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("CMT", "TM"))}
+    """The environment without what would override the home's configuration."""
+    overriding = ("CMT", "TM_", "TMHOME")
+    return {name: value for name, value in os.environ.items() if not name.startswith(overriding)}
 
 
 @asynccontextmanager

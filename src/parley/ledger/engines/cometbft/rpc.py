@@ -20,6 +20,7 @@ from parley.core.errors import BudgetExhausted, ParleyError, PeerLost, PeerMisbe
 from parley.ledger.engines.cometbft import rpc_answers as shapes
 from parley.ledger.engines.cometbft.application import QueryAnswer, ValidatorPower
 from parley.ledger.engines.cometbft.rpc_answers import (
+    Answer,
     Block,
     BlockOutcome,
     ConnectedPeer,
@@ -37,9 +38,11 @@ MAX_ANSWER: Final = 64 * 1024 * 1024
 
 _ALL: Final = 100
 _KNOWN: Final = "tx already exists in cache"
+_BEHIND: Final = "while node is catching up"
+_STOPPING: Final = "appConn mempool"
 _FULL: Final = "mempool is full"
 _BUSY: Final = "mempool is still rechecking"
-_Shape = TypeVar("_Shape")
+_Read = TypeVar("_Read")
 
 
 class RpcClient:
@@ -67,7 +70,7 @@ class RpcClient:
 
     async def status(self) -> Status:
         """How far the node is."""
-        return (await self._ask(shapes.StatusAnswer, "status")).read()
+        return await self._ask(shapes.StatusAnswer, "status")
 
     async def submit(self, tx: bytes) -> Submission:
         """Put a transaction into the node's mempool, which gives it to all others; not yet a commit.
@@ -75,21 +78,16 @@ class RpcClient:
         Submitting a transaction again is harmless.
 
         Raises:
+            PeerLost: also while the node is catching up, or stops.
             BudgetExhausted: the mempool is full.
 
         """
         try:
-            return (await self._ask(shapes.SubmitAnswer, "broadcast_tx_sync", tx=_base64(tx))).read()
+            return await self._ask(shapes.SubmitAnswer, "broadcast_tx_sync", tx=_base64(tx))
         except _RefusedError as refusal:
             if _KNOWN in refusal.reason:
                 return shapes.known(tx)
-            if _FULL in refusal.reason or _BUSY in refusal.reason:
-                raise BudgetExhausted(
-                    "mempool-full",
-                    "the node holds as many waiting transactions as it may",
-                    remedy="submit it again when a block is through",
-                ) from refusal
-            raise
+            raise _not_taken(refusal) from refusal
 
     async def tx(self, tx_hash: bytes) -> TxOutcome | None:
         """What became of a transaction, by its SHA-256; None while it is in no block.
@@ -97,7 +95,7 @@ class RpcClient:
         The index from which this comes follows the blocks by a moment.
         """
         try:
-            return (await self._ask(shapes.TxAnswer, "tx", hash=_base64(tx_hash), prove=False)).read()
+            return await self._ask(shapes.TxAnswer, "tx", hash=_base64(tx_hash), prove=False)
         except _RefusedError as refusal:
             if "not found" in refusal.reason:
                 return None
@@ -105,34 +103,34 @@ class RpcClient:
 
     async def block(self, height: int) -> Block:
         """A block."""
-        return (await self._ask(shapes.BlockAnswer, "block", height=str(height))).read()
+        return await self._ask(shapes.BlockAnswer, "block", height=str(height))
 
     async def block_outcome(self, height: int) -> BlockOutcome:
         """What the application answered to a block."""
-        return (await self._ask(shapes.BlockOutcomeAnswer, "block_results", height=str(height))).read()
+        return await self._ask(shapes.BlockOutcomeAnswer, "block_results", height=str(height))
 
     async def validators(self, height: int) -> tuple[ValidatorPower, ...]:
         """Who votes on the block of a height, by falling power; up to 100."""
         parameters = {"height": str(height), "page": "1", "per_page": str(_ALL)}
-        return (await self._ask(shapes.ValidatorsAnswer, "validators", **parameters)).read()
+        return await self._ask(shapes.ValidatorsAnswer, "validators", **parameters)
 
     async def peers(self) -> tuple[ConnectedPeer, ...]:
         """The nodes that are connected to this one."""
-        return (await self._ask(shapes.NetInfoAnswer, "net_info")).read()
+        return await self._ask(shapes.NetInfoAnswer, "net_info")
 
     async def query(self, path: str, data: bytes = b"", height: int = 0) -> QueryAnswer:
         """The application's answer, through the node."""
         parameters = {"path": path, "data": data.hex(), "height": str(height)}
-        return (await self._ask(shapes.QueryAnswerShape, "abci_query", **parameters)).read()
+        return await self._ask(shapes.QueryAnswerShape, "abci_query", **parameters)
 
-    async def _ask(self, shape: type[_Shape], method: str, **parameters: str | bool) -> _Shape:
+    async def _ask(self, shape: type[Answer[_Read]], method: str, **parameters: str | bool) -> _Read:
         question = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": parameters}
         body = await asyncio.to_thread(_post, self._path, json.dumps(question).encode())
         try:
             answer = msgspec.json.decode(body, type=shapes.Envelope)
             if answer.error is not None:
                 raise _RefusedError(method, answer.error)
-            return msgspec.json.decode(answer.result, type=shape, strict=False)
+            return msgspec.json.decode(answer.result, type=shape, strict=False).read()
         except (msgspec.MsgspecError, ValueError) as error:
             raise PeerMisbehaved(
                 "node-answer",
@@ -150,6 +148,31 @@ class _RefusedError(UsageError):
         super().__init__(
             "node-refused", f"{PEER} refuses {method}: {self.reason}", remedy="ask for what the node has"
         )
+
+
+def _not_taken(refusal: _RefusedError) -> ParleyError:
+    """Why the node does not take a transaction, by the words it says it in."""
+    if _BEHIND in refusal.reason:
+        return PeerLost(
+            "node-catching-up",
+            f"{PEER} is still fetching blocks that the others have",
+            peer=PEER,
+            remedy="wait until its status says that it has caught up",
+        )
+    if _STOPPING in refusal.reason:
+        return PeerLost(
+            "node-stopping",
+            f"{PEER} has lost the ledger and stops",
+            peer=PEER,
+            remedy="submit it again when the party is back",
+        )
+    if _FULL in refusal.reason or _BUSY in refusal.reason:
+        return BudgetExhausted(
+            "mempool-full",
+            "the node holds as many waiting transactions as it may",
+            remedy="submit it again when a block is through",
+        )
+    return refusal
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -7,10 +7,13 @@ may be null. Source: CometBFT's RPC reference.
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from parley.ledger.engines.cometbft.application import ACCEPTED, QueryAnswer, TxResult, ValidatorPower
+
+Read_co = TypeVar("Read_co", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Status:
         version: its CometBFT version.
         height: of its last block.
         app_hash: the state before that block.
-        block_time: time of that block; the genesis time before the first.
+        block_time: time of that block; 1970 before the first.
         catching_up: it is still fetching blocks that the others have.
 
     """
@@ -121,6 +124,13 @@ def known(tx: bytes) -> Submission:
 
 
 # The shapes
+
+
+class Answer(Protocol[Read_co]):
+    """The shape of an answer."""
+
+    def read(self) -> Read_co:
+        """The record for callers; a `ValueError` if some part is not what it should be."""
 
 
 class RpcError(msgspec.Struct):

@@ -25,7 +25,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from parley.core.errors import ParleyError, UsageError
+from parley.core.errors import ParleyError, PeerMisbehaved, UsageError
 from parley.ledger.engines.cometbft import wire
 from parley.ledger.engines.cometbft.application import Application
 from parley.ledger.engines.cometbft.dispatch import answer
@@ -142,23 +142,29 @@ class _Connections:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
         received = bytearray()
-        while piece := await reader.read(_PIECE):
-            received += piece
-            try:
+        try:
+            while piece := await reader.read(_PIECE):
+                received += piece
                 envelopes = list(_envelopes(received))
                 for first in range(0, len(envelopes), MAX_TOGETHER):
                     together = envelopes[first : first + MAX_TOGETHER]
                     writer.write(await loop.run_in_executor(self._thread, self._answer, together))
                     await writer.drain()
-            except Exception as error:  # noqa: BLE001 (whatever it is, the node must halt and this process must not)
-                _LOG.critical("the ledger cannot go on, the node is told to stop", exc_info=error)
-                writer.write(_framed(ExceptionResponse(_public(error))))
-                await writer.drain()
-                return
+        except (_HaltError, PeerMisbehaved) as error:
+            _LOG.critical("the ledger cannot go on; the node is told to stop", exc_info=error)
+            writer.write(_framed(ExceptionResponse(_public(error.__cause__ or error))))
+            await writer.drain()
 
     def _answer(self, envelopes: Sequence[bytes]) -> bytes:
         """The framed answers to some requests, on the application's thread."""
-        return b"".join(_framed(answer(self._application, decode_request(one))) for one in envelopes)
+        try:
+            return b"".join(_framed(answer(self._application, decode_request(one))) for one in envelopes)
+        except Exception as error:
+            raise _HaltError from error
+
+
+class _HaltError(Exception):
+    """A request cannot be answered, for the reason that caused this."""
 
 
 def _envelopes(received: bytearray) -> Iterator[bytes]:
@@ -179,5 +185,5 @@ def _framed(response: Response) -> bytes:
     return wire.with_length(encode_envelope(response))
 
 
-def _public(error: Exception) -> str:
+def _public(error: BaseException) -> str:
     return error.public if isinstance(error, ParleyError) else type(error).__name__

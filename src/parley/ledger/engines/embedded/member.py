@@ -1,7 +1,7 @@
 """One member's embedded engine: it orders, or follows who orders, and signs what it has executed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -99,6 +99,39 @@ class LedgerMember:
             PeerLost: it did not become final in ``patience`` seconds; it may yet.
             UsageError: ``ledger-stopped``, ``ledger-not-written``; the engine has ended.
         """
+        try:
+            return await self._submitted(signed, patience, self._final)
+        except TimeoutError:
+            raise PeerLost(
+                "ledger-not-final",
+                f"transaction {signed.digest.hex()[:16]} is not final after {patience:g} s{self._why_not()}",
+                peer=self.leader,
+                remedy="it is submitted again by itself; see `parley ledger status` for who is missing",
+            ) from None
+
+    async def place(self, signed: SignedTransaction, patience: float = 30.0) -> Receipt:
+        """Get a transaction into our own log, final or not; returns its receipt.
+
+        For what changes who must sign: the joining of a member becomes final with its own signature.
+
+        Raises:
+            PolicyRefused: it was dropped.
+            PeerLost: it did not come in in ``patience`` seconds.
+        """
+        try:
+            return await self._submitted(signed, patience, lambda digest: self.log.number(digest) is not None)
+        except TimeoutError:
+            raise PeerLost(
+                "ledger-not-reached",
+                f"transaction {signed.digest.hex()[:16]} is not in the log after {patience:g} s"
+                + self._why_not(),
+                peer=self.leader,
+                remedy="see whether the sequencer's party is running",
+            ) from None
+
+    async def _submitted(
+        self, signed: SignedTransaction, patience: float, reached: Callable[[bytes], bool]
+    ) -> Receipt:
         digest = signed.digest
         self._waiters[digest] = self._waiters.get(digest, 0) + 1
         self._bench.fates.setdefault(digest, None)
@@ -107,10 +140,7 @@ class LedgerMember:
                 if await self._bench.step(self._keep, signed):
                     self._take_up(signed)
                     await self._bench.notify()
-                await self._bench.until(lambda: self._bench.fates[digest] is not None or self._final(digest))
-        except TimeoutError:
-            raise self._not_final(digest, patience) from None
-        else:
+                await self._bench.until(lambda: self._bench.fates[digest] is not None or reached(digest))
             return await self._fate(digest)
         finally:
             self._waiters[digest] -= 1
@@ -146,14 +176,8 @@ class LedgerMember:
         assert number is not None  # noqa: S101 (waited for)
         return receipt_of(self.log.store.leaves(number, number + 1)[0].receipt)
 
-    def _not_final(self, digest: bytes, patience: float) -> PeerLost:
-        return PeerLost(
-            "ledger-not-final",
-            f"transaction {digest.hex()[:16]} is not final after {patience:g} s"
-            + (f"; this member has halted: {self.halted}" if self.halted else ""),
-            peer=self.leader,
-            remedy="it is submitted again by itself; see `parley ledger status` for who is missing",
-        )
+    def _why_not(self) -> str:
+        return f"; this member has halted: {self.halted}" if self.halted else ""
 
     def _final(self, digest: bytes) -> bool:
         number = self.log.number(digest)

@@ -1,0 +1,43 @@
+"""Looking at the certificate that a listener shows, before it is pinned: only its fingerprint is known."""
+
+import asyncio
+import hashlib
+import ssl
+
+from parley.core.errors import PeerLost, PeerMisbehaved
+from parley.net.certificates import grouped
+
+_SECONDS = 10.0
+
+
+async def shown_certificate(address: str, peer: str, fingerprint: str) -> str:
+    """The certificate in PEM that answers at ``host:port``, if it has the fingerprint.
+
+    Raises:
+        PeerLost: nobody answers, or not with TLS.
+        PeerMisbehaved: it is another certificate.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(_SECONDS):
+            pem = await asyncio.to_thread(_look, host.strip("[]"), int(port))
+    except (OSError, TimeoutError, ValueError) as error:
+        raise PeerLost(
+            "peer-unreachable",
+            f"{peer} does not answer on {address}: {error}",
+            peer=peer,
+            remedy=f"ask {peer} whether its party is running and the port is open",
+        ) from None
+    shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+    if shown != fingerprint:
+        raise PeerMisbehaved(
+            "certificate-not-pinned",
+            f"{address} shows certificate {grouped(shown)}, the invitation names {grouped(fingerprint)}",
+            peer=peer,
+            remedy="do not go on: compare fingerprints with whoever invited you",
+        )
+    return pem
+
+
+def _look(host: str, port: int) -> str:
+    return ssl.get_server_certificate((host, port), timeout=_SECONDS)

@@ -1,0 +1,36 @@
+"""The newcomer's side of joining: keys, two signed transactions, and what it was told."""
+
+from parley.core.conversation import Channel
+from parley.party.invitations import Invitation
+from parley.party.ledger import Author, announcement
+from parley.protocols import joining
+from parley.store.catalogue import Peer
+from parley.store.home import Home, Membership
+from parley.store.keys import LedgerKeys
+
+
+async def enter(channel: Channel, home: Home, invitation: Invitation, certificate: str) -> None:
+    """Join; afterwards the home knows its consortium and everybody in it.
+
+    Args:
+        channel: to the inviter.
+        home: of the newcomer.
+        invitation: that it holds.
+        certificate: of the newcomer's port, in PEM.
+    """
+    await channel.send(joining.Arrival(invitation.name))
+    welcome = await channel.recv(joining.Welcome)
+    if welcome.consortium != invitation.consortium:
+        raise channel.fault("consortium-other", "keeps another ledger than the invitation names")
+    keys = LedgerKeys.create(home.path / "keys")
+    signer = Author(invitation.name, invitation.key, welcome.consortium)
+    joins = signer.sign("member.join", dict(keys.public()), welcome.height)
+    author = Author(invitation.name, keys.signing, welcome.consortium)
+    announces = author.sign(
+        "member.announce", announcement(home.settings.listen, certificate), welcome.height
+    )
+    await channel.send(joining.Entry(joins.data, announces.data))
+    await channel.recv(joining.Entered)
+    for each in welcome.members:
+        home.catalogue.keep_peer(Peer(each.name, each.address, each.certificate))
+    home.keep_membership(Membership(welcome.consortium, welcome.sequencer))

@@ -1,0 +1,305 @@
+"""What the ledger holds a run to, at one party.
+
+Before anything is aligned the run stands on the ledger as started, under a plan that every owner of a
+table in it approved. While it lasts, every stretch of it is committed: round 0 is the alignment, then
+the training rounds, then the evaluation. Commitments are submitted beside the work; the run waits for
+the ledger only here: at the start, and at the end.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from parley.core.errors import ParleyError, PeerLost, PolicyRefused
+from parley.core.plan import Plan
+from parley.core.transcript import Said, Transcript
+from parley.learn.parameters import boosting_parameters
+from parley.ledger.contract.grants import Grant
+from parley.ledger.contract.plans import Approval, Terms, approval_path, plan_id, plan_path
+from parley.ledger.contract.plans import Plan as LedgerPlan
+from parley.ledger.contract.runs import Run, run_path
+from parley.ledger.contract.transitions import TERMINAL
+from parley.ledger.encoding import Value
+from parley.ledger.merkle import leaf_hash, root
+from parley.party.ledger import PartyLedger
+from parley.party.report import Quality
+from parley.privacy.leakage import statement
+
+DAY: Final = 86_400
+APPROVAL: Final = 600.0
+"""Seconds the active party waits for approvals."""
+SETTLE: Final = 60.0
+"""Seconds to wait for the others' commitments at the end of a run."""
+
+R = TypeVar("R")
+
+
+def terms_of(plan: Plan, features: Mapping[str, Iterable[str]], now: int) -> Terms:
+    """The plan as it stands on the ledger.
+
+    The end of its term falls on midnight (UTC), so that proposing it twice on a day is one plan.
+
+    Args:
+        plan: the complete plan.
+        features: columns by party where the plan names none, as far as we know them.
+        now: seconds since 1970.
+    """
+    rounds = boosting_parameters(plan.model).n_estimators + 1
+    parts: list[Value] = [
+        {
+            "party": party,
+            "table": part.table,
+            "columns": sorted(part.columns or features.get(party, ())),
+            "label": part.label,
+        }
+        for party, part in sorted(plan.parties.items())
+    ]
+    limits: Value = {
+        "rows": plan.limits.rows,
+        "rounds": rounds,
+        "runs": plan.limits.runs,
+        "predictions": plan.limits.predictions,
+        "until": (now // DAY + 1 + plan.limits.days) * DAY,
+        "patience": plan.limits.patience,
+    }
+    return Terms.of(
+        {
+            "document": plan.digest,
+            "purpose": plan.purpose,
+            "algorithm": plan.algorithm,
+            "parts": parts,
+            "limits": limits,
+            "learns": hashlib.sha256(statement().encode()).hexdigest(),
+        }
+    )
+
+
+@dataclass
+class Gate:
+    """One party's hold on one run.
+
+    Attributes:
+        ledger: of the party.
+        run: identifier.
+        transcript: what the party says and hears in the run.
+    """
+
+    ledger: PartyLedger
+    run: str
+    transcript: Transcript
+
+    def __post_init__(self) -> None:
+        self._commitments: asyncio.Queue[tuple[str, dict[str, Value]] | None] = asyncio.Queue()
+        self._round = 0
+        self._committing: asyncio.Task[None] | None = None
+
+    # ── the start ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def open(self, terms: Terms, patience: float, tell: Callable[[str], None]) -> None:
+        """As the active party: have the plan approved by every owner, and the run started.
+
+        Raises:
+            PolicyRefused: an owner rejects the plan, or the contract refuses.
+            PeerLost: an owner says nothing for ``patience`` seconds.
+        """
+        me = self.ledger.member.name
+        plan = await self._propose(terms)
+        if self._approval(plan, me) is None:
+            await self.ledger.demand("plan.approve", {"plan": plan})
+        await self._use_grants(plan)
+        await self._wait_approved(plan, terms, patience, tell)
+        await self.ledger.demand("run.propose", {"run": self.run, "plan": plan})
+        await self.ledger.demand("run.start", {"run": self.run})
+        self._begin()
+
+    async def _propose(self, terms: Terms) -> str:
+        """The plan's id; proposed unless it stands on the ledger."""
+        plan = plan_id(self.ledger.member.name, terms)
+        if not self.ledger.draft.has(plan_path(plan)):
+            await self.ledger.demand("plan.propose", {"terms": terms.value()})
+        return plan
+
+    async def _use_grants(self, plan: str) -> None:
+        """Let standing grants speak for their owners."""
+        draft = self.ledger.draft
+        proposed = draft.known(LedgerPlan, plan_path(plan))
+        for path in draft.paths("grant/"):
+            grant = draft.known(Grant, path)
+            fits = not grant.revoked and grant.kind.lets_through(grant.owner, proposed)
+            if fits and self._approval(plan, grant.owner) is None:
+                await self.ledger.transact("grant.use", {"grant": path.split("/")[1], "plan": plan})
+
+    async def _wait_approved(
+        self, plan: str, terms: Terms, patience: float, tell: Callable[[str], None]
+    ) -> None:
+        def decided() -> LedgerPlan | None:
+            now = self.ledger.draft.known(LedgerPlan, plan_path(plan))
+            missing = [party for party in terms.parties if self._approval(plan, party) is None]
+            if missing and now.status == "open":
+                tell(f"waiting for {', '.join(missing)} to approve plan {plan[:12]}")
+                return None
+            return now
+
+        known = await self._until(decided, patience, f"approval of plan {plan[:12]}")
+        if known.status != "approved":
+            words = [self._approval(plan, party) for party in terms.parties]
+            why = "; ".join(word.why for word in words if word is not None and word.why)
+            raise PolicyRefused(
+                "plan-rejected",
+                f"plan {plan[:12]} is {known.status}: {why}",
+                remedy="talk to its owner, and propose another plan",
+            )
+
+    async def enter(self, plan: Plan, leader: str) -> None:
+        """As a passive party: take part only in what the ledger says was approved and started.
+
+        Raises:
+            PolicyRefused: the ledger knows no such run, or another plan.
+        """
+
+        def started() -> Run | None:
+            found = self.ledger.draft.find(Run, run_path(self.run))
+            return found if found is not None and found.state != "approved" else None
+
+        try:
+            run = await self._until(started, 10.0, f"run {self.run} on the ledger")
+        except PeerLost:
+            raise PolicyRefused(
+                "run-not-on-ledger",
+                f"{leader} began {self.run}, which the ledger does not know as started",
+                remedy="nothing joint is done outside the ledger; propose the plan there",
+                public="the ledger knows no such run as started",
+            ) from None
+        terms = self.ledger.draft.known(LedgerPlan, plan_path(run.plan)).terms
+        sound = (run.state, run.active, terms.document) == ("aligning", leader, plan.digest)
+        if not sound:
+            raise PolicyRefused(
+                "run-differs-from-ledger",
+                f"{leader} began {self.run} with another plan or state ({run.state}) than the ledger has",
+                remedy="run the plan that was approved",
+                public="the run is not what the ledger says was approved",
+            )
+        self._begin()
+
+    # ── while it lasts ────────────────────────────────────────────────────────────────────────────────
+
+    def aligned(self, rows: int) -> None:
+        """Commit to the alignment."""
+        self._commit("run.align", {"rows": rows}, self.transcript.cut())
+
+    def round_over(self, *, heard_next: bool) -> None:
+        """Commit to what was said since the last commitment."""
+        self._commit("round.commit", {"round": self._round}, self.transcript.cut(before_last=heard_next))
+
+    def _commit(self, type_: str, body: dict[str, Value], said: tuple[Said, ...]) -> None:
+        leaves = [leaf_hash(each.leaf()) for each in said]
+        stated: dict[str, Value] = {"run": self.run, "root": root(leaves).hex(), "messages": len(leaves)}
+        self._commitments.put_nowait((type_, body | stated))
+        self._round += 1
+
+    def _begin(self) -> None:
+        self._committing = asyncio.create_task(self._submit_commitments())
+
+    async def _submit_commitments(self) -> None:
+        while (commitment := await self._commitments.get()) is not None:
+            if commitment[0] != "run.align":
+                await self._until(self._in_training, SETTLE, f"{self.run} in training")
+            await self.ledger.demand(*commitment)
+
+    def _in_training(self) -> bool | None:
+        """Whether the next round may be committed to: all have aligned, and we are not far ahead."""
+        run = self.ledger.draft.known(Run, run_path(self.run))
+        self._check_alive(run)
+        ahead = run.committed[self.ledger.member.name] - run.closed
+        return True if run.state == "training" and ahead < _AHEAD else None
+
+    # ── the end ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def finish(self, share: bytes, quality: Iterable[Quality]) -> None:
+        """As the active party: commit to the rest, our model share and the measures."""
+        await self._drain()
+        await self._until(self._all_closed, SETTLE, f"the last round of {self.run}")
+        metrics: list[Value] = [
+            {"name": f"{each.model.replace(' ', '-')}.{each.metric}", "ppm": round(each.value * 1_000_000)}
+            for each in quality
+            if each.value is not None
+        ]
+        digest = hashlib.sha256(share).hexdigest()
+        await self.ledger.demand(
+            "run.finish", {"run": self.run, "share": digest, "metrics": sorted(metrics, key=_name_of)}
+        )
+
+    async def hand_in(self, share: bytes) -> None:
+        """As a passive party: commit to the rest, and to the model share once the active party finished."""
+        await self._drain()
+        await self._until(self._finishing, SETTLE, f"the end of {self.run}")
+        digest = hashlib.sha256(share).hexdigest()
+        await self.ledger.demand("run.share", {"run": self.run, "share": digest})
+
+    async def fail(self, error: BaseException) -> None:
+        """Say on the ledger that the run has failed, and why, unless it has ended."""
+        if self._committing is not None:
+            self._committing.cancel()
+        run = self.ledger.draft.find(Run, run_path(self.run))
+        if run is None or run.state in TERMINAL:
+            return
+        code = error.code if isinstance(error, ParleyError) else "cancelled"
+        with suppress(ParleyError):  # else the deadline on the ledger ends the run
+            await self.ledger.transact("run.fail", {"run": self.run, "reason": code[:64]}, 5.0)
+
+    async def _drain(self) -> None:
+        """Commit to what was said since the last round, and see every commitment in."""
+        self.round_over(heard_next=False)
+        self._commitments.put_nowait(None)
+        if self._committing is not None:
+            await self._committing
+
+    def _all_closed(self) -> Run | None:
+        run = self.ledger.draft.known(Run, run_path(self.run))
+        self._check_alive(run)
+        return run if run.closed == run.opened else None
+
+    def _finishing(self) -> Run | None:
+        run = self.ledger.draft.known(Run, run_path(self.run))
+        self._check_alive(run)
+        return run if run.state == "finishing" else None
+
+    def _check_alive(self, run: Run) -> None:
+        if run.state in ("cancelled", "failed"):
+            raise PolicyRefused(
+                "run-ended-on-ledger",
+                f"{run.ended_by} ended {run.id} on the ledger: {run.reason}",
+                remedy=f"ask {run.ended_by}",
+            )
+
+    def _approval(self, plan: str, party: str) -> Approval | None:
+        return self.ledger.draft.find(Approval, approval_path(plan, party))
+
+    async def _until(self, found: Callable[[], R | None], patience: float, what: str) -> R:
+        """Wait until the final state shows something."""
+        try:
+            async with asyncio.timeout(patience):
+                async for _ in self.ledger.member.changes():
+                    result = found()
+                    if result is not None:
+                        return result
+        except TimeoutError:
+            raise PeerLost(
+                "ledger-silent",
+                f"waited {patience:g} s for {what}",
+                peer=self.ledger.member.leader,
+                remedy="see `parley ledger show`, and ask the members that are missing there",
+            ) from None
+        raise AssertionError("changes never end")
+
+
+_AHEAD: Final = 4
+"""Rounds we commit to ahead of the slowest party; fewer than the contract allows."""
+
+
+def _name_of(metric: Value) -> str:
+    assert isinstance(metric, dict)  # noqa: S101 (made above)
+    return str(metric["name"])

@@ -1,0 +1,175 @@
+"""The party's side of the ledger: founding, reading, signing and submitting."""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from parley.core.errors import PolicyRefused, UsageError
+from parley.crypto.signatures import SigningKey
+from parley.ledger.contract import Founder, Genesis, Receipt, View
+from parley.ledger.contract.consortium import CONSORTIUM, Consortium
+from parley.ledger.contract.endpoints import Endpoint, endpoint_path
+from parley.ledger.contract.fields import Role
+from parley.ledger.contract.members import Member
+from parley.ledger.contract.state import Draft
+from parley.ledger.encoding import Value
+from parley.ledger.engines.embedded.log import MemberLog
+from parley.ledger.engines.embedded.member import LedgerMember
+from parley.ledger.transaction import SignedTransaction, Transaction, sign
+from parley.store.catalogue import Peer
+from parley.store.home import Home, Membership
+from parley.store.keys import LedgerKeys
+
+EXPIRES_AFTER: Final = 1000
+"""Heights after which a transaction that has not come in never will."""
+
+
+def open_log(home: Home, consortium: str = "") -> MemberLog:
+    """This party's copy of the ledger."""
+    keys = LedgerKeys.create(home.path / "keys")
+    origin = f"parley/{consortium}" if consortium else ""
+    return MemberLog(home.path / "ledger", home.settings.party, keys.cosigning, origin)
+
+
+def found_consortium(home: Home, name: str, certificate: str, role: Role, now: int) -> str:
+    """Begin a ledger with this party as its only member and sequencer; returns the consortium's id.
+
+    Raises:
+        UsageError: the party belongs to a consortium already.
+    """
+    if home.membership is not None:
+        raise UsageError(
+            "consortium-exists",
+            f"{home.settings.party} belongs to a consortium already",
+            remedy="use another home for another consortium",
+        )
+    keys = LedgerKeys.create(home.path / "keys")
+    founder = Founder(name=home.settings.party, role=role, **keys.public())
+    spec = Genesis(
+        name=name,
+        founders=(founder,),
+        time=now,
+        nonce=secrets.token_hex(16),
+        sequencer=home.settings.party,
+    )
+    log = open_log(home)
+    log.begin(spec.value())
+    author = Author(home.settings.party, keys.signing, consortium_of(log.replica.state))
+    endpoint = announcement(home.settings.listen, certificate)
+    signed = author.sign("member.announce", endpoint, log.replica.height)
+    executed, dropped = log.prepare([signed.data], now)
+    if dropped:
+        raise UsageError("consortium-not-founded", str(dropped), remedy="report it")
+    log.seal(executed)
+    log.add_signatures(log.size, log.cosign(now).signatures)
+    log.store.close()
+    home.keep_membership(Membership(author.consortium, home.settings.party))
+    return author.consortium
+
+
+def no_consortium(party: str) -> UsageError:
+    """The error of a party without a ledger."""
+    return UsageError(
+        "no-consortium",
+        f"{party} belongs to no consortium",
+        remedy="run `parley consortium create`, or join one with `parley join`",
+    )
+
+
+def consortium_of(view: View) -> str:
+    """The id of the ledger that this state belongs to."""
+    return Draft(view).known(Consortium, CONSORTIUM).id
+
+
+@dataclass(frozen=True)
+class Author:
+    """Signs transactions of one member.
+
+    Attributes:
+        name: of the member.
+        key: that signs.
+        consortium: id of the ledger.
+    """
+
+    name: str
+    key: SigningKey
+    consortium: str
+
+    def sign(self, type_: str, body: Mapping[str, Value], height: int) -> SignedTransaction:
+        """A signed transaction that may come in until some heights after ``height``."""
+        asked = Transaction(
+            consortium=self.consortium,
+            sender=self.name,
+            key=self.key.key_id,
+            type=type_,
+            body=dict(body),
+            expires=height + EXPIRES_AFTER,
+            nonce=secrets.token_hex(16),
+        )
+        return sign(asked, self.key)
+
+
+class PartyLedger:
+    """The ledger as the running party uses it.
+
+    Args:
+        member: its engine.
+        keys: its keys.
+    """
+
+    def __init__(self, member: LedgerMember, keys: LedgerKeys) -> None:
+        self.member = member
+        self._keys = keys
+
+    @property
+    def view(self) -> View:
+        """The state that this member has executed."""
+        return self.member.log.replica.state
+
+    @property
+    def draft(self) -> Draft:
+        """The state as typed records."""
+        return Draft(self.view)
+
+    async def transact(self, type_: str, body: Mapping[str, Value], patience: float = 30.0) -> Receipt:
+        """Sign and submit a transaction; returns its receipt once it is final, accepted or refused."""
+        author = Author(self.member.name, self._keys.signing, consortium_of(self.view))
+        signed = author.sign(type_, body, self.member.log.replica.height)
+        return await self.member.submit(signed, patience)
+
+    async def demand(self, type_: str, body: Mapping[str, Value], patience: float = 30.0) -> Receipt:
+        """As `transact`, for what must be accepted.
+
+        Raises:
+            PolicyRefused: the contract refused it; the receipt's number stands in the text.
+        """
+        receipt = await self.transact(type_, body, patience)
+        if not receipt.accepted:
+            raise PolicyRefused(
+                f"ledger-{receipt.code}",
+                f"the ledger refused {type_} as receipt {receipt.number}: {receipt.code}, {receipt.reason}",
+                remedy="see `parley ledger show` for what led to it",
+                public=f"the ledger refused {type_}: {receipt.code}",
+            )
+        return receipt
+
+
+def announcement(address: str, certificate_pem: str) -> dict[str, Value]:
+    """The body of a transaction that says how a member is reached."""
+    certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
+    return {"address": address, "certificate": certificate.public_bytes(Encoding.DER).hex()}
+
+
+def neighbours(view: View) -> Iterator[Peer]:
+    """Every member that is not removed and has said how it is reached, ascending by name."""
+    draft = Draft(view)
+    for path in draft.paths("member/"):
+        member = draft.known(Member, path)
+        endpoint = draft.find(Endpoint, endpoint_path(member.name))
+        if endpoint is not None and member.standing in ("active", "suspended"):
+            certificate = x509.load_der_x509_certificate(bytes.fromhex(endpoint.certificate))
+            yield Peer(member.name, endpoint.address, certificate.public_bytes(Encoding.PEM).decode())

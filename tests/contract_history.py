@@ -1,0 +1,155 @@
+"""A history that touches every type of transaction, and the vectors made of it.
+
+``python -m tests.contract_history`` writes `VECTORS` anew. The old ones say what the rules were when ledgers
+were written under them, so they change only together with the version of the contract.
+"""
+
+import json
+from pathlib import Path
+
+from parley.ledger import merkle
+from parley.ledger.contract import genesis
+
+from tests.contract import (
+    DAY,
+    HOLDERS,
+    START,
+    Ledger,
+    alignment,
+    digest,
+    finish,
+    grant,
+    key,
+    plan_of,
+    release,
+    round_of,
+    spec,
+    terms,
+)
+
+VECTORS = Path(__file__).parent / "unit" / "vectors" / "contract.json"
+
+
+def history():
+    """A ledger on which everything has happened once."""
+    ledger = Ledger()
+    _found(ledger)
+    _train(ledger)
+    _use(ledger)
+    _judge(ledger)
+    return ledger
+
+
+def _found(ledger):
+    admit = {
+        "kind": "admit",
+        "member": "insurer",
+        "role": "holder",
+        "invitation": key("insurer", "invitation").public.hex(),
+        "until": START + DAY,
+    }
+    ledger.vote(admit, "operator")
+    publics = {kind: key("insurer", kind).public.hex() for kind in ("signing", "cosigning", "recovery")}
+    ledger.do("insurer", "member.join", publics, signer=key("insurer", "invitation"))
+    new = {"kind": "cosigning", "public": key("bank", "cosigning", 1).public.hex()}
+    ledger.do("bank", "key.rotate", new, signer=key("bank", "recovery"))
+    endpoint = {"address": "bank.example:7443", "certificate": "30820100"}
+    ledger.do("bank", "member.announce", endpoint)
+    for owner in (*HOLDERS, "insurer"):
+        ledger.register(owner)
+    ledger.do("insurer", "table.withdraw", {"name": "table"})
+
+
+def _train(ledger):
+    given = ledger.do("operator", "grant.give", grant())
+    ledger.do("bank", "plan.propose", {"terms": terms()})
+    plan = plan_of("bank", terms())
+    ledger.refuses("plan-known", "bank", "plan.propose", {"terms": terms()})
+    ledger.do("bank", "run.propose", {"run": "run-1", "plan": plan})
+    ledger.refuses("run-state", "bank", "run.align", alignment("run-1", "bank"))
+    ledger.do("bank", "grant.use", {"grant": given, "plan": plan})
+    ledger.do("operator", "grant.revoke", {"grant": given})
+    ledger.do("bank", "run.start", {"run": "run-1"})
+    leaf = merkle.leaf_hash(b"the only message").hex()
+    for party in HOLDERS:
+        ledger.do(party, "run.align", {**alignment("run-1", party, root=leaf), "messages": 1})
+    ledger.do("bank", "run.pause", {"run": "run-1", "reason": "maintenance"})
+    ledger.do("bank", "run.resume", {"run": "run-1"})
+    for number in (1, 2):
+        for party in HOLDERS:
+            ledger.do(party, "round.commit", round_of("run-1", number, party))
+    shown = {"run": "run-1", "round": 0, "index": 0, "leaf": leaf, "path": []}
+    ledger.do("operator", "round.reveal", shown)
+    ledger.do("bank", "run.finish", finish("run-1"))
+    ledger.do("operator", "run.share", {"run": "run-1", "share": digest("operator's share")})
+
+
+def _use(ledger):
+    given = next(ledger.state.keys("grant/")).removeprefix("grant/")
+    ledger.refuses("grant-revoked", "bank", "grant.release", {"grant": given, **release("run-1")})
+    for party in HOLDERS:
+        ledger.do(party, "model.release", release("run-1"))
+    batch = {"model": "run-1", "batch": 0, "root": digest("batch"), "count": 99}
+    ledger.do("bank", "prediction.commit", batch)
+    ledger.refuses("quota-exceeded", "bank", "prediction.commit", {**batch, "batch": 1})
+    ledger.do("operator", "model.withdraw", {"model": "run-1"})
+    second = ledger.plan(purpose="another", approve=False)
+    ledger.do("operator", "plan.approve", {"plan": second})
+    for run, kind in (("run-2", "run.cancel"), ("run-3", "run.fail")):
+        ledger.do("bank", "run.propose", {"run": run, "plan": second})
+        ledger.do("bank", kind, {"run": run, "reason": "enough"})
+    ledger.do("bank", "run.propose", {"run": "run-4", "plan": second})
+    ledger.time += 3600
+    ledger.do("regulator", "run.expire", {"run": "run-4"})
+    ledger.do("operator", "plan.withdraw", {"plan": second, "why": "over"})
+    third = ledger.plan(purpose="a third", approve=False)
+    ledger.do("operator", "plan.reject", {"plan": third, "why": "no"})
+
+
+def _judge(ledger):
+    evidence = {"evidence": digest("evidence"), "run": "run-1"}
+    worth = {**evidence, "party": "operator", "measure": "shapley", "ppm": 31_000}
+    ledger.do("bank", "contribution.record", worth)
+    late = {**evidence, "about": "operator", "round": 2, "incident": "late", "count": 1}
+    ledger.do("bank", "conduct.record", late)
+    said = {"about": next(ledger.state.keys("conduct/")), "statement": digest("we were not")}
+    ledger.do("operator", "member.appeal", said)
+    shown = [
+        ledger.signed("operator", "round.commit", round_of("run-1", 3, "operator", digest(root))).data.hex()
+        for root in "ab"
+    ]
+    proof = {"kind": "commitments", "first": shown[0], "second": shown[1]}
+    ledger.do("bank", "evidence.submit", {"proof": proof})
+    ledger.refuses("member-suspended", "operator", "plan.propose", {"terms": terms()})
+    ledger.vote({"kind": "reinstate", "member": "operator", "why": "a mistake"}, "regulator")
+
+
+def vectors():
+    """Genesis, signed transactions with their blocks, receipts, and the last state."""
+    ledger = history()
+    transactions = [
+        {
+            "sender": transaction.sender,
+            "key": transaction.key,
+            "type": transaction.type,
+            "body": transaction.body,
+            "expires": transaction.expires,
+            "nonce": transaction.nonce,
+            "height": block.height,
+            "time": block.time,
+            "receipt": receipt.value(),
+        }
+        for (transaction, block), receipt in zip(ledger.history, ledger.receipts, strict=True)
+    ]
+    return {
+        "genesis": spec().value(),
+        "consortium": ledger.consortium,
+        "first_state": dict(genesis(spec())),
+        "transactions": transactions,
+        "last_state": ledger.state.values,
+        "last_state_digest": ledger.state.digest(),
+    }
+
+
+if __name__ == "__main__":
+    VECTORS.write_text(json.dumps(vectors(), indent=1, sort_keys=True) + "\n")

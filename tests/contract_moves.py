@@ -1,0 +1,195 @@
+"""Moves for tests of the contract that try many: sensible ones, and plausible ones that are forbidden."""
+
+from tests.contract import (
+    DAY,
+    HOLDERS,
+    START,
+    Ledger,
+    alignment,
+    digest,
+    finish,
+    grant,
+    key,
+    plan_of,
+    release,
+    round_of,
+    terms,
+)
+
+MEMBERS = {"bank": "holder", "operator": "holder", "retailer": "holder", "regulator": "observer"}
+RUNS = ("r0", "r1", "r2")
+PLANS = (
+    ("bank", terms(runs=2, rounds=3, predictions=50)),
+    ("bank", terms(runs=1, rounds=2, columns=("age",), predictions=0)),
+    ("regulator", terms(runs=2, rounds=3, predictions=30)),
+)
+NEWCOMER = {kind: key("insurer", kind).public.hex() for kind in ("signing", "cosigning", "recovery")}
+
+
+class Driver:
+    """Chooses transactions. ``choose`` picks one of a list; Hypothesis or a seeded generator is behind it."""
+
+    def __init__(self, choose):
+        self.ledger = Ledger(MEMBERS)
+        self.choose = choose
+        self.sent = 0
+
+    def next(self):
+        """A transaction for the state as it is."""
+        build = self.choose((*[self._sensible] * 14, *[self._any] * 7, self._vote))
+        sender, kind, body = build()
+        self.sent += 1
+        signer = key("insurer", "invitation") if kind == "member.join" else None
+        return self.ledger.transaction(sender, kind, body, signer=signer, nonce=f"n{self.sent}")
+
+    def _sensible(self):  # noqa: PLR0911
+        """What a party that follows the rules might do next."""
+        state = self.ledger.state
+        proposer, body = self.choose(PLANS)
+        plan = plan_of(proposer, body)
+        tables = {owner: state.get(f"table/{owner}/table") for owner in HOLDERS}
+        missing = [owner for owner, table in tables.items() if not table or table["status"] == "withdrawn"]
+        if state.get("member/operator")["standing"] == "suspended":
+            return self._vote()
+        if missing:
+            return self._table(missing[0])
+        live = [state.get(path) for path in state.keys("run/") if state.get(path)["left"] is None]
+        if live and self.choose((True, True, False)):
+            run = self.choose(live)
+            return self._further(run["id"], run)
+        if state.get(f"plan/{plan}") is None:
+            return proposer, "plan.propose", {"terms": body}
+        if state.get(f"plan/{plan}")["status"] == "open":
+            owner = self.choose([o for o in HOLDERS if o not in state.get(f"plan/{plan}")["approvals"]])
+            if not list(state.keys("grant/")) and self.choose((True, False)):
+                return "operator", "grant.give", grant(runs=2, predictions=90)
+            given = self._known("grant/")
+            by_grant = (proposer, "grant.use", {"grant": given, "plan": plan})
+            return self.choose((by_grant, (owner, "plan.approve", {"plan": plan})))
+        name = self.choose(RUNS)
+        run = state.get(f"run/{name}")
+        if run is None:
+            return proposer, "run.propose", {"run": name, "plan": plan}
+        return self._further(name, run)
+
+    def _further(self, name, run):  # noqa: PLR0911
+        """A next step of a run."""
+        behind = min(sorted(run["committed"]), key=lambda party: run["committed"][party])
+        number = run["committed"][behind]
+        model = self.ledger.state.get(f"model/{name}")
+        match run["state"]:
+            case "approved":
+                return run["active"], "run.start", {"run": name}
+            case "aligning":
+                return behind, "run.align", alignment(name, behind)
+            case "training" if number < run["limits"]["rounds"]:
+                return behind, "round.commit", round_of(name, number, behind)
+            case "training":
+                return run["active"], "run.finish", finish(name)
+            case "finishing":
+                return "operator", "run.share", {"run": name, "share": digest("share")}
+            case "paused":
+                return run["paused_by"], "run.resume", {"run": name}
+            case "finished" if model["status"] == "trained":
+                return self.choose(sorted(HOLDERS)), "model.release", release(name, 20)
+            case "finished":
+                return self._batch(name, model["batches"])
+        return self._any()
+
+    def _any(self):
+        """Any sender, any type, anything known."""
+        name, sender = self.choose(RUNS), self.choose(sorted(MEMBERS))
+        party = self.choose(sorted(HOLDERS))
+        proposer, body = self.choose(PLANS)
+        plan = plan_of(proposer, body)
+        number = self.choose((1, 2, 3))
+        root = self.choose((None, digest("other")))
+        kind, content = self.choose(
+            (
+                ("run.propose", {"run": name, "plan": plan}),
+                ("run.start", {"run": name}),
+                ("run.align", alignment(name, party, root=root)),
+                ("round.commit", round_of(name, number, party, root)),
+                ("round.commit", round_of(name, number, party, root)),
+                ("run.finish", finish(name)),
+                ("run.share", {"run": name, "share": digest("share")}),
+                ("run.pause", {"run": name, "reason": "pause"}),
+                ("run.resume", {"run": name}),
+                ("run.cancel", {"run": name, "reason": "enough"}),
+                ("run.fail", {"run": name, "reason": "memory"}),
+                ("run.expire", {"run": name}),
+                ("plan.propose", {"terms": body}),
+                ("plan.approve", {"plan": plan}),
+                ("plan.reject", {"plan": plan, "why": "no"}),
+                ("plan.withdraw", {"plan": plan, "why": "no more"}),
+                ("table.withdraw", {"name": "table"}),
+                ("model.withdraw", {"model": name}),
+                ("model.release", release(name, self.choose((1, 20, 60)))),
+                ("prediction.commit", self._batch(name, self.choose((0, 1, 2)))[2]),
+                ("grant.give", grant(runs=self.choose((1, 2)), predictions=60)),
+                ("grant.give", grant(runs=2, predictions=90)),
+                ("grant.use", {"grant": self._known("grant/"), "plan": plan}),
+                ("grant.revoke", {"grant": self._known("grant/")}),
+                ("vote.propose", {"subject": self._subject(party), "until": START + DAY}),
+                (
+                    "vote.cast",
+                    {"proposal": self._known("proposal/"), "ballot": self.choose(("yes", "no"))},
+                ),
+                ("member.join" if self._invited() else "no.such", NEWCOMER),
+                ("conduct.record", {"run": name}),
+                ("no.such", {}),
+            )
+        )
+        return ("insurer" if kind == "member.join" else sender), kind, content
+
+    def _vote(self):
+        """A ballot that is still missing, or a new vote about the operator."""
+        values = self.ledger.state.values
+        proposals = [values[path] for path in self.ledger.state.keys("proposal/")]
+        missing = [
+            (voter, "vote.cast", {"proposal": proposal["id"], "ballot": "yes"})
+            for proposal in proposals
+            if proposal["status"] == "open"
+            for voter in proposal["electorate"]
+            if voter not in proposal["ballots"]
+        ]
+        if missing:
+            return self.choose(missing)
+        kind = "suspend" if values["member/operator"]["standing"] == "active" else "reinstate"
+        subject = {"kind": kind, "member": "operator", "why": "x"}
+        return "bank", "vote.propose", {"subject": subject, "until": START + DAY}
+
+    def _subject(self, member):
+        return self.choose(
+            (
+                {"kind": "suspend", "member": member, "why": "x"},
+                {"kind": "reinstate", "member": member, "why": "x"},
+                {
+                    "kind": "admit",
+                    "member": "insurer",
+                    "role": "holder",
+                    "invitation": key("insurer", "invitation").public.hex(),
+                    "until": START + DAY,
+                },
+            )
+        )
+
+    def _invited(self):
+        return self.ledger.state.get("member/insurer") is not None
+
+    def _known(self, prefix):
+        """The last part of one of the paths below ``prefix``, or of none."""
+        paths = [path.split("/")[1] for path in self.ledger.state.keys(prefix)]
+        return self.choose(paths) if paths else digest("none")
+
+    def _batch(self, name, number):
+        count = self.choose((1, 9, 15))
+        return (
+            "bank",
+            "prediction.commit",
+            {"model": name, "batch": number, "root": digest("b"), "count": count},
+        )
+
+    def _table(self, owner):
+        body = {"name": "table", "schema": digest("s"), "rows": 12, "root": digest(owner)}
+        return owner, "table.register", body

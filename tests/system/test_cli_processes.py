@@ -1,0 +1,120 @@
+"""The commands as real processes: the whole path, and what becomes of a run when one of them stops."""
+
+import signal
+import subprocess
+import time
+
+from tests.system.parties import Party, arguments, environment, failed, plan, spawned, two_parties, watching
+
+
+def test_from_certificates_to_a_model(tmp_path):
+    """Every command in a process of its own."""
+    with two_parties(tmp_path, run=spawned) as (bank, operator):
+        _train_and_look(tmp_path, bank, operator)
+
+
+def _train_and_look(folder, bank, operator):
+    report = bank.done("run", plan(folder, trees=6))
+    lines = {party: (folder / f"{party}.csv").read_text().count("\n") for party in ("bank", "operator")}
+    assert report["rows"] == {party: count - 1 for party, count in lines.items()}
+    assert report["common"] == report["training"] + report["validation"] + report["test"] > 500
+    assert report["rounds"] == 6
+    assert {(each["model"], each["metric"]) for each in report["quality"]} == {
+        ("bank alone", "auc"),
+        ("bank alone", "ks"),
+        ("joint", "auc"),
+        ("joint", "ks"),
+    }
+    assert [cost["step"] for cost in report["costs"]] == ["align", "train", "evaluate", "compare"]
+    assert all(cost["sent"] > 0 for cost in report["costs"][:3])
+    assert {learnt["party"] for learnt in report["learnt"]} == {"bank", "operator"}
+
+    run = report["run"]
+    for party, role in ((bank, "active"), (operator, "passive")):
+        assert party.runs()[-1] | {"began": 0, "outcome": 0} == {
+            "run": run,
+            "began": 0,
+            "plan": "test",
+            "role": role,
+            "state": "finished",
+            "outcome": 0,
+        }
+        assert run in [model["model"] for model in party.done("models")["models"]]
+    led, followed = (party.done("model", "show", run) for party in (bank, operator))
+    assert {each["column"] for each in led["columns"]} == {"LIMIT_BAL", "BILL_AMT1", "PAY_AMT1"}
+    handles = {each["handle"]: each["column"] for each in followed["columns"]}
+    assert handles in ({"#0": "PAY_0", "#1": "EDUCATION"}, {"#0": "EDUCATION", "#1": "PAY_0"})
+    assert followed["importances"] == []
+    assert all(each["column"] in each["left"] for each in led["splits"] + followed["splits"])
+    named = {(each["party"], each["column"]) for each in led["importances"]}
+    assert not {column for party, column in named if party == "operator"} & {"PAY_0", "EDUCATION"}
+
+
+# ── things that stop ──────────────────────────────────────────────────────────────────────────────────
+
+ENDLESS = 100_000
+
+
+def begun(party, begins):
+    """Wait until a run is in its training."""
+    party.wait_for(" begins: ", begins)
+    time.sleep(1.0)
+
+
+def test_a_peer_that_is_killed_is_reported_at_once_and_we_stay_up(tmp_path):
+    with two_parties(tmp_path, people=300) as (bank, operator):
+        with watching(bank, plan(tmp_path, trees=ENDLESS)) as client:
+            begun(bank, 0)
+            operator.kill()
+            output, _ = client.communicate(timeout=10)
+        assert client.returncode == 4
+        assert '"family":"peer-lost"' in output
+        assert bank.runs()[-1]["outcome"]["family"] == "peer-lost"
+        # we stay up, and say who is missing
+        failed(bank.do("run", plan(tmp_path)), "peer-lost", "peer-unreachable", 4)
+        # the killed one notes at its return what became of the run
+        operator.up().wait_for("it counts as failed")
+        assert operator.runs()[-1]["outcome"]["code"] == "party-stopped"
+        assert bank.done("run", plan(tmp_path))["rounds"] == 3
+
+
+def test_a_party_that_is_stopped_tells_the_others(tmp_path):
+    with two_parties(tmp_path, people=300) as (bank, operator):
+        with watching(bank, plan(tmp_path, trees=ENDLESS)) as client:
+            begun(bank, 0)
+            assert bank.stop() == 0
+            output, _ = client.communicate(timeout=20)
+        assert client.returncode == 1
+        assert '"code":"party-stopped"' in output
+        operator.wait_for("[cancelled]")
+        assert bank.said().splitlines()[-1].endswith("stopped")
+        assert bank.runs()[-1]["outcome"]["code"] == "party-stopped"
+        assert "Traceback" not in bank.said() + operator.said()
+
+
+def test_a_client_that_leaves_does_not_end_the_run(tmp_path):
+    with two_parties(tmp_path, people=300) as (bank, _):
+        with watching(bank, plan(tmp_path, trees=150)) as client:
+            bank.wait_for(" begins: ")
+            client.send_signal(signal.SIGINT)
+            output, _ = client.communicate(timeout=10)
+        assert client.returncode == 130
+        assert '"code":"no-longer-watching"' in output
+        assert "goes on" in output
+        bank.wait_for(" finished: ")
+        assert bank.runs()[-1]["state"] == "finished"
+
+
+def test_an_unforeseen_error_is_short_unless_asked_for(tmp_path):
+    party = Party(tmp_path, "bank")
+    (party.home / "party.db").write_bytes(b"not a database at all" * 100)
+    failed(spawned("runs", "--home", party.home), "bug", "internal", 70)
+    ended = subprocess.run(
+        arguments("runs", "--home", party.home),
+        capture_output=True,
+        text=True,
+        env=environment(PARLEY_DEBUG="1"),
+        check=False,
+    )
+    assert ended.returncode == 70
+    assert "Traceback" in ended.stderr
