@@ -100,13 +100,17 @@ class Comparing:
         if not self._log.size:
             return True
         try:
-            return await self._bench.step(cosigner.compare, self._log, note) is not None
+            behind = await self._bench.step(cosigner.compare, self._log, note) is not None
         except Rejected as rejected:
             raise channel.fault(rejected.code, str(rejected)) from None
         except Forked as fork:
             kept = await self._bench.keep_evidence(fork)
             self._bench.halt(f"the sequencer has forked the log: {channel.peer} shows that {kept}")
             raise channel.fault("log-forked", fork.what) from None
+        if not behind:
+            self._bench.heard(channel.peer)
+            await self._bench.notify()
+        return behind
 
     async def _pass_on(self, transactions: tuple[bytes, ...]) -> None:
         """Transactions that another member does not see come in: offer them ourselves, and watch."""

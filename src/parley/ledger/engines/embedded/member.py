@@ -99,19 +99,39 @@ class LedgerMember:
             PeerLost: it did not become final in ``patience`` seconds; it may yet.
             UsageError: ``ledger-stopped``, ``ledger-not-written``; the engine has ended.
         """
-        return await self._awaited(signed, patience, lambda: self._final(signed.digest))
+        try:
+            return await self._submitted(signed, patience, self._final)
+        except TimeoutError:
+            raise PeerLost(
+                "ledger-not-final",
+                f"transaction {signed.digest.hex()[:16]} is not final after {patience:g} s{self._why_not()}",
+                peer=self.leader,
+                remedy="it is submitted again by itself; see `parley ledger status` for who is missing",
+            ) from None
 
     async def place(self, signed: SignedTransaction, patience: float = 30.0) -> Receipt:
-        """Get a transaction into our own log, final or not; returns its receipt, and raises as `submit`.
+        """Get a transaction into our own log, final or not; returns its receipt.
 
         For what changes who must sign: the joining of a member becomes final with its own signature.
-        """
-        return await self._awaited(signed, patience, lambda: self.log.number(signed.digest) is not None)
 
-    async def _awaited(
-        self, signed: SignedTransaction, patience: float, reached: Callable[[], bool]
+        Raises:
+            PolicyRefused: it was dropped.
+            PeerLost: it did not come in in ``patience`` seconds.
+        """
+        try:
+            return await self._submitted(signed, patience, lambda digest: self.log.number(digest) is not None)
+        except TimeoutError:
+            raise PeerLost(
+                "ledger-not-reached",
+                f"transaction {signed.digest.hex()[:16]} is not in the log after {patience:g} s"
+                + self._why_not(),
+                peer=self.leader,
+                remedy="see whether the sequencer's party is running",
+            ) from None
+
+    async def _submitted(
+        self, signed: SignedTransaction, patience: float, reached: Callable[[bytes], bool]
     ) -> Receipt:
-        """Submit, and wait until it is dropped or has ``reached`` where it should."""
         digest = signed.digest
         self._waiters[digest] = self._waiters.get(digest, 0) + 1
         self._bench.fates.setdefault(digest, None)
@@ -120,10 +140,7 @@ class LedgerMember:
                 if await self._bench.step(self._keep, signed):
                     self._take_up(signed)
                     await self._bench.notify()
-                await self._bench.until(lambda: self._bench.fates[digest] is not None or reached())
-        except TimeoutError:
-            raise self._not_final(digest, patience) from None
-        else:
+                await self._bench.until(lambda: self._bench.fates[digest] is not None or reached(digest))
             return await self._fate(digest)
         finally:
             self._waiters[digest] -= 1
@@ -159,14 +176,8 @@ class LedgerMember:
         assert number is not None  # noqa: S101 (waited for)
         return receipt_of(self.log.store.leaves(number, number + 1)[0].receipt)
 
-    def _not_final(self, digest: bytes, patience: float) -> PeerLost:
-        return PeerLost(
-            "ledger-not-final",
-            f"transaction {digest.hex()[:16]} is not final after {patience:g} s"
-            + (f"; this member has halted: {self.halted}" if self.halted else ""),
-            peer=self.leader,
-            remedy="it is submitted again by itself; see `parley ledger status` for who is missing",
-        )
+    def _why_not(self) -> str:
+        return f"; this member has halted: {self.halted}" if self.halted else ""
 
     def _final(self, digest: bytes) -> bool:
         number = self.log.number(digest)

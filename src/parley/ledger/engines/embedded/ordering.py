@@ -54,7 +54,7 @@ class Ordering:
         self._queue.setdefault(digest, data)
 
     def _may_order(self) -> bool:
-        return self._bench.orders and not self._bench.halted
+        return self._bench.orders and not self._bench.halted and self._bench.sure()
 
     # ── blocks ────────────────────────────────────────────────────────────────────────────────────────
 

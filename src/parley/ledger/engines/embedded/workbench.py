@@ -73,6 +73,8 @@ class Workbench:
         self.fates: dict[bytes, Dropped | None] = {}
         self.halted = ""
         self._leader = leader
+        self._unsure = not log.signed.size
+        self._heard: set[str] = set()
         self._changed = asyncio.Condition()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._failed = asyncio.Event()
@@ -98,6 +100,19 @@ class Workbench:
             return [self._leader] if self._leader not in ("", self.log.name) else []
         members = active_members(Draft(self.log.replica.state))
         return [member.name for member in members if member.name != self.log.name]
+
+    def sure(self) -> bool:
+        """Whether we know what we sealed before: by our own mark, or because every other member has shown us.
+
+        A sequencer that has lost its disk, mark and all, would fork the log if it went on from less.
+        """
+        if self._unsure and self.log.size:
+            self._unsure = not self._heard.issuperset(self.others())
+        return not self._unsure
+
+    def heard(self, member: str) -> None:
+        """A member has shown its log, and it is not longer than ours."""
+        self._heard.add(member)
 
     # ── steps ─────────────────────────────────────────────────────────────────────────────────────────
 
