@@ -20,7 +20,7 @@ DIGEST: Final = 16
 """Bytes of a digest: among N and M distinct ids, one pair collides with probability N·M / 2^128."""
 
 _HASH_TAG: Final = b"PARLEY-ALIGN-R255-SHA512-V02-"
-"""With the run's 16 bytes a tag of 45: b_0 of a short id and b_1 (RFC 9380, section 5.3.1) take one block each."""
+"""With the run's 16 bytes 45: for a short id b_0 and b_1 (RFC 9380, section 5.3.1) take a block each."""
 _DIGEST_TAG: Final = b"PARLEY-ALIGN-DIGEST-V02-"
 _RUN: Final = 16
 """Bytes of SHA-256 of the run's identifier in a tag."""
