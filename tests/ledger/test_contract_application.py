@@ -205,7 +205,7 @@ def test_a_removed_member_loses_its_vote_and_a_rotated_key_takes_over(chain, led
     gone = ledger.voted(chain, {"kind": "remove", "member": "operator", "why": "left"}, "bank", "regulator")
     assert powers(gone) == {key("operator", "cosigning").public: 0}
     new = {"kind": "cosigning", "public": key("bank", "cosigning", 1).public.hex()}
-    rotated = chain.decide([ledger.tx("bank", "key.rotate", new)])
+    rotated = chain.decide([ledger.tx("bank", "key.rotate", new, signer=key("bank", "cosigning"))])
     assert powers(rotated) == {key("bank", "cosigning").public: 0, key("bank", "cosigning", 1).public: 10}
 
 
