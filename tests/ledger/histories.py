@@ -22,12 +22,10 @@ class History:
     Args:
         seed: of everything random.
         steps: how many transactions are to be executed.
-        joins: whether a newcomer may join, whose node a network of validators would wait for.
         founding: fields of the genesis that differ.
     """
 
-    def __init__(self, seed, steps, *, joins=True, **founding):
-        self.joins = joins
+    def __init__(self, seed, steps, **founding):
         self.random = random.Random(seed)
         driver = Driver(self.random.choice, START, **founding)
         self.spec = driver.ledger.spec
@@ -39,8 +37,6 @@ class History:
 
     def _step(self):
         transaction = self.driver.next()
-        if transaction.type == "member.join" and not self.joins:
-            return
         self.driver.ledger.execute(transaction)
         kind = "invitation" if transaction.type == "member.join" else "signing"
         signer = key(transaction.sender, kind)

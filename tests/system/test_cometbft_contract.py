@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import shutil
 from datetime import datetime
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from parley.core.errors import PeerLost, PolicyRefused
 from parley.ledger.contract import consortium_id
 from parley.ledger.engines.cometbft.log import app_hash
+from parley.ledger.engines.cometbft.migration import carried
 from parley.ledger.merkle import Frontier
 from parley.ledger.replica import Replica
 from parley.ledger.transaction import Transaction, sign
@@ -18,6 +20,7 @@ from tests.contract import digest, key, spec
 from tests.contract_moves import MEMBERS
 from tests.ledger.comet_members import caught_up, network, roots
 from tests.ledger.histories import History
+from tests.ledger.moving import Author, end_embedded
 
 pytestmark = pytest.mark.cometbft
 ALONE = {"bank": "holder"}
@@ -124,7 +127,7 @@ def fed(founded, blocks):
 
 
 async def test_a_long_history_ends_alike_in_both_engines_and_after_a_replay():
-    history = History(11, 1000, joins=False, **COMET)
+    history = History(11, 1000, **COMET)
     async with network(MEMBERS, history.spec) as net:
         for name in ("bank", "operator", "regulator"):
             net.start(name)
@@ -147,6 +150,22 @@ async def test_a_long_history_ends_alike_in_both_engines_and_after_a_replay():
         await until(lambda: roots(rebuilt.log) == ended)
 
 
+@pytest.mark.soak
+async def test_thousands_of_transactions_end_alike_through_a_node_that_is_killed_again_and_again():
+    history = History(31, 3000, **COMET)
+    async with network(MEMBERS, history.spec) as net:
+        await net.start_all()
+        bank = net.members["bank"]
+        for number, data in enumerate(history.signed):
+            if number % 1000 == 500:
+                await bank.node.kill()
+                await caught_up(bank)
+            await bank.rpc.submit(data)
+        await bank.submit(register(history.spec, "bank", "last"), patience=120)
+        [ended] = await net.level(bank.log.size)
+        assert ended == fed(history.spec, await blocks_of(bank))
+
+
 async def test_the_header_of_the_next_block_has_the_checkpoint():
     founded = spec(ALONE, **COMET)
     async with network(ALONE, founded) as net:
@@ -157,3 +176,20 @@ async def test_the_header_of_the_next_block_has_the_checkpoint():
         sealed = app_hash(bank.log.checkpoint())
         await until(lambda: bank.application.info().height > at)
         assert (await bank.rpc.block(at + 1)).app_hash == sealed
+
+
+async def test_a_consortium_moves_from_the_embedded_engine_with_its_history(tmp_path):
+    ended = end_embedded(tmp_path / "embedded")
+    async with network(MEMBERS, lambda nodes: carried(ended.replica, ended.final, nodes)) as net:
+        for name in MEMBERS:
+            shutil.copytree(tmp_path / "embedded", net.folder(name))
+        await net.start_all()
+        size = len(ended.leaves)
+        one, other = Author(ended.consortium), net.members["regulator"]
+        table = {"name": "after-the-move", "schema": digest("s"), "rows": 1, "root": digest("r")}
+        receipt = await other.submit(one.signed("retailer", "table.register", table))
+        assert receipt.accepted
+        assert len(await net.level(size + 1)) == 1
+        log = net.members["bank"].log
+        assert log.root_at(size) == ended.replica.frontier.root()
+        assert log.replica.height == ended.replica.height + 1

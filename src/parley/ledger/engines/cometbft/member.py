@@ -26,7 +26,7 @@ from parley.ledger.transaction import SignedTransaction
 
 OFFER_EVERY: Final = 2.0
 """Seconds after which a transaction that is not in yet is given to the node again."""
-STEADY: Final = 30.0
+STEADY: Final = 5.0
 """Seconds after which a node that ran is started again without delay."""
 
 _REST: Final = (0.1, 0.5, 2.0, 5.0, 10.0, 30.0)
