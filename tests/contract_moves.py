@@ -42,7 +42,7 @@ class Driver:
 
     def next(self):
         """A transaction for the state as it is."""
-        build = self.choose((*[self._sensible] * 14, *[self._any] * 7, self._vote))
+        build = self.choose((*[self._sensible] * 12, *[self._any] * 5, *[self._tempting] * 4, self._vote))
         sender, kind, body = build()
         self.sent += 1
         signer = key("insurer", "invitation") if kind == "member.join" else None
@@ -151,6 +151,40 @@ class Driver:
             )
         )
         return ("insurer" if kind == "member.join" else sender), kind, content
+
+    def _tempting(self):
+        """What almost may be done."""
+        state, root = self.ledger.state, digest("other")
+        proposer, body = self.choose(PLANS)
+        plan = plan_of(proposer, body)
+        options = [(proposer, "run.propose", {"run": f"{plan[:8]}-{self.sent}", "plan": plan})]
+        for name in RUNS:
+            run = state.get(f"run/{name}") or {"committed": {}, "active": "bank"}
+            for party, due in sorted(run["committed"].items()):
+                options.append((party, "round.commit", round_of(name, due + 1, party)))
+                if due > 1:
+                    options.append((party, "round.commit", round_of(name, due - 1, party, root)))
+                options.append((party, "run.align", alignment(name, party, root=root)))
+            moves = ("run.start", "run.finish", "run.cancel", "run.pause")
+            extra = {"run.finish": finish(name), "run.start": {"run": name}}
+            options += [
+                (run["active"], kind, extra.get(kind, {"run": name, "reason": "x"})) for kind in moves
+            ]
+            batches = (state.get(f"model/{name}") or {"batches": 0})["batches"]
+            batch = {"model": name, "batch": batches, "root": root, "count": 45}
+            options.append(("bank", "prediction.commit", batch))
+        if state.get("member/operator")["standing"] == "suspended":
+            table = {"name": "another", "schema": root, "rows": 1, "root": root}
+            ballot = {"proposal": self._known("proposal/"), "ballot": "yes"}
+            return self.choose(
+                (
+                    ("operator", "table.register", table),
+                    ("operator", "vote.cast", ballot),
+                    ("operator", "grant.give", grant()),
+                    ("operator", "plan.approve", {"plan": plan}),
+                )
+            )
+        return self.choose(options)
 
     def _vote(self):
         """A ballot that is still missing, or a new vote about the operator."""

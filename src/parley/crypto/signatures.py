@@ -14,6 +14,7 @@ OpenSSL works outside the interpreter's lock, so `verify_all` keeps as many core
 8 500 signatures of 400-byte messages a second on one core of a server, 15 900 on two.
 """
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -31,6 +32,7 @@ PUBLIC_BYTES: Final = 32
 SEED_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _FRAME: Final = b"\x00parley/signature/v1\x00"
 _MAX_DOMAIN: Final = 255
 _KEY_HASH: Final = TaggedHash("parley/key/v1")
@@ -162,7 +164,7 @@ def _is_note(text: bytes) -> bool:
         letters = text.decode()
     except UnicodeDecodeError:
         return False
-    return letters.endswith("\n") and not any(letter < " " and letter != "\n" for letter in letters)
+    return letters.endswith("\n") and not _CONTROL.search(letters)
 
 
 def _verified(public: bytes, framed: bytes, signature: bytes) -> bool:

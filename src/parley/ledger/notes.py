@@ -13,6 +13,7 @@ one bad signature of a known key condemns the whole note.
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final, NamedTuple, Self
@@ -27,6 +28,8 @@ MAX_TIME: Final = 2**63 - 1
 _HASH_BYTES: Final = 4
 _TIME_BYTES: Final = 8
 _DASH: Final = "— "
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_NO_NAME: Final = re.compile(r"[\s+\x00-\x1f]")
 _COSIGNATURE: Final = "cosignature/v1\n"
 
 
@@ -171,7 +174,7 @@ def parse_note(data: bytes, limit: int = MAX_NOTE_BYTES) -> SignedNote:
         letters = data.decode()
     except UnicodeDecodeError as error:
         raise NoteError(f"note is not UTF-8 at byte {error.start}") from None
-    if any(letter < " " and letter != "\n" for letter in letters):
+    if _CONTROL.search(letters):
         raise NoteError("note has a control character other than newline")
     head, separator, tail = letters.rpartition("\n\n")
     if not separator or not tail.endswith("\n"):
@@ -184,7 +187,7 @@ def parse_note(data: bytes, limit: int = MAX_NOTE_BYTES) -> SignedNote:
 
 def is_key_name(name: str) -> bool:
     """Whether ``name`` may name a key: not empty, no Unicode space, no plus, no control character."""
-    return bool(name) and not any(letter.isspace() or letter == "+" or letter < " " for letter in name)
+    return bool(name) and not _NO_NAME.search(name)
 
 
 def decoded_base64(text: str) -> bytes:
