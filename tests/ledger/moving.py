@@ -38,6 +38,7 @@ def end_embedded(folder, *, seed=21, cosigners=tuple(MEMBERS), height_off=0):
         seal(log, [author.signed("retailer", "table.register", table).data])
     note = log.note(log.size)
     lines = [cosign(name, note.text, key(name, "cosigning"), 1_790_000_000) for name in cosigners]
+    log.add_signatures(log.size, lines)
     leaves = [leaf.data for leaf in log.store.leaves(0, log.size)]
     log.store.close()
     return Ended(history.spec, author.consortium, log.replica, note.with_signatures(lines), leaves)

@@ -1,15 +1,21 @@
 """Moving from the embedded engine to CometBFT: the history goes along, or nothing moves."""
 
+import io
 import json
 import shutil
 
 import pytest
 
 from parley.core.errors import UsageError
+from parley.ledger.block import Leaf
 from parley.ledger.engines.cometbft.beginning import Beginning, Carried, Founding
 from parley.ledger.engines.cometbft.migration import carried, genesis_members
+from parley.ledger.engines.embedded.prove import Snapshot, prove, trust
+from parley.ledger.export import export
 from parley.ledger.merkle import inclusion_proof, leaf_hash, node_hash, verify_inclusion
 from parley.ledger.merkle import root as root_of
+from parley.ledger.proof import verify_receipt
+from parley.ledger.verifier import verify
 
 from tests.contract import digest, key
 from tests.contract_moves import MEMBERS
@@ -58,9 +64,22 @@ def test_the_log_goes_on_behind_the_embedded_one(moved):
     hashes = [leaf_hash(leaf) for leaf in chain.leaves]
     proof = inclusion_proof(1, size + 1, lambda level, at: node(hashes, level, at))
     assert verify_inclusion(hashes[1], 1, size + 1, proof, root_of(chain.leaves))
+    receipt = prove(chain.log, ended_digest(chain)).encoded()
+    assert verify_receipt(receipt, trust(chain.log), quorum=1).cosigners == ("bank",)
+    exported = io.BytesIO()
+    export(Snapshot(chain.log), exported)
+    verified = verify(
+        exported.getvalue().splitlines(keepends=True), consortium=ended.final.text.split("\n")[0]
+    )
+    assert (verified.leaves, verified.final, verified.cosigners) == (size + 1, size, ("bank",))
     chain.reopen()
     assert chain.height == 2
     chain.log.store.close()
+
+
+def ended_digest(chain):
+    """The digest of the last transaction."""
+    return Leaf.decoded(chain.leaves[-1]).opened().digest
 
 
 def node(hashes, level, at):
@@ -115,11 +134,15 @@ def test_a_checkpoint_without_a_majority_is_not_carried(moved):
     chain.log.store.close()
 
 
-@pytest.mark.parametrize("off", [-1, 1])
-def test_an_embedded_log_ends_where_the_members_have_voted(tmp_path, off):
-    ended = end_embedded(tmp_path, height_off=off)
+def test_an_embedded_log_that_ends_too_early_is_not_carried(tmp_path):
+    ended = end_embedded(tmp_path, height_off=1)
     with pytest.raises(UsageError, match="the members have voted for cometbft"):
         carried(ended.replica, ended.final, NODES)
+
+
+def test_the_embedded_engine_seals_nothing_from_the_height_of_the_move_on(tmp_path):
+    with pytest.raises(UsageError, match="does not hold the key"):
+        end_embedded(tmp_path, height_off=-1)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"nodes":{}}', b'{"checkpoint":1,"nodes":{}}'])

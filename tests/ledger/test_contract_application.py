@@ -292,17 +292,17 @@ def replayed(leaves):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_random_histories_end_alike_in_the_application_a_replay_and_under_crashes(tmp_path, seed):
     founding = {"engine": "cometbft", "sequencer": None}
-    chain = fed(History(seed, 700, **founding), tmp_path / "a")
-    crashing = fed(History(seed, 700, **founding), tmp_path / "b", crash_every=5)
+    chain = fed(History(seed, 400, **founding), tmp_path / "a")
+    crashing = fed(History(seed, 400, **founding), tmp_path / "b", crash_every=5)
     assert chain.roots == crashing.roots == replayed(chain.leaves)
-    assert chain.log.size > 650
+    assert chain.log.size > 380
     for one in (chain, crashing):
         one.log.store.close()
 
 
 def test_the_embedded_engine_ends_in_the_same_roots(tmp_path):
     """The same genesis and blocks, sealed by a sequencer and decided by CometBFT."""
-    chain = fed(History(4, 700), tmp_path / "chain")
+    chain = fed(History(4, 500), tmp_path / "chain")
     log = MemberLog(tmp_path / "embedded", "bank", key("bank", "cosigning"))
     log.begin(chain.beginning.ledger.spec)
     for _, block in itertools.groupby(chain.leaves[1:], key=lambda leaf: Leaf.decoded(leaf).height):

@@ -19,13 +19,13 @@ from parley.core.errors import UsageError
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.contract import View
 from parley.ledger.contract.consortium import ENGINE, Engine
-from parley.ledger.contract.members import active_members
 from parley.ledger.contract.state import Draft
+from parley.ledger.electorate import Electorate, origin
 from parley.ledger.engines.cometbft.beginning import Beginning, Carried
 from parley.ledger.engines.cometbft.files import GenesisMember
-from parley.ledger.engines.cometbft.log import ChainLog, origin
-from parley.ledger.engines.cometbft.validators import POWER, cosigning_key, validators
-from parley.ledger.notes import Kind, NoteError, NoteKey, SignedNote, parse_note
+from parley.ledger.engines.cometbft.log import ChainLog
+from parley.ledger.engines.cometbft.validators import POWER, validators
+from parley.ledger.notes import NoteError, SignedNote, parse_note
 from parley.ledger.replica import Replica
 
 
@@ -89,16 +89,12 @@ def _check_end(replica: Replica) -> None:
 
 
 def _check_signatures(view: View, note: SignedNote) -> None:
-    draft = Draft(view)
-    members = active_members(draft)
-    keys = [NoteKey(member.name, Kind.COSIGNATURE_V1, cosigning_key(draft, member)) for member in members]
-    try:
-        signed = len(note.verified(keys))
-    except NoteError:
-        signed = 0
-    if 2 * signed <= len(members):
+    voters = Electorate.of(view)
+    signed = len(voters.good(note.text, note.signatures))
+    if signed < voters.quorum:
         raise _differs(
-            "carried-not-final", f"{signed} of {len(members)} members have cosigned the final checkpoint"
+            "carried-not-final",
+            f"{signed} of {len(voters.keys)} members have cosigned the last checkpoint, {voters.quorum} must",
         )
 
 

@@ -28,7 +28,7 @@ def validators(view: View, genesis_nodes: Mapping[str, str]) -> dict[bytes, str]
     ]
     chosen = [member for member in ready if member.standing == "active"]
     chosen = chosen or [member for member in ready if member.standing == "suspended"]
-    return {cosigning_key(draft, member): member.name for member in chosen}
+    return {_public(draft, member): member.name for member in chosen}
 
 
 def updates(before: View, after: View, genesis_nodes: Mapping[str, str]) -> tuple[ValidatorPower, ...]:
@@ -63,6 +63,5 @@ def may_connect(view: View, genesis_nodes: Mapping[str, str], node: str) -> bool
     return member is not None and member.standing in ("active", "suspended")
 
 
-def cosigning_key(draft: Draft, member: Member) -> bytes:
-    """The public half, 32 bytes."""
+def _public(draft: Draft, member: Member) -> bytes:
     return bytes.fromhex(draft.known(Key, key_path(member.cosigning)).public)
