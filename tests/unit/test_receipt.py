@@ -6,6 +6,7 @@ import pytest
 
 from parley.crypto.signatures import SigningKey
 from parley.ledger import notes
+from parley.ledger.block import Leaf
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.encoding import EncodingError, encode
 from parley.ledger.merkle import Frontier, inclusion_proof, leaf_hash
@@ -38,7 +39,7 @@ def envelope(n, consortium=CONSORTIUM):
         expires=100,
         nonce=f"{n:032x}",
     )
-    return sign(transaction, SENDER).data
+    return Leaf(3, 1790000000, sign(transaction, SENDER).data).encoded()
 
 
 def receipt(index=5, size=11, cosigners=("bank", "operator"), origin=ORIGIN, consortium=CONSORTIUM):
@@ -71,7 +72,8 @@ def test_a_good_receipt_shows_what_was_agreed():
     good = receipt()
     assert Receipt.decoded(good.encoded()) == good
     proven = verify_receipt(good.encoded(), TRUST, 2)
-    assert proven.signed.data == good.transaction
+    assert proven.leaf.encoded() == good.leaf
+    assert (proven.leaf.height, proven.leaf.time, proven.leaf.signed) == (3, 1790000000, proven.signed.data)
     assert proven.signed.transaction.body == {"round": 5}
     assert (proven.index, proven.checkpoint.size) == (5, 11)
     assert proven.checkpoint.state_root == bytes(range(32))
@@ -108,8 +110,8 @@ def reshaped(change):
         lambda members: members.update(proof=[None]),
         lambda members: members.update(public="00"),
         lambda members: members.update(checkpoint=1),
-        lambda members: members.update(transaction="0"),
-        lambda members: members.update(transaction="AB"),
+        lambda members: members.update(leaf="0"),
+        lambda members: members.update(leaf="AB"),
     ],
     ids=range(13),
 )
@@ -127,16 +129,16 @@ def test_check_1_refuses_what_is_no_receipt(data):
 
 
 def test_check_2_refuses_malformed_and_foreign_transactions():
-    assert refused(altered(transaction=b"{}")) == 2
+    assert refused(altered(leaf=b"{}")) == 2
     assert refused(receipt(consortium="0d" * 32).encoded()) == 2
 
 
 def test_check_3_refuses_another_key_and_a_bad_signature():
     assert refused(altered(public=LOG.public)) == 3
-    good = receipt().transaction
+    good = receipt().leaf
     at = good.index(b'"signature":"') + 13
     flipped = b"1" if good[at : at + 1] == b"0" else b"0"
-    assert refused(altered(transaction=good[:at] + flipped + good[at + 1 :])) == 3
+    assert refused(altered(leaf=good[:at] + flipped + good[at + 1 :])) == 3
 
 
 def test_check_4_refuses_other_logs_and_other_heads():
@@ -174,4 +176,4 @@ def test_check_6_refuses_another_place_and_another_proof():
     assert refused(altered(index=11)) == 6
     assert refused(altered(proof=good.proof[1:])) == 6
     assert refused(altered(proof=(bytes(32), *good.proof[1:]))) == 6
-    assert refused(altered(transaction=envelope(6))) == 6
+    assert refused(altered(leaf=envelope(6))) == 6

@@ -3,11 +3,11 @@
 What must hold, in the order in which it is checked:
 
 1. the receipt is in canonical encoding and has its five members;
-2. the transaction is a well-formed envelope, for the consortium that is trusted;
-3. it names the key that is enclosed, and that key signed it;
+2. the leaf is well-formed, and its transaction is for the consortium that is trusted;
+3. the transaction names the key that is enclosed, and that key signed it;
 4. the checkpoint is of the trusted origin, signed by the log's key, and carries a state root;
 5. at least ``quorum`` trusted members have cosigned the checkpoint;
-6. the transaction is a leaf, at the stated index, of the log whose root the checkpoint gives.
+6. the leaf stands at the stated index of the log whose root the checkpoint gives.
 
 Then the transaction was part of the agreed record, at that place, at the time of the last cosignature. That
 the key belonged to the sender, and whether the contract accepted or refused what was asked, follow from
@@ -20,23 +20,24 @@ import msgspec
 
 from parley.crypto.signatures import PUBLIC_BYTES
 from parley.ledger import merkle, notes
+from parley.ledger.block import Leaf
 from parley.ledger.checkpoint import Checkpoint, open_checkpoint
 from parley.ledger.encoding import EncodingError, Value, decode, encode, hexed, unhexed
 from parley.ledger.notes import Kind, NoteError, NoteKey
-from parley.ledger.transaction import SignedTransaction, open_signed
+from parley.ledger.transaction import SignedTransaction
 
 MAX_RECEIPT_BYTES: Final = 512 * 1024
 CHECKS: Final = (
     "the receipt is in canonical encoding and has its five members",
-    "the transaction is a well-formed envelope for the trusted consortium",
+    "the leaf is well-formed, and its transaction is for the trusted consortium",
     "the transaction names the enclosed key, and that key signed it",
     "the checkpoint is of the trusted origin, signed by the log, and carries a state root",
     "enough trusted members have cosigned the checkpoint",
-    "the transaction is a leaf of the log whose root the checkpoint gives",
+    "the leaf stands in the log whose root the checkpoint gives",
 )
 """What `verify_receipt` checks; check n is ``CHECKS[n - 1]``."""
 
-_MEMBERS: Final = frozenset({"checkpoint", "index", "proof", "public", "transaction"})
+_MEMBERS: Final = frozenset({"checkpoint", "index", "leaf", "proof", "public"})
 _MAX_PROOF: Final = 64
 
 
@@ -59,7 +60,7 @@ class Receipt(msgspec.Struct, frozen=True):
     """A transaction and what proves it, as the ledger gives it out.
 
     Attributes:
-        transaction: the signed envelope, as it stands in the log.
+        leaf: the signed transaction with height and time of its block, as it stands in the log.
         public: the public key that signed it.
         index: of its leaf, from zero.
         proof: audit path of the leaf; hashes of 32 bytes.
@@ -67,7 +68,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
     """
 
-    transaction: bytes
+    leaf: bytes
     public: bytes
     index: int
     proof: tuple[bytes, ...]
@@ -78,9 +79,9 @@ class Receipt(msgspec.Struct, frozen=True):
         members: dict[str, Value] = {
             "checkpoint": hexed(self.checkpoint),
             "index": self.index,
+            "leaf": hexed(self.leaf),
             "proof": [hexed(digest) for digest in self.proof],
             "public": hexed(self.public),
-            "transaction": hexed(self.transaction),
         }
         return encode(members, MAX_RECEIPT_BYTES)
 
@@ -96,7 +97,7 @@ class Receipt(msgspec.Struct, frozen=True):
         if not isinstance(proof, list) or len(proof) > _MAX_PROOF:
             raise EncodingError(f"expected a list of at most {_MAX_PROOF} hashes", ("proof",))
         return cls(
-            transaction=_bytes(members, "transaction"),
+            leaf=_bytes(members, "leaf"),
             public=_bytes(members, "public", PUBLIC_BYTES),
             index=index,
             proof=tuple(_bytes({"proof": digest}, "proof", merkle.HASH_BYTES) for digest in proof),
@@ -125,6 +126,7 @@ class Proven(msgspec.Struct, frozen=True):
     """What a good receipt shows.
 
     Attributes:
+        leaf: height and time of its block, and the envelope.
         signed: the transaction in its envelope.
         index: its place in the log.
         checkpoint: the head of the log that it was proven under.
@@ -133,6 +135,7 @@ class Proven(msgspec.Struct, frozen=True):
 
     """
 
+    leaf: Leaf
     signed: SignedTransaction
     index: int
     checkpoint: Checkpoint
@@ -152,7 +155,8 @@ def verify_receipt(data: bytes, trust: Trust, quorum: int) -> Proven:
         raise ReceiptRefused(1, error) from None
     # 2
     try:
-        signed = open_signed(receipt.transaction)
+        leaf = Leaf.decoded(receipt.leaf)
+        signed = leaf.opened()
     except EncodingError as error:
         raise ReceiptRefused(2, error) from None
     if signed.transaction.consortium != trust.consortium:
@@ -165,12 +169,12 @@ def verify_receipt(data: bytes, trust: Trust, quorum: int) -> Proven:
     # 5
     cosigners, time = _cosigned(receipt.checkpoint, trust, quorum)
     # 6
-    leaf = merkle.leaf_hash(receipt.transaction)
-    if not merkle.verify_inclusion(leaf, receipt.index, checkpoint.size, receipt.proof, checkpoint.root):
+    digest = merkle.leaf_hash(receipt.leaf)
+    if not merkle.verify_inclusion(digest, receipt.index, checkpoint.size, receipt.proof, checkpoint.root):
         raise ReceiptRefused(
             6, f"the proof of leaf {receipt.index} of {checkpoint.size} does not give its root"
         )
-    return Proven(signed, receipt.index, checkpoint, cosigners, time)
+    return Proven(leaf, signed, receipt.index, checkpoint, cosigners, time)
 
 
 def _signed_by_log(note: bytes, trust: Trust) -> Checkpoint:
