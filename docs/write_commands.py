@@ -44,6 +44,8 @@ COMMANDS: Final = (
     "ledger prove",
     "ledger keys",
     "ledger check-proof",
+    "ledger export",
+    "ledger verify",
     "peer add",
     "peer list",
     "demo",

@@ -1,8 +1,9 @@
 """The ledger: its history in words, where our copy stands, and proofs for others."""
 
 import asyncio
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import msgspec
 import typer
@@ -10,15 +11,17 @@ from rich.console import Console
 from rich.text import Text
 
 from parley.cli.asking import read
+from parley.cli.files import not_readable, not_writable
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
 from parley.cli.output import Failure, Problem, answer, columns, facts
 from parley.cli.words import deed, moment
 from parley.core.errors import UsageError
-from parley.core.files import write_atomically
-from parley.ledger.notes import NoteError, NoteKey
-from parley.ledger.proof import ReceiptRefused, Trust, verify_receipt
-from parley.party.chronicle import Entry
+from parley.ledger.export import export
+from parley.ledger.verifier import Difference, Verified, verify
+from parley.party.chronicle import Chronicle, Entry
 from parley.party.compose import look
+from parley.party.proving import Snapshot, standing
+from parley.store.home import Home
 
 app = group("The ledger: what happened, as all members agree on it.")
 
@@ -89,24 +92,24 @@ def status(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> N
     Records are final when more than half of the active members have signed for them. If a member
     "signs nothing any more", it has seen something that must not happen, such as two histories.
     """
-    standing = read(home, lambda ledger: ledger.standing())
+    stands = read(home, standing)
     condition = asyncio.run(look(home))
     halted = None if condition is None else condition.halted
 
     def show(console: Console) -> None:
-        behind = standing.size - standing.final
+        behind = stands.size - stands.final
         pairs = [
-            ("consortium", f"{standing.name}  {standing.consortium}"),
-            ("records", f"{standing.size:,}, of which {standing.final:,} final"),
-            ("sequencer", standing.sequencer or "none: CometBFT orders"),
-            ("signed for all", ", ".join(standing.signed) or "nobody yet"),
+            ("consortium", f"{stands.name}  {stands.consortium}"),
+            ("records", f"{stands.size:,}, of which {stands.final:,} final"),
+            ("sequencer", stands.sequencer or "none: CometBFT orders"),
+            ("signed for all", ", ".join(stands.signed) or "nobody yet"),
         ]
-        if behind and standing.unsigned:
-            pairs.append(("not yet", ", ".join(standing.unsigned)))
+        if behind and stands.unsigned:
+            pairs.append(("not yet", ", ".join(stands.unsigned)))
         pairs.append(("our party", _condition(halted)))
         facts(console, pairs)
 
-    record = {"running": condition is not None, "halted": halted} | msgspec.to_builtins(standing)
+    record = {"running": condition is not None, "halted": halted} | msgspec.to_builtins(stands)
     answer(record, show, as_json=as_json)
 
 
@@ -116,176 +119,115 @@ def _condition(halted: str | None) -> str:
     return f"signs nothing any more: {halted}" if halted else "runs"
 
 
-@app.command("prove")
-def prove(
-    number: Annotated[int, typer.Argument(metavar="RECORD", min=0, help="Its number in the history.")],
+@app.command("export")
+def export_ledger(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; overwritten if it is there.")],
     *,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The receipt; record-N.receipt by default.")
-    ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a receipt that proves one record to others.
+    """Copy the whole ledger into one file that anyone can verify.
 
     \b
     Example:
-      parley ledger prove 17 --out approval.receipt
+      parley ledger export credit.ledger
 
-    It holds the signed request, its place in the log, and the members' signatures under the log.
-    Who checks it needs the members' keys, from `parley ledger keys`, and nothing else of ours.
+    JSON lines: every transaction, and every checkpoint with the members' signatures. No secret is
+    in it, but everything that the members said on the ledger.
     """
-    receipt = read(home, lambda ledger: ledger.prove(number))
-    path = out or Path(f"record-{number}.receipt")
-    _write(path, receipt.encoded())
+    partial = file.with_name(f"{file.name}.partial")
+    try:
+        with partial.open("wb") as target:
+            size = read(home, lambda ledger: _exported(ledger, target))
+        partial.replace(file)
+    except OSError as error:
+        raise not_writable(file, error) from None
 
     def show(console: Console) -> None:
-        console.print(Text(f"{path} proves record {number}; check it with `parley ledger check-proof`"))
+        console.print(Text(f"{file} holds {size:,} records; anyone can check it with `parley ledger verify`"))
 
-    answer({"record": number, "file": str(path)}, show, as_json=as_json)
-
-
-class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one who checks receipts knows beforehand: whose keys, and how many of them must have signed."""
-
-    consortium: str
-    origin: str
-    quorum: int
-    log: tuple[str, ...]
-    cosigners: tuple[str, ...]
-
-    def trust(self) -> Trust:
-        """For `verify_receipt`."""
-        logs, cosigners = (tuple(NoteKey.parse(each) for each in keys) for keys in (self.log, self.cosigners))
-        return Trust(self.consortium, self.origin, logs, cosigners)
+    answer({"file": str(file), "records": size}, show, as_json=as_json)
 
 
-@app.command("keys")
-def keys(
-    *,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The keys; ledger.keys by default.")
+def _exported(ledger: Chronicle, target: BinaryIO) -> int:
+    snapshot = Snapshot(ledger)
+    export(snapshot, target)
+    return snapshot.size
+
+
+@app.command("verify")
+def verify_ledger(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="From `parley ledger export`; else our own copy.")
     ] = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
-) -> None:
-    """Write the members' public keys for somebody who checks receipts.
-
-    \b
-    Example:
-      parley ledger keys --out credit.keys
-
-    Not secret, but whoever checks must have them from somebody it trusts.
-    """
-    trust, quorum = read(home, lambda ledger: ledger.trust())
-    logs, cosigners = (tuple(key.text for key in each) for each in (trust.log, trust.cosigners))
-    path = out or Path("ledger.keys")
-    _write(path, msgspec.json.encode(_Keys(trust.consortium, trust.origin, quorum, logs, cosigners)))
-    members = [key.name for key in trust.cosigners]
-
-    def show(console: Console) -> None:
-        words = f"{path} holds the keys of {', '.join(members)}; {quorum} of them must have signed a receipt"
-        console.print(Text(words))
-
-    answer({"file": str(path), "members": members, "quorum": quorum}, show, as_json=as_json)
-
-
-@app.command("check-proof")
-def check_proof(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A receipt from `parley ledger prove`.")],
     *,
-    keys: Annotated[
-        Path | None,
+    consortium: Annotated[
+        str,
         typer.Option(
-            "--keys", metavar="FILE", help="Keys from `parley ledger keys`; else those our ledger has."
+            "--consortium", metavar="ID", help="The ledger it must be; by default that of our home."
         ),
-    ] = None,
+    ] = "",
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a receipt: who asked for what, and that the members signed for it.
+    """Replay the ledger and check every signature, offline.
 
     \b
     Examples:
-      parley ledger check-proof approval.receipt
-      parley ledger check-proof approval.receipt --keys credit.keys
+      parley ledger verify
+      parley ledger verify credit.ledger --consortium 5e24...
 
-    With --keys no home is needed. A receipt proves that the request stands in the agreed history;
-    whether the contract accepted it is told by a member's `parley ledger show`, and follows from a
-    replay of the whole ledger.
+    Nothing is believed: the contract is executed anew from the foundation on, and the first
+    difference is named with its line. For a file, --consortium says which ledger it must be;
+    without it and without a home of ours, the file only proves itself consistent.
     """
-    data = _read(file)
-    if keys is None:
-        trust, quorum = read(home, lambda ledger: ledger.trust())
-    else:
-        trust, quorum = _trusted(keys)
+    origin = _origin(home, consortium)
     try:
-        proven = verify_receipt(data, trust, quorum)
-    except ReceiptRefused as error:
-        problem = Problem("refused", "receipt-refused", f"{file} proves nothing: {error}", _GET_ANOTHER)
+        if file is None:
+            found = read(home, lambda ledger: _verified_copy(ledger, origin))
+        else:
+            with file.open("rb") as lines:
+                found = verify(lines, consortium=origin)
+    except Difference as error:
+        problem = Problem("refused", "ledger-differs", f"the ledger does not hold: {error}", _COMPARE)
         raise Failure(problem) from None
-    asked = proven.signed.transaction
-    entry = Entry(
-        number=proven.index,
-        height=proven.leaf.height,
-        time=proven.leaf.time,
-        sender=asked.sender,
-        type=asked.type,
-        body=dict(asked.body),
-        digest=proven.signed.digest.hex(),
-        code="accepted",
-        reason="",
-        final=True,
-    )
-    record = {
-        "record": entry.number,
-        "time": entry.time,
-        "sender": entry.sender,
-        "type": entry.type,
-        "words": deed(entry),
-        "body": entry.body,
-        "cosigners": proven.cosigners,
-        "size": proven.checkpoint.size,
-    }
+    except OSError as error:
+        raise not_readable(file or home, error) from None
 
     def show(console: Console) -> None:
-        console.print(Text(f"{entry.sender} asked, as record {entry.number}: {deed(entry)}"))
-        at = f"at {moment(entry.time)}, in a log of {proven.checkpoint.size:,} records"
-        console.print(Text(f"  {at} that {', '.join(proven.cosigners)} have signed"))
+        console.print(Text(f"all of it holds: {found.leaves:,} records, {found.refused:,} of them refusals"))
+        facts(console, _findings(found))
 
+    record = msgspec.to_builtins(found) | {"root": found.root.hex(), "state_root": found.state_root.hex()}
     answer(record, show, as_json=as_json)
 
 
-_GET_ANOTHER = "have it made again with `parley ledger prove`, and compare whose keys you trust"
+_COMPARE = "do not rely on this copy; compare with another member's `parley ledger export`"
 
 
-def _trusted(path: Path) -> tuple[Trust, int]:
+def _origin(home: Path, consortium: str) -> str:
+    """The ledger it must be: the one named, or that of our home if there is one."""
+    if consortium:
+        return f"parley/{consortium}"
     try:
-        known = msgspec.json.decode(_read(path), type=_Keys)
-        return known.trust(), known.quorum
-    except (msgspec.MsgspecError, NoteError) as error:
-        raise UsageError(
-            "keys-unreadable",
-            f"{path} holds no members' keys: {error}",
-            remedy="get a file that `parley ledger keys` wrote",
-        ) from None
+        membership = Home.open(home).membership
+    except UsageError:
+        return ""
+    return "" if membership is None else f"parley/{membership.consortium}"
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            "file-unreadable", f"{path} cannot be read: {error.strerror}", remedy="name a file that is there"
-        ) from None
+def _verified_copy(ledger: Chronicle, origin: str) -> Verified:
+    with tempfile.TemporaryFile() as copy:
+        _exported(ledger, copy)
+        copy.seek(0)
+        return verify(copy, consortium=origin)
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        write_atomically(path, data)
-    except OSError as error:
-        raise UsageError(
-            "file-not-writable",
-            f"{path} cannot be written: {error.strerror}",
-            remedy="name a file in a folder that you may write to",
-        ) from None
+def _findings(found: Verified) -> list[tuple[str, str]]:
+    return [
+        ("ledger", found.origin.removeprefix("parley/")),
+        ("final", f"{found.final:,} records, signed for by more than half of the members"),
+        ("signed at the end", ", ".join(found.cosigners) or "nobody yet"),
+        ("root of the log", found.root.hex()),
+        ("root of the state", found.state_root.hex()),
+    ]

@@ -22,6 +22,7 @@ from parley.cli import (
     options,
     peer,
     plans,
+    receipts,
     run,
     up,
     votes,
@@ -70,6 +71,9 @@ app.command("grants")(grants.grants)
 app.command("runs")(run.runs)
 app.command("models")(models.models)
 app.add_typer(models.app, name="model")
+ledger.app.command("prove")(receipts.prove)
+ledger.app.command("keys")(receipts.keys)
+ledger.app.command("check-proof")(receipts.check_proof)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(peer.app, name="peer")
 app.command("demo")(demo.demo)

@@ -6,14 +6,17 @@ A leaf repeats its block's height and time, so each can be read, and proven, by 
 genesis. All leaves are canonical JSON.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final, Self
 
-from parley.ledger.encoding import DEFAULT_LIMIT, EncodingError, Value, decode, encode
+from parley.ledger.encoding import DEFAULT_LIMIT, MAX_INT, EncodingError, Value, decode, encode
 from parley.ledger.transaction import SignedTransaction, open_signed
 
 LEAF_LIMIT: Final = DEFAULT_LIMIT + 128
-_KEYS: Final = {"height", "time", "transaction"}
+_LEAF: Final = re.compile(
+    rb'\{"height":([1-9][0-9]{0,15}),"time":(0|[1-9][0-9]{0,15}),"transaction":(\{.*\})\}', re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +39,18 @@ class Leaf:
 
     @classmethod
     def decoded(cls, data: bytes) -> Self:
-        """Read what `encoded` wrote.
+        """Read what `encoded` wrote; the envelope inside is not read, `opened` does that.
 
         Raises:
-            EncodingError: it is not canonical or not a leaf.
+            EncodingError: it is not a leaf.
         """
-        value = decode(data, LEAF_LIMIT)
-        if not isinstance(value, dict) or value.keys() != _KEYS:
-            raise EncodingError("expected a leaf with height, time and transaction")
-        height, time = value["height"], value["time"]
-        if type(height) is not int or type(time) is not int or height < 1 or time < 0:
-            raise EncodingError("expected a height from 1 and a time from 0")
-        start = data.index(b'"transaction":') + len(b'"transaction":')
-        return cls(height, time, data[start:-1])
+        found = _LEAF.fullmatch(data)
+        if found is None or len(data) > LEAF_LIMIT:
+            raise EncodingError("expected a leaf with height from 1, time from 0, and transaction")
+        height, time = int(found[1]), int(found[2])
+        if max(height, time) > MAX_INT:
+            raise EncodingError("integer of 2^53 or more in magnitude")
+        return cls(height, time, found[3])
 
     def opened(self) -> SignedTransaction:
         """The envelope, structurally checked."""

@@ -3,11 +3,11 @@
 What must hold, in the order in which it is checked:
 
 1. the receipt is in canonical encoding and has its five members;
-2. the leaf is well-formed, and its transaction is for the consortium that is trusted;
-3. the transaction names the key that is enclosed, and that key signed it;
+2. the leaf holds a well-formed envelope, for the consortium that is trusted;
+3. it names the key that is enclosed, and that key signed it;
 4. the checkpoint is of the trusted origin, signed by the log's key, and carries a state root;
 5. at least ``quorum`` trusted members have cosigned the checkpoint;
-6. the leaf stands at the stated index of the log whose root the checkpoint gives.
+6. the leaf stands, at the stated index, in the log whose root the checkpoint gives.
 
 Then the transaction was part of the agreed record, at that place, at the time of the last cosignature. That
 the key belonged to the sender, and whether the contract accepted or refused what was asked, follow from
@@ -29,7 +29,7 @@ from parley.ledger.transaction import SignedTransaction
 MAX_RECEIPT_BYTES: Final = 512 * 1024
 CHECKS: Final = (
     "the receipt is in canonical encoding and has its five members",
-    "the leaf is well-formed, and its transaction is for the trusted consortium",
+    "the leaf holds a well-formed envelope for the trusted consortium",
     "the transaction names the enclosed key, and that key signed it",
     "the checkpoint is of the trusted origin, signed by the log, and carries a state root",
     "enough trusted members have cosigned the checkpoint",
@@ -60,7 +60,7 @@ class Receipt(msgspec.Struct, frozen=True):
     """A transaction and what proves it, as the ledger gives it out.
 
     Attributes:
-        leaf: the signed transaction with height and time of its block, as it stands in the log.
+        leaf: as it stands in the log: height, time and the signed envelope.
         public: the public key that signed it.
         index: of its leaf, from zero.
         proof: audit path of the leaf; hashes of 32 bytes.
@@ -126,8 +126,8 @@ class Proven(msgspec.Struct, frozen=True):
     """What a good receipt shows.
 
     Attributes:
-        leaf: height and time of its block, and the envelope.
         signed: the transaction in its envelope.
+        height: of its block.
         index: its place in the log.
         checkpoint: the head of the log that it was proven under.
         cosigners: names of the trusted members that cosigned; empty if the quorum was zero.
@@ -135,8 +135,8 @@ class Proven(msgspec.Struct, frozen=True):
 
     """
 
-    leaf: Leaf
     signed: SignedTransaction
+    height: int
     index: int
     checkpoint: Checkpoint
     cosigners: tuple[str, ...]
@@ -174,7 +174,7 @@ def verify_receipt(data: bytes, trust: Trust, quorum: int) -> Proven:
         raise ReceiptRefused(
             6, f"the proof of leaf {receipt.index} of {checkpoint.size} does not give its root"
         )
-    return Proven(leaf, signed, receipt.index, checkpoint, cosigners, time)
+    return Proven(signed, leaf.height, receipt.index, checkpoint, cosigners, time)
 
 
 def _signed_by_log(note: bytes, trust: Trust) -> Checkpoint:

@@ -5,17 +5,28 @@ reads a clock or a file.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from parley.crypto.hashing import TaggedHash
 from parley.ledger.block import Batch, Leaf, genesis_leaf, read_genesis
-from parley.ledger.contract import Block, Dropped, Genesis, Receipt, View, admit, apply, genesis
+from parley.ledger.contract import (
+    Block,
+    Dropped,
+    Genesis,
+    Receipt,
+    Verify,
+    View,
+    Write,
+    admit,
+    apply,
+    genesis,
+)
 from parley.ledger.encoding import EncodingError, Value, encode
 from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.sparse import EMPTY, SparseTree
-from parley.ledger.transaction import SignedTransaction
+from parley.ledger.transaction import SignedTransaction, open_signed
 
 _STATE_KEY: Final = TaggedHash("parley/state/key/v1")
 GENESIS_DIGEST: Final = bytes(32)
@@ -93,22 +104,40 @@ class Overlay:
 
     def __init__(self, below: View, changes: Mapping[str, Value] | None = None) -> None:
         self._below = below
-        self.changes: dict[str, Value] = dict(changes or {})
+        self._changes: dict[str, Value] = {}
+        self._keys: list[str] = []
+        self.lay((changes or {}).items())
+
+    @property
+    def changes(self) -> Mapping[str, Value]:
+        """All changes so far, later ones already over earlier ones."""
+        return self._changes
+
+    def lay(self, writes: Iterable[Write]) -> None:
+        """Change more."""
+        for key, value in writes:
+            if key not in self._changes:
+                insort(self._keys, key)
+            self._changes[key] = value
 
     def get(self, key: str) -> Value:
         """The value under ``key`` with the changes so far."""
-        return self.changes[key] if key in self.changes else self._below.get(key)
+        return self._changes[key] if key in self._changes else self._below.get(key)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """The keys that begin with ``prefix``, ascending, with the changes so far."""
-        stored = self._below.keys(prefix)
-        touched = [key for key in self.changes if key.startswith(prefix)]
-        if not touched:
-            yield from stored
-            return
-        kept = {key for key in stored if key not in self.changes}
-        added = {key for key in touched if self.changes[key] is not None}
-        yield from sorted(kept | added)
+        """The keys that begin with ``prefix``, ascending, with the changes so far; one at a time."""
+        place, changed = bisect_left(self._keys, prefix), self._keys
+        for stored in self._below.keys(prefix):
+            while place < len(changed) and changed[place] < stored:
+                if self._changes[changed[place]] is not None:
+                    yield changed[place]
+                place += 1
+            if stored not in self._changes:
+                yield stored
+        while place < len(changed) and changed[place].startswith(prefix):
+            if self._changes[changed[place]] is not None:
+                yield changed[place]
+            place += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +183,18 @@ class Replica:
         frontier: of the log.
         height: of the last block; −1 before the genesis.
         time: of the last block.
+        verify: says whether a signature is good; so that many can be checked together.
     """
 
     def __init__(
-        self, state: Mapping[str, Value], frontier: Frontier, height: int = -1, time: int = 0
+        self,
+        state: Mapping[str, Value],
+        frontier: Frontier,
+        height: int = -1,
+        time: int = 0,
+        verify: Verify | None = None,
     ) -> None:
+        self._verify = verify or signed_by
         self.state = StateMap(state)
         self.frontier = frontier
         self.height = height
@@ -171,8 +207,8 @@ class Replica:
 
     def begin(self, spec: Value) -> Executed:
         """The genesis block; its only leaf is the specification."""
-        course = _Course(self.state, Block(0, 0))
-        course.overlay.changes.update(genesis(Genesis.of(spec)))
+        course = _Course(self.state, Block(0, 0), self._verify)
+        course.overlay.lay(genesis(Genesis.of(spec)))
         course.digests.append(GENESIS_DIGEST)
         return self._executed(0, 0, (genesis_leaf(spec),), course)
 
@@ -182,7 +218,7 @@ class Replica:
         The block may be empty. A transaction that an earlier one makes inadmissible is dropped too.
         """
         height, time = self.height + 1, max(time, self.time)
-        course = _Course(self.state, Block(height, time))
+        course = _Course(self.state, Block(height, time), self._verify)
         dropped: dict[bytes, Dropped] = {}
         kept: list[bytes] = []
         for data in transactions:
@@ -206,7 +242,7 @@ class Replica:
         if not opened:
             raise IllegalBlock(f"block {self.height + 1} holds nothing")
         height, time = self.height + 1, opened[0].time
-        course = _Course(self.state, Block(height, time))
+        course = _Course(self.state, Block(height, time), self._verify)
         for number, leaf in enumerate(opened, start=self.size):
             if (leaf.height, leaf.time) != (height, time) or time < self.time:
                 raise IllegalBlock(f"leaf {number} has another height or time than its block")
@@ -247,7 +283,8 @@ class Replica:
 class _Course:
     """The execution of one block, transaction by transaction."""
 
-    def __init__(self, view: View, block: Block) -> None:
+    def __init__(self, view: View, block: Block, verify: Verify) -> None:
+        self._verify = verify
         self.overlay = Overlay(view)
         self.digests: list[bytes] = []
         self.receipts: list[Receipt] = []
@@ -255,12 +292,17 @@ class _Course:
 
     def take(self, data: bytes) -> Dropped | None:
         """Execute one transaction; or say why it may not be."""
-        admitted = admit(self.overlay, data, self._block, signed_by)
+        try:
+            signed = open_signed(data)
+        except EncodingError as error:
+            return Dropped("malformed", str(error))
+        admitted = admit(self.overlay, signed, self._block, self._verify)
         if isinstance(admitted, Dropped):
             return admitted
-        outcome = apply(self.overlay, admitted, self._block)
-        self.overlay.changes.update(outcome.writes)
-        self.digests.append(bytes.fromhex(outcome.receipt.transaction))
+        digest = signed.digest
+        outcome = apply(self.overlay, admitted, self._block, digest=digest.hex())
+        self.overlay.lay(outcome.writes)
+        self.digests.append(digest)
         self.receipts.append(outcome.receipt)
         return None
 

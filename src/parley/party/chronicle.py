@@ -12,20 +12,17 @@ from typing import Any, Self
 import msgspec
 
 from parley.core.errors import UsageError
-from parley.ledger import proof
 from parley.ledger.block import Leaf, read_genesis
-from parley.ledger.contract import Genesis, Receipt, log_origin
-from parley.ledger.contract.consortium import CONSORTIUM, ENGINE, Consortium, Engine
+from parley.ledger.contract import Genesis, Receipt, View
+from parley.ledger.contract.consortium import ENGINE, Engine
 from parley.ledger.contract.endpoints import Endpoint, endpoint_path
 from parley.ledger.contract.grants import Grant
-from parley.ledger.contract.members import Key, Member, active_members, key_path
+from parley.ledger.contract.members import Member
 from parley.ledger.contract.plans import Approval, Plan, approval_path
 from parley.ledger.contract.state import Draft
 from parley.ledger.contract.tables import Table
 from parley.ledger.contract.votes import Proposal
 from parley.ledger.encoding import Value, decode
-from parley.ledger.merkle import Frontier, Node, inclusion_proof
-from parley.ledger.notes import Kind, NoteKey, parse_note
 from parley.party.ledger import no_consortium
 from parley.store.home import Home
 
@@ -105,29 +102,6 @@ class Proposed:
         return tuple(party for party in self.plan.terms.parties if party not in self.words)
 
 
-@dataclass(frozen=True)
-class Standing:
-    """Where the copy stands.
-
-    Attributes:
-        consortium: id.
-        name: of the consortium.
-        size: leaves held.
-        final: leaves that a majority has signed for.
-        sequencer: who orders; empty where another engine does.
-        signed: who has signed for all that is held.
-        unsigned: which active members have not.
-    """
-
-    consortium: str
-    name: str
-    size: int
-    final: int
-    sequencer: str
-    signed: tuple[str, ...]
-    unsigned: tuple[str, ...]
-
-
 class _Stored:
     """The state in the database, as the rules view it."""
 
@@ -149,7 +123,8 @@ class Chronicle:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self.draft = Draft(_Stored(database))
+        self.view: View = _Stored(database)
+        self.draft = Draft(self.view)
 
     @classmethod
     @contextmanager
@@ -183,9 +158,9 @@ class Chronicle:
 
     def entries(self, last: int | None = None) -> list[Entry]:
         """The history, oldest first; only the ``last`` ones if so wished."""
-        size = self._size
+        size = self.size
         first = 0 if last is None else max(0, size - last)
-        final = self._final
+        final = self.final
         query = "SELECT number, digest, data, receipt FROM leaf WHERE number >= ? ORDER BY number"
         return [_entry(row, final) for row in self._database.execute(query, (first,))]
 
@@ -200,19 +175,10 @@ class Chronicle:
         if row is None:
             raise UsageError(
                 "no-such-record",
-                f"the ledger has no record {number}; the last is {self._size - 1}",
+                f"the ledger has no record {number}; the last is {self.size - 1}",
                 remedy="take a number that `parley ledger show` prints",
             )
-        return _entry(row, self._final)
-
-    @property
-    def _size(self) -> int:
-        return int(self._database.execute("SELECT count(*) FROM leaf").fetchone()[0])
-
-    @property
-    def _final(self) -> int:
-        query = "SELECT coalesce(max(size), 0) FROM seal WHERE final"
-        return int(self._database.execute(query).fetchone()[0])
+        return _entry(row, self.final)
 
     def time_of(self, height: int) -> int:
         """When the block of a height was made, seconds since 1970."""
@@ -287,78 +253,43 @@ class Chronicle:
     def _paths(self, prefix: str) -> list[str]:
         return list(self.draft.paths(prefix))
 
-    # ── what others can check ─────────────────────────────────────────────────────────────────────────
+    # ── the log ───────────────────────────────────────────────────────────────────────────────────────
 
-    def standing(self) -> Standing:
-        """Where this copy stands."""
-        consortium = self.draft.known(Consortium, CONSORTIUM)
-        engine = self.draft.known(Engine, ENGINE)
-        size = self._size
-        keys = self._cosigners()
-        note = parse_note(self._note(size))
-        known = {(key.name, key.key_hash): key for key in keys}
-        lines = [line for line in note.signatures if (line.name, line.key_hash) in known]
-        signed = tuple(sorted({line.name for line in lines}))
-        return Standing(
-            consortium=consortium.id,
-            name=consortium.name,
-            size=size,
-            final=self._final,
-            sequencer=engine.sequencer or "",
-            signed=signed,
-            unsigned=tuple(key.name for key in keys if key.name not in signed),
-        )
+    @property
+    def size(self) -> int:
+        """Leaves held."""
+        return int(self._database.execute("SELECT count(*) FROM leaf").fetchone()[0])
 
-    def trust(self) -> tuple[proof.Trust, int]:
-        """The keys by which receipts of this ledger are checked, and how many members must have signed."""
-        identifier = self.draft.known(Consortium, CONSORTIUM).id
-        origin = log_origin(identifier)
-        cosigners = self._cosigners()
-        logs = tuple(NoteKey(origin, Kind.ED25519, key.public) for key in cosigners)
-        return proof.Trust(identifier, origin, logs, cosigners), len(cosigners) // 2 + 1
+    @property
+    def final(self) -> int:
+        """Leaves that a majority has signed for."""
+        query = "SELECT coalesce(max(size), 0) FROM seal WHERE final"
+        return int(self._database.execute(query).fetchone()[0])
 
-    def prove(self, number: int) -> proof.Receipt:
-        """A receipt of one final record, which proves it to somebody who has nothing of the ledger.
+    def leaves(self) -> Iterator[bytes]:
+        """All leaves, in order."""
+        for row in self._database.execute("SELECT data FROM leaf ORDER BY number"):
+            yield bytes(row[0])
 
-        Raises:
-            UsageError: there is no such record, it is the foundation, or it is not final yet.
-        """
-        entry = self.entry(number)
-        if not entry.final or number == 0:
-            raise UsageError(
-                "record-not-provable",
-                f"record {number} is the foundation" if number == 0 else f"record {number} is not final yet",
-                remedy="take a record from 1 on that `parley ledger show` does not mark as pending",
-            )
-        size = self._final
-        data = bytes(
-            self._database.execute("SELECT data FROM leaf WHERE number = ?", (number,)).fetchone()[0]
-        )
-        key = self.draft.known(Key, key_path(Leaf.decoded(data).opened().transaction.key))
-        nodes = self._nodes(size)
-        path = inclusion_proof(number, size, lambda level, at: nodes[level, at])
-        return proof.Receipt(data, bytes.fromhex(key.public), number, path, self._note(size))
+    def leaf(self, number: int) -> bytes:
+        """One leaf that is there."""
+        query = "SELECT data FROM leaf WHERE number = ?"
+        return bytes(self._database.execute(query, (number,)).fetchone()[0])
 
-    def _nodes(self, size: int) -> dict[tuple[int, int], bytes]:
-        frontier, nodes = Frontier(), dict[tuple[int, int], bytes]()
+    def hashes(self, size: int) -> Iterator[bytes]:
+        """The tree hashes of the first leaves."""
         query = "SELECT hash FROM leaf WHERE number < ? ORDER BY number"
-        for (digest,) in self._database.execute(query, (size,)):
-            added: list[Node] = frontier.append(bytes(digest))
-            nodes |= {(node[0], node[1]): node[2] for node in added}
-        return nodes
+        for row in self._database.execute(query, (size,)):
+            yield bytes(row[0])
 
-    def _note(self, size: int) -> bytes:
+    def note(self, size: int) -> bytes:
+        """The checkpoint of a size, with the signatures known."""
         return bytes(self._database.execute("SELECT note FROM seal WHERE size = ?", (size,)).fetchone()[0])
 
-    def _cosigners(self) -> tuple[NoteKey, ...]:
-        return tuple(
-            NoteKey(
-                member.name,
-                Kind.COSIGNATURE_V1,
-                bytes.fromhex(self.draft.known(Key, key_path(member.cosigning)).public),
-            )
-            for member in active_members(self.draft)
-        )
+    def notes(self) -> Iterator[bytes]:
+        """All checkpoints, ascending by size."""
+        for row in self._database.execute("SELECT note FROM seal ORDER BY size"):
+            yield bytes(row[0])
 
 
 _LISTED = {"plan": "plans", "proposal": "votes", "grant": "grants"}

@@ -1,24 +1,32 @@
-"""Members compare what they hold, beside the sequencer's back.
+"""Members compare what they hold, beside the sequencer's back, and help one another out.
 
-    member                                               member
+    member (caller)                                      member (called)
                               ── Tip ─────────────────────▶ the checkpoint of its log
                               ◀───────────────────── Tip ──
                               ── Waiting ─────────────────▶ transactions it wants in and does not see in
                               ◀───────────────── Waiting ──
+      if its log is shorter  ── Ask … ───────────────────▶
+                              ◀─────────────────── Piece … ─ block after block
+                              ── Enough ─────────────────▶
+                              ◀───────────────────── Ask … ─ if its log is shorter
+      block after block      ── Piece … ─────────────────▶
+                              ◀─────────────────── Enough ──
 
-Whoever has the longer log computes the root it had at the other's size. Two roots for one size, both
-signed by the sequencer, prove a fork.
+Two different checkpoints of one size, both signed by the sequencer, prove a fork. A block that another
+member has is as good as the sequencer's own: it bears the sequencer's signature.
 """
 
 from typing import Annotated, Final
 
 import msgspec
 
-from parley.core.conversation import Message, Step, steps
-from parley.ledger.engines.embedded.replication import Note
+from parley.core.conversation import Message, Repeat, Step, steps
+from parley.ledger.block import LEAF_LIMIT
+from parley.ledger.engines.embedded.replication import BLOCK_LEAVES, Envelope, Note, Size
 
 CALLER: Final = "caller"
 CALLED: Final = "called"
+WAITING_LIMIT: Final = 32
 
 
 class Tip(Message, frozen=True):
@@ -28,18 +36,40 @@ class Tip(Message, frozen=True):
 
 
 class Waiting(Message, frozen=True):
-    """``transactions``: signed envelopes that the sender submitted and does not see in the log."""
+    """``transactions``: signed envelopes that the sender wants in and does not see in the log."""
 
-    transactions: Annotated[
-        tuple[Annotated[bytes, msgspec.Meta(max_length=1 << 16)], ...], msgspec.Meta(max_length=32)
+    transactions: Annotated[tuple[Envelope, ...], msgspec.Meta(max_length=WAITING_LIMIT)]
+
+
+class Ask(Message, frozen=True):
+    """``first``: number of the first leaf of the block that is wanted."""
+
+    first: Size
+
+
+class Piece(Message, frozen=True):
+    """``leaves``: of the block asked for, none if there is no such; ``note``: the checkpoint behind them."""
+
+    leaves: Annotated[
+        tuple[Annotated[bytes, msgspec.Meta(max_length=LEAF_LIMIT)], ...],
+        msgspec.Meta(max_length=BLOCK_LEAVES),
     ]
+    note: Note
+
+
+class Enough(Message, frozen=True):
+    """The sender is done with asking."""
 
 
 STEPS: Final = steps(
     "gossip",
-    1,
+    2,
     Step(CALLER, CALLED, Tip),
     Step(CALLED, CALLER, Tip),
     Step(CALLER, CALLED, Waiting),
     Step(CALLED, CALLER, Waiting),
+    Repeat(Step(CALLER, CALLED, Ask), Step(CALLED, CALLER, Piece)),
+    Step(CALLER, CALLED, Enough),
+    Repeat(Step(CALLED, CALLER, Ask), Step(CALLER, CALLED, Piece)),
+    Step(CALLED, CALLER, Enough),
 )

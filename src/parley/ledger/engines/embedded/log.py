@@ -1,74 +1,63 @@
 """One member's log: its replica and its database moving together, and the only place that signs.
 
 What both the sequencer and a cosigner do goes through here, so that nothing is signed that is not on
-disk, and nothing twice.
+disk, and nothing twice. Not safe for several threads at once; a member's engine gives it one thread.
 """
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 from parley.core.errors import UsageError
+from parley.core.files import write_atomically
 from parley.crypto.signatures import SigningKey
+from parley.ledger import electorate
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.contract import Dropped
-from parley.ledger.encoding import Value, decode, encode
-from parley.ledger.engines.embedded import electorate
-from parley.ledger.engines.embedded.store import HighWater, LedgerStore, StoredBlock, StoredLeaf
+from parley.ledger.electorate import Electorate, holds
+from parley.ledger.encoding import Value, encode
+from parley.ledger.engines.embedded import loading
+from parley.ledger.engines.embedded.high_water import HighWater, Mark
+from parley.ledger.engines.embedded.store import LedgerStore, StoredBlock, StoredLeaf, StoreFailed
 from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.notes import NoteSignature, SignedNote, cosign, parse_note
-from parley.ledger.replica import Executed, Overlay, Replica
+from parley.ledger.replica import Executed, Overlay
+
+EVIDENCE_LIMIT: Final = 100
+"""Files of evidence that are kept; a liar cannot fill the disk."""
 
 
 class MemberLog:
     """The ledger as one member has it on disk.
 
     Args:
-        folder: where the database and the high-water mark lie.
+        folder: where the database, the high-water mark and evidence of forks lie.
         name: of the member.
         key: its cosigning key.
         consortium: origin of the ledger it must be, where that is known beforehand; else empty.
 
     Raises:
-        UsageError: the database was put back to an earlier day (``ledger-rolled-back``), or is damaged.
+        UsageError: ``ledger-damaged`` or ``high-water-damaged``; a file does not hold what was written.
     """
 
     def __init__(self, folder: Path, name: str, key: SigningKey, consortium: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.name = name
         self.consortium = consortium
+        self._folder = folder
         self._key = key
-        self._store = LedgerStore(folder / "ledger.db")
         self._high_water = HighWater(folder / "high-water.json")
-        self.replica = self._loaded()
-        self.final_size = self._store.final_size
-        self._numbers = self._store.numbers()
-
-    def _loaded(self) -> Replica:
-        """The replica as it was left; log and state must be those of the last checkpoint."""
-        size = self._store.size
-        frontier = Frontier()
-        for digest in self._store.hashes(size):
-            frontier.append(digest)
-        if not size:
-            return Replica({}, frontier)
-        note = self._store.note(size)
-        last = self._store.leaves(size - 1, size)[0]
-        where = decode(last.data, len(last.data))
-        assert isinstance(where, dict)  # noqa: S101 (every leaf is an object)
-        replica = Replica(
-            self._store.state(), frontier, int(where.get("height", 0)), int(where.get("time", 0))
-        )
-        checkpoint = None if note is None else Checkpoint.parse(parse_note(note).text)
-        sound = checkpoint is not None and (
-            (checkpoint.root, checkpoint.state_root) == (frontier.root(), replica.state.root)
-        )
-        if not sound:
-            raise UsageError(
-                "ledger-damaged",
-                f"the ledger of {self.name} does not match its own last checkpoint of {size} leaves",
-                remedy="move the database away; the ledger is fetched again from the other members",
-            )
-        return replica
+        self._store = LedgerStore(folder / "ledger.db")
+        try:
+            self.replica = loading.replica_of(self._store, name)
+            self.final_size = self._store.final_size
+            self._numbers = self._store.numbers()
+        except BaseException:
+            self._store.close()
+            raise
+        self._electorates = {self.size: Electorate.of(self.replica.state)} if self.size else {}
 
     @property
     def store(self) -> LedgerStore:
@@ -84,12 +73,46 @@ class MemberLog:
         """The leaf of the transaction with this digest, if it is in the log."""
         return self._numbers.get(digest)
 
+    # ── what may be signed ────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def signed(self) -> Mark:
+        """The highest checkpoint this member is known to have signed."""
+        return self._high_water.mark
+
     def may_sign(self) -> bool:
         """Whether this log has all that this member ever signed for."""
-        size, root = self._high_water.read()
-        if size > self.size:
-            return False
-        return not size or self.root_at(size).hex() == root
+        mark = self.signed
+        return not mark.size or (mark.size <= self.size and self.root_at(mark.size).hex() == mark.root)
+
+    def admit_signed(self, note: SignedNote) -> None:
+        """Remember a checkpoint with our own signature that another member shows us and we have forgotten."""
+        checkpoint = Checkpoint.parse(note.text)
+        if checkpoint.size > self.signed.size:
+            self._raise_to(checkpoint.size, checkpoint.root, note)
+
+    def why_not_signing(self) -> str:
+        """What keeps `may_sign` from being true, in words."""
+        mark = self.signed
+        if mark.size > self.size:
+            return f"{self.name} has signed for {mark.size} leaves and holds only {self.size}"
+        return f"{self.name} has signed for another log of {mark.size} leaves than the one it holds"
+
+    def _check_may_sign(self) -> None:
+        if not self.may_sign():
+            raise UsageError(
+                "ledger-rolled-back",
+                self.why_not_signing(),
+                remedy="leave the party running: it signs again when it has caught up with the other members",
+            )
+
+    def is_cosigner(self) -> bool:
+        """Whether our state has this member, with the key held here, among those that sign."""
+        current = self._electorates.get(self.size)
+        key = None if current is None else current.key(self.name)
+        return key is not None and key.public == self._key.public
+
+    # ── blocks ────────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, spec: Value) -> None:
         """Write the genesis as the member that orders."""
@@ -99,85 +122,149 @@ class MemberLog:
         """As the sequencer: the next block, not yet written."""
         return self.replica.prepare(transactions, time)
 
-    def seal(self, executed: Executed) -> SignedNote:
-        """As the sequencer: sign a block as the log, and write it; only then may anyone see the signature."""
-        state = Overlay(self.replica.state, executed.writes)
+    def seal(self, executed: Executed, time: int | None = None) -> SignedNote:
+        """As the sequencer: sign a block as the log, and write it; only then may anyone see the signature.
+
+        With ``time`` it is cosigned too.
+
+        Raises:
+            UsageError: ``not-the-sequencer``: the block is not ours to seal, or not with this key;
+                ``ledger-rolled-back``.
+        """
+        self._check_may_sign()
+        after = Overlay(self.replica.state, executed.writes)
+        key = electorate.sealer(self.replica.state, after, executed.height)
+        if key is None or key.public != self._key.public:
+            raise UsageError(
+                "not-the-sequencer",
+                f"{self.name} does not hold the key that seals block {executed.height}",
+                remedy="let the sequencer's machine order, with the cosigning key that is on the ledger",
+            )
         checkpoint = Checkpoint.seal(
-            electorate.origin(state), executed.size, executed.root, executed.state_root
+            electorate.origin(after), executed.size, executed.root, executed.state_root
         )
         note = checkpoint.sign(self._key)
+        own = Electorate.of(after).key(self.name)
+        if time is not None and own is not None and own.public == self._key.public:
+            note = note.with_signatures([cosign(self.name, note.text, self._key, time)])
         self.write(executed, note)
-        self._high_water.raise_to(executed.size, executed.root.hex())
+        self._raise_to(executed.size, executed.root, note)
         return note
 
     def write(self, executed: Executed, note: SignedNote) -> None:
-        """Write an executed block behind the log and go on from it."""
+        """Write an executed block behind the log and go on from it; of the note, what counts.
+
+        Raises:
+            StoreFailed: the disk did not take it; the log is as it was.
+        """
+        after = Overlay(self.replica.state, executed.writes)
+        voters = Electorate.of(after)
+        cosignatures = voters.good(note.text, note.signatures)
+        key = electorate.sealer(self.replica.state, after, executed.height)
+        seals = [line for line in note.signatures if key is not None and holds(key, note.text, line)][:1]
+        final = len(cosignatures) >= voters.quorum
         leaves = tuple(
             StoredLeaf(data, leaf_hash(data), digest, receipt)
             for data, digest, receipt in zip(
                 executed.leaves, executed.digests, _receipts(executed), strict=True
             )
         )
-        block = StoredBlock(executed.height, self.size, leaves, note.encoded())
+        stored = SignedNote(note.text, (*seals, *cosignatures)).encoded()
+        block = StoredBlock(executed.height, self.size, leaves, stored, final)
         self._store.append(block, executed.writes.items())
         self._numbers |= {digest: block.first + place for place, digest in enumerate(executed.digests)}
         self.replica.adopt(executed)
+        self._electorates[self.size] = voters
+        if final:
+            self._is_final(self.size)
+
+    # ── signatures ────────────────────────────────────────────────────────────────────────────────────
 
     def cosign(self, time: int) -> SignedNote:
         """Sign the checkpoint of our whole log; what it binds us to is on disk before it is given away.
 
         Raises:
-            UsageError: ``ledger-rolled-back``; we signed for more than we have.
+            UsageError: ``ledger-rolled-back``: we signed for more than we have; ``not-a-cosigner``.
         """
-        if not self.may_sign():
-            raise UsageError(
-                "ledger-rolled-back",
-                f"{self.name} has signed for a longer or another log than the {self.size} leaves it holds",
-                remedy="leave the party running: it signs again when it has caught up with the other members",
-            )
+        self._check_may_sign()
         note = self.note(self.size)
-        if note is None:
+        if note is None or not self.is_cosigner():
             raise UsageError(
-                "ledger-empty", "there is nothing to sign yet", remedy="wait for the first block"
+                "not-a-cosigner",
+                f"the ledger does not have {self.name} as an active member with the key held here",
+                remedy="wait for the first blocks, for admission, or load the key that is on the ledger",
             )
-        self._high_water.raise_to(self.size, self.replica.frontier.root().hex())
-        return SignedNote(note.text, (cosign(self.name, note.text, self._key, time),))
+        own = cosign(self.name, note.text, self._key, time)
+        self._raise_to(self.size, self.replica.frontier.root(), note.with_signatures([own]))
+        return SignedNote(note.text, (own,))
 
     def note(self, size: int) -> SignedNote | None:
         """The checkpoint of a size with the signatures known."""
         data = self._store.note(size)
         return None if data is None else parse_note(data)
 
-    def add_signatures(self, size: int, lines: Sequence[NoteSignature]) -> SignedNote | None:
-        """Keep signatures under a checkpoint of ours; the note if it has become final, else None."""
-        note = self.note(size)
-        if note is None:
+    def add_signatures(self, size: int, lines: Iterable[NoteSignature]) -> SignedNote | None:
+        """Keep those signatures under a checkpoint of ours that count; the note if it is final now."""
+        voters, note = self._electorates.get(size), self.note(size)
+        if voters is None or note is None:
             return None
-        note = note.with_signatures(lines)
-        final = self.is_final(note)
-        self._store.keep_note(size, note.encoded(), final=final)
+        added = note.with_signatures(voters.good(note.text, lines))
+        final = self.is_final(added)
+        if added != note:
+            self._store.keep_note(size, added.encoded(), final=final)
         if final:
-            self.final_size = max(self.final_size, size)
-        return note if final else None
+            self._is_final(size)
+        return added if final else None
 
     def is_final(self, note: SignedNote) -> bool:
-        """Whether a majority of the members, by our state, has signed the note."""
-        keys = electorate.cosigner_keys(self.replica.state)
-        known = {(key.name, key.key_hash) for key in keys}
-        lines = [line for line in note.signatures if (line.name, line.key_hash) in known]
-        if not lines:
+        """Whether the note is that of a size of ours not long past, and a majority has signed it."""
+        size = Checkpoint.parse(note.text).size
+        voters, ours = self._electorates.get(size), self.note(size)
+        if voters is None or ours is None or ours.text != note.text:
             return False
-        signed = SignedNote(note.text, tuple(lines)).verified(keys)
-        return len(signed) >= electorate.quorum(self.replica.state)
+        return len(voters.good(note.text, note.signatures)) >= voters.quorum
+
+    def _is_final(self, size: int) -> None:
+        self.final_size = max(self.final_size, size)
+        self._electorates = {
+            past: voters for past, voters in self._electorates.items() if past >= self.final_size
+        }
 
     def root_at(self, size: int) -> bytes:
         """The root our log had when it had so many leaves."""
         if size == self.size:
             return self.replica.frontier.root()
+        note = self.note(size)
+        if note is not None:
+            return Checkpoint.parse(note.text).root
         frontier = Frontier()
         for digest in self._store.hashes(size):
             frontier.append(digest)
         return frontier.root()
+
+    # ── what must not be forgotten ────────────────────────────────────────────────────────────────────
+
+    def keep_evidence(self, what: str, first: SignedNote, second: SignedNote) -> str:
+        """Write two signed notes that cannot both be honest beside the database; the name of the file."""
+        notes = [first.encoded().decode(), second.encoded().decode()]
+        content = json.dumps({"what": what, "notes": notes}, ensure_ascii=False, indent=1).encode()
+        name = f"evidence-{hashlib.sha256(content).hexdigest()[:16]}.json"
+        if len(list(self._folder.glob("evidence-*.json"))) < EVIDENCE_LIMIT:
+            self._guarded(self._folder / name, content)
+        return name
+
+    def _raise_to(self, size: int, root: bytes, note: SignedNote) -> None:
+        try:
+            self._high_water.raise_to(Mark(size, root.hex(), note.encoded().decode()))
+        except OSError as error:
+            raise StoreFailed(self._folder / "high-water.json", error) from error
+
+    @staticmethod
+    def _guarded(path: Path, content: bytes) -> None:
+        try:
+            write_atomically(path, content)
+        except OSError as error:
+            raise StoreFailed(path, error) from error
 
 
 def _receipts(executed: Executed) -> list[bytes]:

@@ -1,21 +1,18 @@
 """The log and the state of one member on disk: SQLite, write-ahead log, every commit flushed.
 
 A block, its receipts and the changes of the state are one transaction of the database, so a crash leaves
-either all of it or nothing. Beside the database stands a small file with the highest size ever signed:
-a database that was put back to an earlier day is noticed before it signs a second history.
+either all of it or nothing.
 """
 
-import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from parley.core.errors import UsageError
-from parley.core.files import write_atomically
 from parley.ledger.encoding import Value, decode, encode
 
 VERSION: Final = 1
@@ -27,6 +24,17 @@ _SCHEMA: Final = """
     CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE pending (digest BLOB PRIMARY KEY, data BLOB NOT NULL);
 """
+
+
+class StoreFailed(UsageError):
+    """The disk did not take what must be on it; what was there is whole. The member stops."""
+
+    def __init__(self, path: Path, cause: Exception) -> None:
+        super().__init__(
+            "ledger-not-written",
+            f"the disk failed under {path}: {cause}",
+            remedy="see that the disk has room and is sound, then start the party again; nothing is lost",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +56,14 @@ class StoredBlock:
         first: number of its first leaf.
         leaves: in order.
         note: the checkpoint behind it, with the signatures known.
+        final: whether a majority is among them.
     """
 
     height: int
     first: int
     leaves: tuple[StoredLeaf, ...]
     note: bytes
+    final: bool = False
 
     @property
     def size(self) -> int:
@@ -74,6 +84,9 @@ class LedgerStore:
         self._turn = threading.RLock()
         try:
             self._prepare()
+        except sqlite3.OperationalError as error:
+            self._database.close()
+            raise StoreFailed(path, error) from error
         except sqlite3.DatabaseError as error:
             self._database.close()
             raise UsageError(
@@ -103,17 +116,23 @@ class LedgerStore:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._turn:
-            self._database.execute("BEGIN IMMEDIATE")
             try:
+                self._database.execute("BEGIN IMMEDIATE")
                 yield self._database
-            except BaseException:
-                self._database.execute("ROLLBACK")
+                self._database.execute("COMMIT")
+            except BaseException as error:
+                with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                    self._database.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise StoreFailed(self.path, error) from error
                 raise
-            self._database.execute("COMMIT")
 
     def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._turn:
-            return self._database.execute(query, values).fetchall()
+            try:
+                return self._database.execute(query, values).fetchall()
+            except sqlite3.Error as error:
+                raise StoreFailed(self.path, error) from error
 
     # ── the log ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,7 +151,10 @@ class LedgerStore:
                     for place, leaf in enumerate(block.leaves)
                 ],
             )
-            database.execute("INSERT INTO seal VALUES (?, ?, ?, 0)", (block.height, block.size, block.note))
+            database.execute(
+                "INSERT INTO seal VALUES (?, ?, ?, ?)",
+                (block.height, block.size, block.note, int(block.final)),
+            )
             for key, value in writes:
                 if value is None:
                     database.execute("DELETE FROM state WHERE key = ?", (key,))
@@ -144,11 +166,13 @@ class LedgerStore:
 
     def block_from(self, first: int) -> StoredBlock | None:
         """The block that begins at leaf ``first``, or None at the end of the log."""
-        rows = self._read("SELECT height, note FROM leaf JOIN seal USING (height) WHERE number = ?", first)
+        rows = self._read(
+            "SELECT height, note, final FROM leaf JOIN seal USING (height) WHERE number = ?", first
+        )
         if not rows:
             return None
-        height, note = rows[0]
-        return StoredBlock(height, first, tuple(self._leaves("height = ?", height)), note)
+        height, note, final = rows[0]
+        return StoredBlock(height, first, tuple(self._leaves("height = ?", height)), note, bool(final))
 
     def leaves(self, first: int, end: int) -> list[StoredLeaf]:
         """Leaves ``first`` … ``end`` − 1."""
@@ -179,6 +203,10 @@ class LedgerStore:
         with self._writing() as database:
             database.execute("UPDATE seal SET note = ?, final = ? WHERE size = ?", (note, int(final), size))
 
+    def notes(self) -> list[tuple[int, bytes]]:
+        """Every checkpoint with its size, ascending."""
+        return self._read("SELECT size, note FROM seal ORDER BY size")
+
     @property
     def final_size(self) -> int:
         """Leaves that a majority has signed for."""
@@ -205,32 +233,3 @@ class LedgerStore:
     def pending(self) -> dict[bytes, bytes]:
         """Transactions not yet in the log, by digest."""
         return dict(self._read("SELECT digest, data FROM pending ORDER BY rowid"))
-
-
-class HighWater:
-    """The highest checkpoint this member ever signed, kept apart from the database.
-
-    Args:
-        path: of the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self) -> tuple[int, str]:
-        """Size and root in hexadecimal; (0, "") before the first signature."""
-        try:
-            known: Mapping[str, object] = json.loads(self._path.read_text())
-            return int(str(known["size"])), str(known["root"])
-        except FileNotFoundError:
-            return 0, ""
-        except (ValueError, KeyError):
-            raise UsageError(
-                "high-water-damaged",
-                f"{self._path} cannot be read",
-                remedy="restore it from a copy; without it this member cannot know what it signed",
-            ) from None
-
-    def raise_to(self, size: int, root: str) -> None:
-        """Remember a signature about to be given; flushed before it returns."""
-        write_atomically(self._path, json.dumps({"size": size, "root": root}).encode())

@@ -1,0 +1,160 @@
+"""Beside ordering and following: compare with every other member, pass on, fill one another up."""
+
+import asyncio
+from typing import Final
+
+from parley.core.conversation import Channel
+from parley.core.errors import ParleyError, PeerLost
+from parley.ledger.encoding import EncodingError
+from parley.ledger.engines.embedded import cosigner, gossip
+from parley.ledger.engines.embedded.cosigner import Forked, Rejected
+from parley.ledger.engines.embedded.following import Following
+from parley.ledger.engines.embedded.store import StoredBlock, StoreFailed
+from parley.ledger.engines.embedded.watch import objection
+from parley.ledger.engines.embedded.workbench import Workbench
+from parley.ledger.transaction import SignedTransaction, open_signed
+
+PATIENCE: Final = 30.0
+"""Seconds that one comparison may take."""
+PASS_ON_AFTER: Final = 1.0
+"""Seconds after which the other members hear of a transaction that has not come in."""
+PIECES: Final = 256
+"""Blocks that one comparison brings at most."""
+
+
+class Comparing:
+    """A member's side of gossip.
+
+    Args:
+        bench: shared with the other parts.
+        following: says whether the sequencer is being followed, and offers it what others pass on.
+        take_up: wants another member's transaction in.
+    """
+
+    def __init__(self, bench: Workbench, following: Following) -> None:
+        self._bench = bench
+        self._log = bench.log
+        self._following = following
+        self._busy: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Compare with every other member, for ever; a slow one keeps nobody else waiting."""
+        try:
+            while True:
+                await asyncio.sleep(self._bench.around.gossip_every)
+                for other in await self._bench.step(self._bench.others):
+                    known = self._busy.get(other)
+                    if known is None or known.done():
+                        self._busy[other] = asyncio.create_task(self._call(other))
+        finally:
+            for task in self._busy.values():
+                task.cancel()
+            await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    async def _call(self, other: str) -> None:
+        try:
+            async with (
+                asyncio.timeout(PATIENCE),
+                self._bench.around.open(other, gossip.STEPS, gossip.CALLER) as channel,
+            ):
+                await self.as_caller(channel)
+        except TimeoutError:
+            pass  # the next round tries again
+        except PeerLost:
+            pass  # a member that cannot be dialled dials us
+        except StoreFailed:
+            pass  # the engine stops by itself
+        except ParleyError as error:
+            self._bench.around.log(f"comparing with {other}: {error.what}")
+
+    async def as_caller(self, channel: Channel) -> None:
+        """Our side of a comparison that we began."""
+        await channel.send(gossip.Tip(await self._bench.step(self._tip)))
+        behind = await self._compare(channel, (await channel.recv(gossip.Tip)).note)
+        await channel.send(gossip.Waiting(self._waiting()))
+        await self._pass_on((await channel.recv(gossip.Waiting)).transactions)
+        await self._fetch(channel, behind)
+        await self._answer(channel)
+
+    async def as_called(self, channel: Channel) -> None:
+        """Our side of a comparison that another began."""
+        theirs = await channel.recv(gossip.Tip)
+        await channel.send(gossip.Tip(await self._bench.step(self._tip)))
+        behind = await self._compare(channel, theirs.note)
+        await self._pass_on((await channel.recv(gossip.Waiting)).transactions)
+        await channel.send(gossip.Waiting(self._waiting()))
+        await self._answer(channel)
+        await self._fetch(channel, behind)
+
+    def _tip(self) -> bytes:
+        note = self._log.note(self._log.size)
+        return b"" if note is None else note.encoded()
+
+    def _waiting(self) -> tuple[bytes, ...]:
+        return tuple(self._bench.watch.waiting(PASS_ON_AFTER)[: gossip.WAITING_LIMIT])
+
+    async def _compare(self, channel: Channel, note: bytes) -> bool:
+        """Whether the other has a longer log than we; halts when two logs are signed."""
+        if not note:
+            return False
+        if not self._log.size:
+            return True
+        try:
+            behind = await self._bench.step(cosigner.compare, self._log, note) is not None
+        except Rejected as rejected:
+            raise channel.fault(rejected.code, str(rejected)) from None
+        except Forked as fork:
+            kept = await self._bench.keep_evidence(fork)
+            self._bench.halt(f"the sequencer has forked the log: {channel.peer} shows that {kept}")
+            raise channel.fault("log-forked", fork.what) from None
+        if not behind:
+            self._bench.heard(channel.peer)
+            await self._bench.notify()
+        return behind
+
+    async def _pass_on(self, transactions: tuple[bytes, ...]) -> None:
+        """Transactions that another member does not see come in: offer them ourselves, and watch."""
+        for data in transactions:
+            try:
+                signed = open_signed(data)
+            except EncodingError:
+                continue
+            if await self._bench.step(self._welcome, signed):
+                self._following.offer(data)
+        await self._bench.notify()
+
+    def _welcome(self, signed: SignedTransaction) -> bool:
+        """As a step: whether the transaction could come in, and there is room to watch it."""
+        if not self._log.size or self._log.number(signed.digest) is not None:
+            return False
+        known = signed.digest in self._bench.watch.wanted()
+        return not known and objection(self._log, signed) is None and self._bench.want(signed, ours=False)
+
+    # ── filling one another up ────────────────────────────────────────────────────────────────────────
+
+    async def _fetch(self, channel: Channel, behind: bool) -> None:  # noqa: FBT001 (what `_compare` found)
+        """Take block after block of a member whose log is longer, unless the sequencer sends them anyway."""
+        for _ in range(PIECES if behind and not self._following.connected else 0):
+            first = self._log.size
+            await channel.send(gossip.Ask(first))
+            piece = await channel.recv(gossip.Piece)
+            if not piece.leaves:
+                break
+            try:
+                await self._bench.step(cosigner.take, self._log, first, piece.leaves, piece.note)
+            except Rejected as rejected:
+                raise channel.fault(rejected.code, str(rejected)) from None
+            await self._bench.settle()
+        await channel.send(gossip.Enough())
+
+    async def _answer(self, channel: Channel) -> None:
+        while True:
+            asked = await channel.recv(gossip.Ask, gossip.Enough)
+            if isinstance(asked, gossip.Enough):
+                return
+            block: StoredBlock | None = await self._bench.step(self._log.store.block_from, asked.first)
+            if block is None:
+                await channel.send(gossip.Piece((), b""))
+            else:
+                leaves = tuple(leaf.data for leaf in block.leaves)
+                await channel.send(gossip.Piece(leaves, block.note))

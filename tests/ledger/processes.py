@@ -1,0 +1,172 @@
+"""A consortium of real processes for tests: started, killed, cut off, looked at."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from parley.ledger.engines.embedded.log import MemberLog
+from parley.ledger.engines.embedded.prove import Snapshot
+from parley.ledger.export import export
+from parley.ledger.verifier import verify
+from parley.net.certificates import create_identity
+
+from tests.ledger.members import key
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("bank", "operator", "regulator")
+PATIENCE = 60.0
+"""Seconds after which a test gives up; nothing is measured by it."""
+
+
+def _free_ports(count):
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Processes:
+    """Members as processes. Used as a context, it leaves none behind."""
+
+    def __init__(self, folder, names=NAMES):
+        self.folder, self.names = folder, names
+        self.ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        self.running = {}
+        for name in names:
+            create_identity(name).save(folder / name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for name in list(self.running):
+            self.kill(name)
+
+    def start(self, *names, **options):
+        for name in names:
+            config = {"name": name, "folder": str(self.folder), "ports": self.ports, **options}
+            path = self.folder / f"{name}.json"
+            path.write_text(json.dumps(config))
+            (self.folder / name / "status").unlink(missing_ok=True)
+            with (self.folder / f"{name}.log").open("a") as output:
+                self.running[name] = subprocess.Popen(
+                    [sys.executable, "-m", "tests.ledger.runner", str(path)],
+                    cwd=ROOT,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(("src", "."))},
+                )
+
+    def kill(self, name):
+        process = self.running.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def died(self, name):
+        """Wait for a process to end by itself; its exit code."""
+        return self.running.pop(name).wait(PATIENCE)
+
+    def output(self, name):
+        return (self.folder / f"{name}.log").read_text()
+
+    def status(self, name):
+        """Size, final size and reason to halt."""
+        try:
+            return tuple(json.loads((self.folder / name / "status").read_text()))
+        except FileNotFoundError:
+            return 0, 0, ""
+
+    def wait(self, condition, what):
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            gone = [name for name, process in self.running.items() if process.poll() is not None]
+            assert not gone, f"{gone} ended: " + "".join(self.output(name)[-2000:] for name in gone)
+            assert time.monotonic() < end, (what, {name: self.status(name) for name in self.names})
+            time.sleep(0.05)
+
+    def grown(self, name, by=8):
+        """Wait until so many more leaves are final at a member."""
+        size = self.status(name)[1]
+        self.wait(lambda: self.status(name)[1] >= size + by, f"{name} grows by {by}")
+
+    def cut(self, name, *others):
+        """Cut a member off from others; from nobody, heals it."""
+        (self.folder / name / "cut").write_text(" ".join(others))
+
+    def journal(self, name):
+        """What the client of a member was told: digest → number of the receipt; with what it only sent."""
+        path = self.folder / name / "journal"
+        lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+        sent = [line[1] for line in lines if line[0] == "sent"]
+        return {line[1]: int(line[2]) for line in lines if line[0] == "acknowledged"}, sent
+
+    def done(self, *names):
+        """Wait until the clients of these members have been told about all they sent."""
+        for name in names:
+            path = self.folder / name / "journal"
+            self.wait(lambda: path.exists() and path.read_text().endswith("done\n"), f"client of {name}")  # noqa: B023
+
+    def settled(self, *names):
+        """Wait until members have the same log, all of it final and nothing left to submit; then kill them."""
+        self.wait(lambda: self._is_settled(names), "the same final log everywhere")
+        for name in names:
+            if name in self.running:
+                self.kill(name)
+
+    def _is_settled(self, names):
+        sizes = {size for name in names for size in self.status(name)[:2]}
+        return len(sizes) == 1 and 0 not in sizes and not any(self._pending(name) for name in names)
+
+    def _pending(self, name):
+        with closing(sqlite3.connect(self.folder / name / "ledger.db")) as database:
+            return database.execute("SELECT count(*) FROM pending").fetchone()[0]
+
+    def lose(self, name, *files):
+        for file in files:
+            for path in (self.folder / name).glob(file):
+                path.unlink()
+
+    def copy(self, name, to):
+        """A copy of a member's database as it lies there."""
+        to.mkdir()
+        for path in (self.folder / name).glob("ledger.db*"):
+            shutil.copy(path, to)
+
+    def restore(self, name, copy):
+        self.lose(name, "ledger.db*")
+        for path in copy.iterdir():
+            shutil.copy(path, self.folder / name)
+
+    def opened(self, name):
+        return MemberLog(self.folder / name, name, key(name, "cosigning"))
+
+    def nothing_lost(self, *names):
+        """Every acknowledged transaction is in once, under its number, in the same order everywhere, and the
+        exported ledger of each member verifies; returns what was verified."""
+        texts = set()
+        for name in names or self.names:
+            log = self.opened(name)
+            text = io.BytesIO()
+            export(Snapshot(log), text)
+            found = verify(text.getvalue().splitlines(keepends=True), whole=True)
+            assert found.leaves == log.size == log.final_size
+            texts.add(b"\n".join(text.getvalue().splitlines()[1 : log.size + 1]))
+            digests = [leaf.digest for leaf in log.store.leaves(0, log.size)]
+            assert len(set(digests)) == len(digests)
+            for client in self.names:
+                for digest, number in self.journal(client)[0].items():
+                    assert digests[number] == bytes.fromhex(digest)
+            assert not log.store.pending()
+            log.store.close()
+        assert len(texts) == 1
+        return found
