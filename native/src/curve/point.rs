@@ -86,6 +86,17 @@ impl<F: Field> Cached<F> {
         }
     }
 
+    /// The entry at `index` in every lane, without a memory access that depends on the index.
+    #[inline(always)]
+    pub fn choose<const N: usize>(table: &[Self; N], index: u8) -> Self {
+        Self {
+            plus: F::choose::<N>(|at| &table[at].plus, index),
+            minus: F::choose::<N>(|at| &table[at].minus, index),
+            z2: F::choose::<N>(|at| &table[at].z2, index),
+            t2d: F::choose::<N>(|at| &table[at].t2d, index),
+        }
+    }
+
     #[inline(always)]
     pub fn select(lanes: Lanes, a: &Self, b: &Self) -> Self {
         Self {
@@ -154,6 +165,29 @@ impl<F: Field> Extended<F> {
         let d = self.z.times(&other.z2.factor());
         let c = other.t2d.times(&self.t.factor());
         self.finish(other.plus, other.minus, c, d)
+    }
+
+    /// The same; in the given lanes the operand is subtracted.
+    #[inline(always)]
+    pub fn add_or_subtract(&self, other: &Cached<F>, negative: Lanes) -> Self {
+        let d = self.z.times(&other.z2.factor());
+        let c = self.t.times(&other.t2d.factor());
+        let plus = F::select(negative, other.minus, other.plus);
+        let minus = F::select(negative, other.plus, other.minus);
+        let a = minus.times(&self.y.sub(self.x).factor());
+        let b = plus.times(&self.y.add(self.x).factor());
+        let e = F::carried(F::minus(b, a));
+        let h = F::carried(F::plus(b, a)).factor();
+        let less = F::carried(F::minus(d, c));
+        let more = F::carried(F::plus(d, c));
+        let f = F::select(negative, more, less).factor();
+        let g = F::select(negative, less, more);
+        Self {
+            x: F::carried(e.times(&f)),
+            y: F::carried(g.times(&h)),
+            z: F::carried(g.times(&f)),
+            t: F::carried(e.times(&h)),
+        }
     }
 
     /// "madd-2008-hwcd-3": the operand has Z = 1.

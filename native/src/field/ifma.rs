@@ -7,9 +7,10 @@
 use std::arch::x86_64::{
     __m512i, _mm_set1_epi64x, _mm512_add_epi64, _mm512_and_si512, _mm512_cmpeq_epi64_mask,
     _mm512_cvtepu8_epi64, _mm512_load_si512, _mm512_loadu_si512, _mm512_madd52hi_epu64,
-    _mm512_madd52lo_epu64, _mm512_mask_blend_epi64, _mm512_or_si512, _mm512_permutex2var_epi64,
-    _mm512_rol_epi64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_srli_epi64,
-    _mm512_store_si512, _mm512_sub_epi64, _mm512_test_epi64_mask,
+    _mm512_madd52lo_epu64, _mm512_mask_blend_epi64, _mm512_maskz_load_epi64, _mm512_or_si512,
+    _mm512_permutex2var_epi64, _mm512_rol_epi64, _mm512_set1_epi64, _mm512_setzero_si512,
+    _mm512_srli_epi64, _mm512_store_si512, _mm512_sub_epi64, _mm512_ternarylogic_epi64,
+    _mm512_test_epi64_mask,
 };
 
 use super::{Field, LOW, Lanes, Limbs, Wide};
@@ -312,6 +313,31 @@ impl Field for Eight {
         for (o, a) in out.iter_mut().zip(a.0) {
             // SAFETY: as above.
             *o = unsafe { _mm512_mask_blend_epi64(lanes, *o, a) };
+        }
+        Self(out)
+    }
+
+    /// Loads that are masked to zero take no turn on the ports of the arithmetic, unlike blends.
+    #[inline(always)]
+    fn choose<'a, const N: usize>(entry: impl Fn(usize) -> &'a Self, index: u8) -> Self {
+        let mut out = [zero(); 5];
+        for first in (0..N).step_by(2) {
+            for k in 0..5 {
+                let masked = |at: usize| {
+                    let lanes = Lanes::from(at == usize::from(index)).wrapping_neg();
+                    let limb: *const __m512i = &raw const entry(at).0[k];
+                    // SAFETY: as above; a limb is a register, aligned to its size.
+                    unsafe { _mm512_maskz_load_epi64(lanes, limb.cast()) }
+                };
+                let second = if first + 1 < N {
+                    masked(first + 1)
+                } else {
+                    zero()
+                };
+                // SAFETY: as above.
+                out[k] =
+                    unsafe { _mm512_ternarylogic_epi64::<0xFE>(out[k], masked(first), second) };
+            }
         }
         Self(out)
     }

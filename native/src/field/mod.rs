@@ -85,6 +85,20 @@ pub trait Field: Copy {
     /// `a` in the given lanes, `b` in the others.
     fn select(lanes: Lanes, a: Self, b: Self) -> Self;
 
+    /// The element `entry(index)` in every lane; all `N` entries are read, whatever the index.
+    #[inline(always)]
+    fn choose<'a, const N: usize>(entry: impl Fn(usize) -> &'a Self, index: u8) -> Self
+    where
+        Self: 'a,
+    {
+        let mut chosen = *entry(0);
+        for at in 1..N {
+            let lanes = Lanes::from(at == usize::from(index)).wrapping_neg();
+            chosen = Self::select(lanes, *entry(at), chosen);
+        }
+        chosen
+    }
+
     /// The element `table[..][index[lane]]` in every lane, without a memory access that depends on the index.
     fn lookup(table: &[[u64; 16]; 5], index: &[u8; 8], part: usize) -> Self;
 }

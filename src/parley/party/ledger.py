@@ -18,7 +18,7 @@ from parley.ledger.contract.members import Member
 from parley.ledger.contract.state import Draft
 from parley.ledger.encoding import EncodingError, Value
 from parley.ledger.engines.embedded.log import MemberLog
-from parley.ledger.engines.embedded.member import LedgerMember
+from parley.ledger.engines.engine import LedgerEngine
 from parley.ledger.transaction import SignedTransaction, Transaction, sign
 from parley.store.catalogue import Peer
 from parley.store.home import Home, Membership
@@ -132,7 +132,7 @@ class PartyLedger:
         keys: its keys.
     """
 
-    def __init__(self, member: LedgerMember, keys: LedgerKeys) -> None:
+    def __init__(self, member: LedgerEngine, keys: LedgerKeys) -> None:
         self.member = member
         self._keys = keys
 
