@@ -118,7 +118,7 @@ class Party:
         except ParleyError:
             raise
         except Exception as error:  # noqa: BLE001 (one connection must not harm another)
-            self._log(f"serving {peer} failed: {_lines(error)}")
+            self._log(f"serving {peer} failed: {lines_of(error)}")
 
     async def _serve(self, peer: str, path: str, transport: Transport) -> None:
         match = _PATH.fullmatch(path)
