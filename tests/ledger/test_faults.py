@@ -39,9 +39,13 @@ def test_a_restored_old_database_signs_again_when_it_has_caught_up(consortium, v
     consortium.grown(victim, 4)
     consortium.kill(victim)
     consortium.copy(victim, tmp_path / "old")
-    consortium.start(victim, **BUSY)
-    consortium.grown("regulator", 16)
-    consortium.kill(victim)
+    others = [name for name in NAMES if name != victim]
+    for name in others:
+        consortium.kill(name)
+    consortium.start(*NAMES, submit=12)
+    consortium.done(*NAMES)
+    consortium.settled(*NAMES)
+    consortium.start(*others)
     consortium.restore(victim, tmp_path / "old")
     proceeds(consortium, **BUSY)
     if victim == "bank":
@@ -51,9 +55,10 @@ def test_a_restored_old_database_signs_again_when_it_has_caught_up(consortium, v
 @pytest.mark.soak
 @pytest.mark.parametrize("victim", ["bank", "operator"])
 def test_a_truncated_write_ahead_log_is_filled_up_again(consortium, victim):
-    consortium.start(*NAMES, **BUSY)
-    consortium.grown(victim, 20)
-    consortium.kill(victim)
+    consortium.start(*NAMES, submit=20)
+    consortium.done(*NAMES)
+    consortium.settled(*NAMES)
+    consortium.start(*(name for name in NAMES if name != victim))
     wal = consortium.folder / victim / "ledger.db-wal"
     with wal.open("r+b") as file:
         file.truncate(wal.stat().st_size // 2 + 17)
@@ -119,9 +124,9 @@ def test_a_partition_heals(consortium):
 @pytest.mark.soak
 @pytest.mark.parametrize("victim", ["operator", "bank"])
 def test_a_lost_disk_is_rebuilt_from_the_others(consortium, victim):
-    consortium.start(*NAMES, **BUSY)
-    consortium.grown("operator", 12)
-    consortium.kill(victim)
+    consortium.start(*NAMES, submit=20)
+    consortium.done(*NAMES)
+    consortium.settled(*NAMES)
     consortium.lose(victim, "ledger.db*", "high-water.json")
     proceeds(consortium, lost=True, **BUSY)
 

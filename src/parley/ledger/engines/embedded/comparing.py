@@ -142,8 +142,8 @@ class Comparing:
         """As a step: whether the transaction could come in, and there is room to watch it."""
         if not self._log.size or self._log.number(signed.digest) is not None:
             return False
-        known = signed.digest in self._bench.watch.wanted()
-        return not known and objection(self._log, signed) is None and self._bench.want(signed, ours=False)
+        known = self._bench.watch.get(signed.digest)
+        return known is None and objection(self._log, signed) is None and self._bench.want(signed, ours=False)
 
     # ── filling one another up ────────────────────────────────────────────────────────────────────────
 

@@ -172,7 +172,7 @@ class Following:
 
     async def _told(self, digest: bytes) -> None:
         """The sequencer says that a transaction cannot come in; believed only if we find so too."""
-        signed = self._bench.watch.wanted().get(digest)
+        signed = self._bench.watch.get(digest)
         if signed is None:
             return
         why = await self._bench.step(objection, self._log, signed)

@@ -199,14 +199,14 @@ class Workbench:
 
     def _settled(self) -> dict[bytes, Dropped]:
         dropped = self.watch.settle(self.log)
-        for digest in dropped:
-            self.log.store.forget_pending(digest)
+        if dropped:
+            self.log.store.forget_pending(dropped)
         return dropped
 
     def drop(self, digest: bytes) -> None:
         """As a step: stop wanting a transaction."""
         self.watch.forget(digest)
-        self.log.store.forget_pending(digest)
+        self.log.store.forget_pending([digest])
 
     def tell(self, digest: bytes, why: Dropped) -> None:
         """Tell the `submit` that waits for a transaction, if there is one, that it was dropped."""
