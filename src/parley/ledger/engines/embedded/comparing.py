@@ -118,8 +118,9 @@ class Comparing:
         except Rejected as rejected:
             raise channel.fault(rejected.code, str(rejected)) from None
         except Forked as fork:
-            kept = await self._bench.keep_evidence(fork)
-            self._bench.halt(f"the sequencer has forked the log: {channel.peer} shows that {kept}")
+            if not self._bench.halted:
+                kept = await self._bench.keep_evidence(fork)
+                self._bench.halt(f"the sequencer has forked the log: {channel.peer} shows that {kept}")
             raise channel.fault("log-forked", fork.what) from None
         if not behind:
             self._bench.heard(channel.peer)

@@ -17,6 +17,8 @@ from parley.ledger.notes import NoteError, SignedNote, parse_note
 
 _RETRY: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between attempts to reach the sequencer."""
+_ASK_AGAIN: Final = 0.2
+"""Seconds after which a transaction is offered again that the sequencer would not have and we would."""
 
 
 class Following:
@@ -171,12 +173,17 @@ class Following:
         return True
 
     async def _told(self, digest: bytes) -> None:
-        """The sequencer says that a transaction cannot come in; believed only if we find so too."""
+        """The sequencer says that a transaction cannot come in; believed only if we find so too.
+
+        It may have judged by an earlier state than ours; then it is asked again.
+        """
         signed = self._bench.watch.get(digest)
         if signed is None:
             return
         why = await self._bench.step(objection, self._log, signed)
-        if why is not None:
-            await self._bench.step(self._bench.drop, digest)
-            self._bench.tell(digest, why)
-            await self._bench.notify()
+        if why is None:
+            asyncio.get_running_loop().call_later(_ASK_AGAIN, self.offer, signed.data)
+            return
+        await self._bench.step(self._bench.drop, digest)
+        self._bench.tell(digest, why)
+        await self._bench.notify()
