@@ -65,13 +65,13 @@ def test_a_truncated_write_ahead_log_is_filled_up_again(consortium, victim):
     proceeds(consortium, **BUSY)
 
 
-def flip(path, table, column, where):
-    """Flip the lowest bit of the middle byte of one value."""
+def flip(path, table, column, where, at=-40):
+    """Flip the lowest bit of one byte of one value."""
     database = sqlite3.connect(path)
     (value,) = database.execute(f"SELECT {column} FROM {table} WHERE {where}").fetchone()
-    middle = len(value) // 2
-    changed = value[:middle] + bytes([value[middle] ^ 1]) + value[middle + 1 :]
-    database.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (changed,))
+    value = bytearray(value)
+    value[at] ^= 1
+    database.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (bytes(value),))
     database.commit()
     database.close()
 
@@ -84,7 +84,8 @@ def test_a_flipped_bit_is_noticed_and_the_ledger_fetched_again(consortium):
         ("leaf", "data", "number = 0"),
         ("state", "value", "key = 'meta/consortium'"),
         ("seal", "note", "height = (SELECT max(height) FROM seal)"),
-        ("seal", "note", "height = 1"),
+        ("seal", "note", "height = (SELECT max(height) FROM seal)", 100),
+        ("seal", "note", "height = 1", 100),
     )
     for place in places:
         consortium.kill("regulator")

@@ -12,7 +12,7 @@ from parley.ledger.engines.embedded.cosigner import Rejected
 from parley.ledger.engines.embedded.ordering import SIGN_OF_LIFE
 from parley.ledger.engines.embedded.store import StoreFailed
 from parley.ledger.engines.embedded.watch import objection
-from parley.ledger.engines.embedded.workbench import GOSSIP_EVERY, Workbench
+from parley.ledger.engines.embedded.workbench import GOSSIP_EVERY, Stopped, Workbench
 from parley.ledger.notes import NoteError, SignedNote, parse_note
 
 _RETRY: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -53,7 +53,7 @@ class Following:
                     attempt = 0
                     await self._follow(channel)
             except ParleyError as error:
-                if isinstance(error, StoreFailed) or error.code == "ledger-stopped":
+                if isinstance(error, StoreFailed | Stopped):
                     raise
                 if attempt == len(_RETRY) - 1:
                     bench.around.log(f"the ledger waits for {leader}: {error.what}")
@@ -143,7 +143,7 @@ class Following:
         try:
             note = await bench.step(self._log.cosign, int(bench.around.wall()))
         except UsageError as error:
-            if isinstance(error, StoreFailed) or error.code == "ledger-stopped":
+            if isinstance(error, StoreFailed | Stopped):
                 raise
             if error.code == "ledger-rolled-back" and self._log.signed.size <= self._log.size:
                 bench.halt(

@@ -12,7 +12,7 @@ from parley.ledger.encoding import EncodingError
 from parley.ledger.engines.embedded import cosigner, replication
 from parley.ledger.engines.embedded.cosigner import Forked, Rejected
 from parley.ledger.engines.embedded.store import StoreFailed
-from parley.ledger.engines.embedded.workbench import Workbench
+from parley.ledger.engines.embedded.workbench import Stopped, Workbench
 from parley.ledger.notes import parse_note
 from parley.ledger.transaction import SignedTransaction, open_signed
 
@@ -80,7 +80,7 @@ class Ordering:
 
     async def _cannot_order(self, error: UsageError) -> None:
         """Behind what was sealed: wait until the others have brought us forward. Otherwise sign no more."""
-        if isinstance(error, StoreFailed) or error.code == "ledger-stopped":
+        if isinstance(error, StoreFailed | Stopped):
             raise error
         if self._log.signed.size <= self._log.size:
             self._bench.halt(error.what)
