@@ -72,7 +72,8 @@ async def test_the_engine_a_replay_and_other_processes_have_one_state_root(tmp_p
     assert 0 < found.refused < found.leaves
     for seed in ("1", "4242"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
-        ran = subprocess.run(
+        ran = await asyncio.to_thread(
+            subprocess.run,
             [sys.executable, "-c", VERIFY, str(path)],
             capture_output=True,
             text=True,

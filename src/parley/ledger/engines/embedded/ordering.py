@@ -160,7 +160,8 @@ class Ordering:
             self._bench.halt(await self._bench.keep_evidence(fork))
             raise channel.fault("log-forked", fork.what) from None
         if longer is not None:
-            await self._bench.step(self._log.admit_signed, parse_note(note))
+            if not await self._bench.step(self._log.admit_signed, parse_note(note)):
+                raise channel.fault("checkpoint-bad", "follows a log that we have not sealed")
             raise PolicyRefused(
                 "sequencer-behind",
                 f"{channel.peer} has {longer.size} leaves that we sealed, we only {self._log.size}",
