@@ -47,6 +47,7 @@ from parley.ledger.engines.cometbft.local import draw_parties, write_network
 from parley.ledger.engines.cometbft.log import ChainLog
 from parley.ledger.engines.cometbft.member import CometMember, NodePlace
 from parley.ledger.engines.cometbft.node import Node, member
+from parley.ledger.engines.engine import LedgerEngine
 from parley.ledger.transaction import SignedTransaction, Transaction, sign
 
 OWN_BINARY = Path(__file__).parents[1] / ".tools" / "bin" / "cometbft"
@@ -309,9 +310,9 @@ async def caught_up(member: CometMember) -> None:
 
 async def submit_alone(consortium: Consortium) -> float:
     """Seconds from a submission at a resting network to its receipt."""
-    member = consortium.members[0]
-    signed, start = consortium.transaction(member), time.perf_counter()
-    await member.submit(signed)
+    engine: LedgerEngine = consortium.members[0]
+    signed, start = consortium.transaction(consortium.members[0]), time.perf_counter()
+    await engine.submit(signed)
     elapsed = time.perf_counter() - start
     await asyncio.sleep(0.3)  # the block that confirms the app hash
     return elapsed
