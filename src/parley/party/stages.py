@@ -53,9 +53,9 @@ class Means:
     minimum_rows: int = 10
     threads: int = 1
 
-    def protocol(self, purpose: str) -> boosting.Means:
-        """The means of one protocol, with a seed of its own."""
-        return boosting.Means(derive(self.seed, purpose), self.threads)
+    def protocol(self, purpose: str) -> boosting.Resources:
+        """The resources of one protocol, with a seed of its own."""
+        return boosting.Resources(derive(self.seed, purpose), self.threads)
 
 
 @dataclass(frozen=True)
