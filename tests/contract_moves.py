@@ -180,7 +180,7 @@ class Driver:
                 (
                     ("operator", "table.register", table),
                     ("operator", "vote.cast", ballot),
-                    ("operator", "grant.give", grant()),
+                    ("operator", "grant.give", grant(until=self.start + 30 * DAY)),
                     ("operator", "plan.approve", {"plan": plan}),
                 )
             )

@@ -27,7 +27,7 @@ async def enter(channel: Channel, home: Home, invitation: Invitation, certificat
     joins = signer.sign("member.join", dict(keys.public()), welcome.height)
     author = Author(invitation.name, keys.signing, welcome.consortium)
     announces = author.sign(
-        "member.announce", announcement(home.settings.listen, certificate), welcome.height
+        "member.announce", announcement(home.settings.reached_at(), certificate), welcome.height
     )
     await channel.send(joining.Entry(joins.data, announces.data))
     await channel.recv(joining.Entered)

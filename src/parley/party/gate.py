@@ -118,15 +118,15 @@ class Gate:
         """As the active party: have the plan approved by every owner, and the run started.
 
         Raises:
-            PolicyRefused: an owner rejects the plan, or the contract refuses.
-            PeerLost: an owner says nothing for ``patience`` seconds.
+            PolicyRefused: an owner rejects the plan, or says nothing for ``patience`` seconds; or the
+                contract refuses.
         """
         me = self.ledger.member.name
         plan = await self._propose(terms)
         if self._approval(plan, me) is None:
             await self.ledger.demand("plan.approve", {"plan": plan})
-        await self._use_grants(plan)
-        await self._wait_approved(plan, terms, patience, tell)
+        refused = await self._use_grants(plan)
+        await self._wait_approved(plan, terms, patience, _Telling(tell, refused))
         await self.ledger.demand("run.propose", {"run": self.run, "plan": plan})
         await self.ledger.demand("run.start", {"run": self.run})
         self._begin()
@@ -138,28 +138,41 @@ class Gate:
             await self.ledger.demand("plan.propose", {"terms": terms.value()})
         return plan
 
-    async def _use_grants(self, plan: str) -> None:
-        """Let standing grants speak for their owners."""
+    async def _use_grants(self, plan: str) -> str:
+        """Let standing grants speak for their owners; says in words which the contract refused."""
+        refused = ""
         draft = self.ledger.draft
         proposed = draft.known(LedgerPlan, plan_path(plan))
         for path in draft.paths("grant/"):
             grant = draft.known(Grant, path)
-            fits = not grant.revoked and grant.kind.lets_through(grant.owner, proposed)
+            concerned = grant.owner in proposed.terms.parties and not grant.revoked
+            fits = concerned and grant.kind.lets_through(grant.owner, proposed)
             if fits and self._approval(plan, grant.owner) is None:
-                await self.ledger.transact("grant.use", {"grant": path.split("/")[1], "plan": plan})
+                identifier = path.split("/")[1]
+                receipt = await self.ledger.transact("grant.use", {"grant": identifier, "plan": plan})
+                if not receipt.accepted:
+                    refused += (
+                        f"; grant {identifier[:12]} refused as receipt {receipt.number}: {receipt.reason}"
+                    )
+        return refused
 
-    async def _wait_approved(
-        self, plan: str, terms: Terms, patience: float, tell: Callable[[str], None]
-    ) -> None:
+    async def _wait_approved(self, plan: str, terms: Terms, patience: float, telling: "_Telling") -> None:
         def decided() -> LedgerPlan | None:
             now = self.ledger.draft.known(LedgerPlan, plan_path(plan))
             missing = [party for party in terms.parties if self._approval(plan, party) is None]
             if missing and now.status == "open":
-                tell(f"waiting for {', '.join(missing)} to approve plan {plan[:12]}")
+                telling(f"waiting for {', '.join(missing)} to approve plan {plan[:12]}")
                 return None
             return now
 
-        known = await self._until(decided, patience, f"approval of plan {plan[:12]}")
+        try:
+            known = await self._until(decided, patience, f"approval of plan {plan[:12]}")
+        except PeerLost:
+            raise PolicyRefused(
+                "plan-awaits-approval",
+                f"{telling.said}; nothing was run",
+                remedy=f"the owners decide with `parley approve {plan[:12]}`; then run the plan again",
+            ) from None
         if known.status != "approved":
             words = [self._approval(plan, party) for party in terms.parties]
             why = "; ".join(word.why for word in words if word is not None and word.why)
@@ -309,6 +322,9 @@ class Gate:
 
     async def _until(self, found: Callable[[], R | None], patience: float, what: str) -> R:
         """Wait until the final state shows something."""
+        at_once = found()
+        if at_once is not None:
+            return at_once
         try:
             async with asyncio.timeout(patience):
                 async for _ in self.ledger.member.changes():
@@ -323,6 +339,19 @@ class Gate:
                 remedy="see `parley ledger show`, and ask the members that are missing there",
             ) from None
         raise AssertionError("changes never end")
+
+
+class _Telling:
+    """Tells what a run waits for, with what the contract refused meanwhile, and remembers it."""
+
+    def __init__(self, tell: Callable[[str], None], refused: str) -> None:
+        self._tell = tell
+        self._refused = refused
+        self.said = ""
+
+    def __call__(self, words: str) -> None:
+        self.said = words + self._refused
+        self._tell(self.said)
 
 
 _AHEAD: Final = 4

@@ -11,7 +11,6 @@ Paths on the one port:
 import asyncio
 import re
 import secrets
-import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from parley.core.conversation import Channel
-from parley.core.errors import ParleyError, PolicyRefused, ProtocolBug, UsageError
+from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.core.plan import Plan, encode_plan, read_plan
 from parley.core.trace import Sink, StepBegan, Trace
 from parley.core.transcript import Transcript
@@ -29,6 +28,7 @@ from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
 from parley.party import tables
 from parley.party.desk import Desk
+from parley.party.failures import known, lines_of, stopped
 from parley.party.gate import APPROVAL, Gate, terms_of
 from parley.party.ledger import PartyLedger, no_consortium
 from parley.party.progress import ProgressSink
@@ -97,7 +97,7 @@ class Party:
         """Note as failed what was running when the party last stopped."""
         for record in self._home.catalogue.runs():
             if record.state == "running":
-                outcome = msgspec.Raw(msgspec.json.encode(_stopped().record()))
+                outcome = msgspec.Raw(msgspec.json.encode(stopped().record()))
                 self._home.catalogue.keep_run(
                     msgspec.structs.replace(record, state="failed", outcome=outcome)
                 )
@@ -118,7 +118,7 @@ class Party:
         except ParleyError:
             raise
         except Exception as error:  # noqa: BLE001 (one connection must not harm another)
-            self._log(f"serving {peer} failed: {_lines(error)}")
+            self._log(f"serving {peer} failed: {lines_of(error)}")
 
     async def _serve(self, peer: str, path: str, transport: Transport) -> None:
         match = _PATH.fullmatch(path)
@@ -149,35 +149,40 @@ class Party:
         setting = Setting(control.STEPS, control.PARTY, "control", Trace(self._clocks.monotonic), _LIFELINE)
         notes: asyncio.Queue[control.Progress | None] = asyncio.Queue()
         async with CheckedChannel(transport, setting) as channel:
-            submitted = await channel.recv(control.Submit, control.Transact)
-            if isinstance(submitted, control.Transact):
-                await self._transact(channel, submitted)
+            submitted = await channel.recv(control.Submit, control.Transact, control.Look)
+            if not isinstance(submitted, control.Submit):
+                await self._answer(channel, submitted)
                 return
             sink = ProgressSink(self._clocks.monotonic, notes.put_nowait)
-            running = asyncio.create_task(self.run(submitted.plan, sink))
+            running = asyncio.create_task(self.run(submitted.plan, sink, wait=submitted.wait))
             self._running.add(running)
             running.add_done_callback(self._over)
             running.add_done_callback(lambda _: notes.put_nowait(None))
             while (note := await notes.get()) is not None:
                 await channel.send(note)
             await asyncio.wait([running])
-            error = _stopped() if running.cancelled() else running.exception()
+            error = stopped() if running.cancelled() else running.exception()
             if error is None:
                 await channel.send(control.Done(msgspec.json.encode(running.result())))
             else:
-                known = _known(error)
-                await channel.send(control.Failed(known.family, known.code, known.what, known.remedy))
+                problem = known(error)
+                await channel.send(control.Failed(problem.family, problem.code, problem.what, problem.remedy))
 
-    async def _transact(self, channel: Channel, asked: control.Transact) -> None:
-        """Sign and submit a transaction for our own command line."""
+    async def _answer(self, channel: Channel, asked: control.Transact | control.Look) -> None:
+        """Do for our own command line what concerns the ledger."""
         try:
             if self._ledger is None:
                 raise no_consortium(self._name)
-            receipt = await self._ledger.transact(asked.act, msgspec.json.decode(asked.body))
+            if isinstance(asked, control.Look):
+                member = self._ledger.member
+                done = msgspec.json.encode(control.Condition(member.leader, member.halted))
+            else:
+                receipt = await self._ledger.transact(asked.act, msgspec.json.decode(asked.body))
+                done = msgspec.json.encode(receipt.value())
         except ParleyError as error:
             await channel.send(control.Failed(error.family, error.code, error.what, error.remedy))
         else:
-            await channel.send(control.Done(msgspec.json.encode(receipt.value())))
+            await channel.send(control.Done(done))
 
     def _over(self, running: "asyncio.Task[RunReport]") -> None:
         """A run that our command line asked for has ended; it has told its error, heard or not."""
@@ -185,8 +190,13 @@ class Party:
         if not running.cancelled():
             running.exception()
 
-    async def run(self, text: str, *sinks: Sink) -> RunReport:
+    async def run(self, text: str, *sinks: Sink, wait: float = APPROVAL) -> RunReport:
         """Lead the run of a plan given as TOML.
+
+        Args:
+            text: the plan.
+            sinks: take the trace.
+            wait: seconds to wait for the plan's approval on the ledger.
 
         Raises:
             ParleyError: whatever ended it.
@@ -210,7 +220,7 @@ class Party:
             work = await asyncio.to_thread(self._work, run, plan, opening, trace, gate)
             await asyncio.to_thread(check, work)
             if gate is not None:
-                await self._have_approved(gate, work)
+                await self._have_approved(gate, work, wait)
             led = await self._lead(work)
             self._home.keep_share(led.share)
             if gate is not None:
@@ -221,7 +231,7 @@ class Party:
             if gate is not None:
                 await gate.fail(error)
             self._note(run, proposal.ACTIVE, plan, began, error=error)
-            self._log(f"{run} failed: {_lines(error)}")
+            self._log(f"{run} failed: {lines_of(error)}")
             raise
         self._note(run, proposal.ACTIVE, plan, began, outcome=msgspec.json.encode(report))
         self._log(f"{run} finished: {report.common} rows in common, {report.rounds} rounds")
@@ -231,12 +241,12 @@ class Party:
         """The ledger's hold on a run, if we keep a ledger."""
         return None if self._ledger is None else Gate(self._ledger, run, Transcript(self._name))
 
-    async def _have_approved(self, gate: Gate, work: Work) -> None:
+    async def _have_approved(self, gate: Gate, work: Work, wait: float) -> None:
         """Have the plan approved on the ledger by every owner of a table in it, and the run started."""
         work.trace.emit(StepBegan("approve"))
         terms = terms_of(work.plan, {self._name: work.features}, int(self._clocks.wall()))
         with work.trace.phase("approve", 1, "plans") as phase:
-            await gate.open(terms, APPROVAL, lambda words: phase.advance(0, words))
+            await gate.open(terms, wait, lambda words: phase.advance(0, words))
             phase.advance(1)
 
     async def _lead(self, work: Work) -> Led:
@@ -275,8 +285,8 @@ class Party:
         except TimeoutError:
             self._log(f"{peer} opened {run} and proposed nothing for {patience:g} s")
         except Exception as error:
-            self._log(f"{run} with {peer} failed: {_lines(error)}")
-            raise _known(error) from error
+            self._log(f"{run} with {peer} failed: {lines_of(error)}")
+            raise known(error) from error
 
     async def _take_part(self, line: Channel, run: str, plan: Plan, trace: Trace) -> None:
         if run in self._meetings or self._home.knows_run(run):
@@ -377,7 +387,7 @@ class Party:
         state: RunState = "running"
         result = b"null"
         if error is not None:
-            state, result = "failed", msgspec.json.encode(_known(error).record())
+            state, result = "failed", msgspec.json.encode(known(error).record())
         elif outcome is not None:
             state, result = "finished", outcome
         record = RunRecord(
@@ -398,29 +408,3 @@ async def _seen_off(line: Channel) -> None:
 
 async def _ended(line: Channel) -> None:
     await line.recv(proposal.RunEnds)
-
-
-def _known(error: BaseException) -> ParleyError:
-    """The error as one of ours."""
-    if isinstance(error, ParleyError):
-        return error
-    if isinstance(error, asyncio.CancelledError):
-        return _stopped()
-    return ProtocolBug(
-        "internal", f"{type(error).__name__}: {error}", remedy="report it with the party's log"
-    )
-
-
-def _stopped() -> ParleyError:
-    return ParleyError(
-        "party-stopped",
-        "the party was stopped while the run was under way",
-        remedy="start the party with `parley up` and run the plan again",
-    )
-
-
-def _lines(error: BaseException) -> str:
-    """An error for our own log; one that nobody foresaw, with where it happened."""
-    if isinstance(error, ParleyError | asyncio.CancelledError):
-        return str(_known(error))
-    return "".join(traceback.format_exception(error))
