@@ -5,14 +5,13 @@ Between the protocols, which know arrays, and the runs and estimators, which kno
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from parley.core.conversation import Channel
-from parley.core.errors import BudgetExhausted, UsageError
+from parley.core.errors import UsageError
 from parley.crypto.randomness import derive, generator
 from parley.data.binning import BinnedColumns, bin_columns, encode_columns
 from parley.learn.boosting import BoostingState, Problem
@@ -27,9 +26,6 @@ from parley.protocols import boosting, prediction
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
-
-MOST_SUMS: Final = 1 << 27
-"""Sums of one level over all nodes, columns and bins: at eight bytes, a gibibyte for each thing summed."""
 
 
 @dataclass(frozen=True)
@@ -133,24 +129,6 @@ def problem_of(
     return Problem(parameters, objective, label, weight, training)
 
 
-def check_size(parameters: BoostingParameters, block: ColumnBlock, training: int) -> None:
-    """Refuse a training whose deepest level would not fit into a machine: another party chose its figures.
-
-    Raises:
-        BudgetExhausted: more than `MOST_SUMS` sums in a level.
-    """
-    pairs = min(2 ** (parameters.max_depth - 1), training // (2 * parameters.min_child_samples))
-    sums = pairs * len(block.codes) * int(block.bin_counts.max(initial=0))
-    if sums > MOST_SUMS:
-        raise BudgetExhausted(
-            "level-too-large",
-            f"a level of the trees has up to {pairs} pairs of nodes, {sums} sums over our bins, "
-            f"more than {MOST_SUMS}",
-            remedy="propose a smaller max_depth or max_bins, or a larger min_child_samples",
-            public="the plan's max_depth, max_bins and min_child_samples make a level too large for us",
-        )
-
-
 async def train_active(
     channels: Sequence[Channel],
     rows: TrainingRows,
@@ -163,7 +141,7 @@ async def train_active(
     parameters = problem.parameters
     binned = await channels[0].compute("bin", rows.binned, parameters.max_bins, means.threads, rows.features)
     block = ColumnBlock(binned.codes, binned.bin_counts, binned.categorical)
-    check_size(parameters, block, rows.training)
+    parameters.check_level(rows.training, len(block.codes), int(block.bin_counts.max(initial=0)))
     outcome = await boosting.active(channels, problem, block, means.protocol("boosting"), on_round)
     outputs = problem.objective.outputs
     share = ActiveShare(
@@ -195,7 +173,7 @@ async def train_passive(
     features = [rows.features[place] for place in order]
     binned = await channel.compute("bin", rows.binned, parameters.max_bins, means.threads, features)
     block = ColumnBlock(binned.codes, binned.bin_counts, binned.categorical, means.minimum_rows)
-    check_size(parameters, block, rows.training)
+    parameters.check_level(rows.training, len(block.codes), int(block.bin_counts.max(initial=0)))
     rules = await boosting.passive(channel, parameters, block, means.protocol("boosting"), on_tree)
     return PassiveShare(means.model, means.party, _columns(binned), rules)
 

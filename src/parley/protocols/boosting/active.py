@@ -92,13 +92,13 @@ async def active(
 
     Raises:
         PeerMisbehaved: a passive party's message does not pass a check.
+        BudgetExhausted: its columns are more than our memory holds sums of.
         PeerLost, PeerAborted: a passive party is gone.
     """
     secret = SecretKey.from_seed(problem.messages, derive(resources.seed, "key"))
     # 1. the key goes out, the shapes of the columns come in
     partners = await all_of(
-        _introduce(channel, owner, secret, len(problem.label))
-        for owner, channel in enumerate(channels, start=1)
+        _introduce(channel, owner, secret, problem) for owner, channel in enumerate(channels, start=1)
     )
     categorical = [own.categorical, *(partner.categorical for partner in partners)]
     compute = channels[0].compute
@@ -154,7 +154,8 @@ async def active(
     return ActiveOutcome(state, state.rules[: kept[0]], rounds)
 
 
-async def _introduce(channel: Channel, owner: int, secret: SecretKey, rows: int) -> _Partner:
+async def _introduce(channel: Channel, owner: int, secret: SecretKey, problem: Problem) -> _Partner:
+    rows = len(problem.label)
     await channel.send(PublicKeyOffer(secret.public().encode()))
     offer = await channel.recv(ColumnsOffer)
     if offer.rows != rows:
@@ -162,6 +163,7 @@ async def _introduce(channel: Channel, owner: int, secret: SecretKey, rows: int)
     counts = array_of(channel, offer.bin_counts, np.uint32, offer.columns, "bin counts")
     if not ((counts >= 1) & (counts <= 256)).all():  # noqa: PLR2004 (a code is one byte)
         raise channel.fault("bin-counts", "offers a column without bins or with more than 256")
+    problem.parameters.check_level(problem.training_rows, offer.columns, int(counts.max(initial=0)))
     categorical = unpack_bits(channel, offer.categorical, offer.columns, "column kinds")
     return _Partner(channel, owner, BinLayout(counts), categorical)
 
