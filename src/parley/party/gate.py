@@ -197,9 +197,10 @@ class Gate:
 
         log = self.ledger.member.log
         try:
-            run = await self._until(started, STARTED, f"run {self.run} on the ledger")
+            await self._until(started, STARTED, f"run {self.run} on the ledger")
             size = log.size
             await self._until(lambda: log.final_size >= size or None, STARTED, f"{size} records to be final")
+            run = await self._until(started, STARTED, f"run {self.run} on the final ledger")
         except PeerLost:
             raise PolicyRefused(
                 "run-not-on-ledger",
