@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from parley.cli.output import Failure, Problem
+from parley.core.errors import PolicyRefused
 
 _READY: Final = 30.0
 """Seconds a party may take until it listens."""
@@ -61,14 +62,27 @@ class Shell:
                 process.kill()
                 process.wait()
 
-    def run(self, command: str) -> None:
-        """Run a command, then show it with its output.
+    def run(self, command: str) -> str:
+        """Run a command, then show it with its output; returns what it printed.
 
         Raises:
             Failure: it failed.
         """
         self._echo(command)
-        self._finished(command)
+        return self._finished(command)
+
+    def refused(self, command: str, code: str) -> str:
+        """Run a command that must end with a refusal, and show it; returns what it printed.
+
+        Raises:
+            Failure: it ended in another way.
+        """
+        self._echo(command)
+        ended = self._ended(command)
+        if ended.returncode != PolicyRefused.exit_code or code not in ended.stdout + ended.stderr:
+            raise Failure(_failed(command, ended.stdout + ended.stderr))
+        self._indented(ended.stdout + ended.stderr)
+        return ended.stdout + ended.stderr
 
     def watch(self, command: str) -> object:
         """Run a command that draws on the terminal itself; if quiet, returns its answer.
@@ -78,7 +92,7 @@ class Shell:
         """
         self._echo(command)
         if self._quiet:
-            return self._finished(command)
+            return json.loads(self._finished(command))
         self._console.file.flush()
         ended = subprocess.run(self._arguments(command), cwd=self._folder, env=_environment(), check=False)  # noqa: S603 (our own command)
         if ended.returncode:
@@ -109,9 +123,8 @@ class Shell:
             time.sleep(0.02)
         self._indented(text.splitlines()[0])
 
-    def _finished(self, command: str) -> object:
-        """The answer of a command, shown in words or returned."""
-        ended = subprocess.run(  # noqa: S603 (our own command)
+    def _ended(self, command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(  # noqa: S603 (our own command)
             self._arguments(command),
             cwd=self._folder,
             env=_environment(),
@@ -119,10 +132,14 @@ class Shell:
             text=True,
             check=False,
         )
+
+    def _finished(self, command: str) -> str:
+        """What a command printed; shown too, unless quiet."""
+        ended = self._ended(command)
         if ended.returncode:
             raise Failure(_reported(ended.stdout) or _failed(command, ended.stdout + ended.stderr))
         self._indented(ended.stdout)
-        return json.loads(ended.stdout) if self._quiet else None
+        return ended.stdout
 
     def _arguments(self, command: str) -> list[str]:
         words = shlex.split(command)

@@ -51,7 +51,9 @@ class Following:
                     attempt = 0
                     await self._follow(channel)
             except ParleyError as error:
-                if isinstance(error, StoreFailed) or error.code == "ledger-stopped":
+                # a peer whose engine has ended says so by the same code, and is dialled again
+                ended = isinstance(error, UsageError) and error.code == "ledger-stopped"
+                if isinstance(error, StoreFailed) or ended:
                     raise
                 if attempt == len(_RETRY) - 1:
                     bench.around.log(f"the ledger waits for {leader}: {error.what}")
