@@ -3,10 +3,13 @@
 import json
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -107,7 +110,7 @@ class Shell:
         """
         self._echo(f"{command} &")
         path = self._folder / log
-        with path.open("wb") as file:
+        with path.open("wb") as file, _undisturbed():
             process = subprocess.Popen(  # noqa: S603 (our own command)
                 self._arguments(command),
                 cwd=self._folder,
@@ -115,7 +118,7 @@ class Shell:
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
-        self._serving.append(process)
+            self._serving.append(process)
         deadline = time.monotonic() + _READY
         while until not in (text := path.read_text()):
             if process.poll() is not None or time.monotonic() > deadline:
@@ -153,6 +156,23 @@ class Shell:
         if not self._quiet:
             for line in text.splitlines():
                 self._console.print(Text(f"  {line}", style="dim"), soft_wrap=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let signals wait: a process that was begun but not noted would outlive us."""
+    came: list[int] = []
+    handlers = {
+        each: signal.signal(each, lambda number, _: came.append(number))
+        for each in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _environment() -> dict[str, str]:
