@@ -9,6 +9,7 @@ from pathlib import Path
 
 from parley.ledger import merkle
 from parley.ledger.contract import genesis
+from parley.ledger.contract.takeover import DOMAIN, Promise, promised
 
 from tests.contract import (
     DAY,
@@ -37,6 +38,7 @@ def history():
     _train(ledger)
     _use(ledger)
     _judge(ledger)
+    _succeed(ledger)
     return ledger
 
 
@@ -125,6 +127,18 @@ def _judge(ledger):
     ledger.do("bank", "evidence.submit", {"proof": proof})
     ledger.refuses("member-suspended", "operator", "plan.propose", {"terms": terms()})
     ledger.vote({"kind": "reinstate", "member": "operator", "why": "a mistake"}, "regulator")
+
+
+def _succeed(ledger):
+    promises = []
+    for member in ("insurer", "operator", "regulator"):
+        size = len(ledger.history) + 1
+        bare = Promise(member=member, era=0, size=size, root=digest("root"), signature="00" * 64)
+        text = promised(ledger.consortium, 1, "operator", bare)
+        signature = key(member, "cosigning").sign(DOMAIN, text).hex()
+        promises.append(bare.but(signature=signature).value())
+    body = {"epoch": 1, "promises": promises}
+    ledger.do("operator", "sequencer.takeover", body, signer=key("operator", "cosigning"))
 
 
 def vectors():

@@ -155,7 +155,7 @@ class Driver:
     def _tempting(self):
         """What almost may be done."""
         state, root = self.ledger.state, digest("other")
-        proposer, body = self.choose(PLANS)
+        proposer, body = self.choose(self.plans)
         plan = plan_of(proposer, body)
         options = [(proposer, "run.propose", {"run": f"{plan[:8]}-{self.sent}", "plan": plan})]
         for name in RUNS:
@@ -180,7 +180,7 @@ class Driver:
                 (
                     ("operator", "table.register", table),
                     ("operator", "vote.cast", ballot),
-                    ("operator", "grant.give", grant()),
+                    ("operator", "grant.give", grant(until=self.start + 30 * DAY)),
                     ("operator", "plan.approve", {"plan": plan}),
                 )
             )

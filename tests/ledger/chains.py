@@ -11,11 +11,9 @@ from parley.ledger.engines.cometbft.validators import POWER
 
 from tests.contract import key
 
+NEWCOMER = node_id(key("insurer", "node").public)
 SECOND = 10**9
-NODES = {
-    name: node_id(key(name, "node").public)
-    for name in ("bank", "operator", "retailer", "regulator", "insurer")
-}
+NODES = {name: node_id(key(name, "node").public) for name in ("bank", "operator", "retailer", "regulator")}
 
 
 class Chain:
@@ -38,14 +36,11 @@ class Chain:
             self.begin()
 
     def begin(self, validators=None):
-        names = sorted(founder["name"] for founder in self.founders)
-        chosen = validators or [ValidatorPower(key(name, "cosigning").public, POWER) for name in names]
+        chosen = validators or [
+            ValidatorPower(key(name, "cosigning").public, POWER) for name in sorted(NODES)
+        ]
         state = json.dumps(self.beginning.app_state()).encode()
         return self.application.init_chain(Genesis("test", 0, 1, tuple(chosen), state))
-
-    @property
-    def founders(self):
-        return self.beginning.ledger.spec["founders"]
 
     @property
     def height(self):

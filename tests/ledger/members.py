@@ -56,23 +56,34 @@ def registration(spec, sender, name="people"):
 class Consortium:
     """Members whose conversations can be cut."""
 
-    def __init__(self, folder, names=("bank", "operator", "regulator"), *, force_after=10.0):
+    def __init__(
+        self,
+        folder,
+        names=("bank", "operator", "regulator"),
+        *,
+        force_after=10.0,
+        spec=None,
+        keys=key,
+        wall=time.time,
+    ):
         self.folder, self.names = folder, names
-        self.spec = genesis_of(names)
+        self.spec = spec or genesis_of(names)
+        self.keys, self.wall = keys, wall
         self.members, self.tasks, self.lines = {}, {}, []
         self.cut = set()
         self.force_after = force_after
 
     def start(self, name):
-        log = MemberLog(self.folder / name, name, key(name, "cosigning"))
+        log = MemberLog(self.folder / name, name, self.keys(name, "cosigning"))
         if name == self.spec.sequencer and not log.size:
             log.begin(self.spec.value())
         around = Surroundings(
             self.opening(name),
-            time.time,
+            self.wall,
             time.monotonic,
             lambda line: self.lines.append((name, line)),
             self.force_after,
+            0.1,
         )
         self.members[name] = LedgerMember(log, around, self.spec.sequencer)
         self.tasks[name] = asyncio.create_task(self.members[name].run())

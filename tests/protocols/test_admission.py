@@ -272,3 +272,23 @@ async def test_newcomers_who_say_nothing_do_not_block_others(monkeypatch):
             await (await dial(listener.address, identity_of("left"), pin_of("right"), "/x")).close()
             await asyncio.sleep(0.5)
     assert "handshake within" in refused[0][1]
+
+
+async def test_a_peer_holds_only_so_many_connections(monkeypatch):
+    monkeypatch.setattr("parley.net.websocket.CONNECTIONS", 2)
+    refused = []
+    async with listening(until_closed, on_refused=lambda *what: refused.append(what)) as listener:
+        reach = listener.address, identity_of("left"), pin_of("right"), "/x"
+        held = [await dial(*reach) for _ in range(2)]
+        third = await dial(*reach)
+        with pytest.raises(PeerLost):
+            await third.recv()
+        assert refused == [("left", "it holds 2 connections already")]
+        await held[0].close()
+        await third.close()
+        await asyncio.sleep(0.05)
+        held.append(await dial(*reach))
+        await asyncio.sleep(0.05)
+        assert len(refused) == 1
+        for transport in held:
+            await transport.close()

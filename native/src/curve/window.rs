@@ -45,8 +45,12 @@ fn odd_multiples<F: Field>(point: &Extended<F>) -> [Cached<F>; ENTRIES] {
 #[inline(always)]
 fn one_pair<F: Field>(tables: &[[Cached<F>; ENTRIES]; 2], scalar: &SignedBits) -> [Extended<F>; 2] {
     let mut sums = [Extended::<F>::identity(); 2];
-    for j in (0..DIGITS).rev() {
+    let chosen = |n: usize, j: usize| {
         let (entry, negative) = scalar.digit(j);
+        let lanes = Lanes::from(negative).wrapping_neg();
+        (Cached::choose(&tables[n], entry), lanes)
+    };
+    for j in (0..DIGITS).rev() {
         if j + 1 < DIGITS {
             for _ in 0..3 {
                 for sum in &mut sums {
@@ -57,9 +61,13 @@ fn one_pair<F: Field>(tables: &[[Cached<F>; ENTRIES]; 2], scalar: &SignedBits) -
                 *sum = sum.double();
             }
         }
-        for n in 0..2 {
-            let chosen = Cached::choose(&tables[n], entry);
-            sums[n] = sums[n].add_or_subtract(&chosen, Lanes::from(negative).wrapping_neg());
+        for (n, sum) in sums.iter_mut().enumerate() {
+            let (entry, negative) = chosen(n, j);
+            *sum = if j > 0 {
+                sum.add_or_subtract_without_t(&entry, negative)
+            } else {
+                sum.add_or_subtract(&entry, negative)
+            };
         }
     }
     sums

@@ -71,9 +71,26 @@ pub trait Field: Copy {
     fn factor(self) -> Self::Factor;
     fn times(self, factor: &Self::Factor) -> Self::Raw;
     fn squared(self) -> Self::Raw;
+    /// A product raised by a multiple of p that is larger, limb by limb, than any product.
+    #[inline(always)]
+    fn times_raised(self, factor: &Self::Factor) -> Self::Raw {
+        Self::raised(self.times(factor))
+    }
+    /// A square raised likewise.
+    #[inline(always)]
+    fn squared_raised(self) -> Self::Raw {
+        Self::raised(self.squared())
+    }
     fn raw(self) -> Self::Raw;
     fn plus(a: Self::Raw, b: Self::Raw) -> Self::Raw;
-    fn minus(a: Self::Raw, b: Self::Raw) -> Self::Raw;
+    #[inline(always)]
+    fn minus(a: Self::Raw, b: Self::Raw) -> Self::Raw {
+        Self::less(Self::raised(a), b)
+    }
+    /// The same value plus a multiple of p that is larger, limb by limb, than a sum of four products.
+    fn raised(raw: Self::Raw) -> Self::Raw;
+    /// a − b for a that exceeds b limb by limb, having been raised once more than b.
+    fn less(a: Self::Raw, b: Self::Raw) -> Self::Raw;
     fn carried(raw: Self::Raw) -> Self;
 
     /// The representative in 0..p, with limbs below 2⁵¹.

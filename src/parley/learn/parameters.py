@@ -1,5 +1,6 @@
 """What a user may set about boosted trees; names follow scikit-learn and LightGBM."""
 
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -42,7 +43,7 @@ class BoostingParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 0.1
     max_depth: Annotated[int, Meta(ge=1, le=16)] = 5
     max_bins: Annotated[int, Meta(ge=2, le=254)] = 32
-    min_child_samples: Annotated[int, Meta(ge=1)] = 20
+    min_child_samples: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 20
     min_child_weight: Annotated[float, Meta(ge=0)] = 1e-3
     min_split_gain: Annotated[float, Meta(ge=0)] = 0.0
     reg_lambda: Annotated[float, Meta(ge=0)] = 1.0
@@ -53,13 +54,17 @@ class BoostingParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     data_sample_strategy: Literal["bagging", "goss"] = "bagging"
     top_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     other_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.1
-    early_stopping_rounds: Annotated[int, Meta(ge=1)] | None = None
+    early_stopping_rounds: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     gradient_bits: Annotated[int, Meta(ge=2, le=16)] = 8
     hessian_bits: Annotated[int, Meta(ge=1, le=16)] = 7
-    random_state: Annotated[int, Meta(ge=0)] = 0
+    random_state: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 0
 
     def __post_init__(self) -> None:
-        """Refuse combinations that no single bound can express."""
+        """Refuse what no single bound can express."""
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number")
         if self.top_rate + self.other_rate > 1:
             raise ValueError("top_rate + other_rate must not exceed 1")
 

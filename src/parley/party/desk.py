@@ -19,7 +19,9 @@ from parley.protocols import joining
 from parley.store.home import Home
 
 PATIENCE = 365 * 86400.0
-"""Seconds: the ledger's lines are silent while nothing happens; a dead peer breaks them."""
+"""Seconds: who follows us is silent while nothing happens; a dead peer breaks the line."""
+_PROMPT = 60.0
+"""Seconds to wait for a message of a conversation that has none to wait for."""
 LEDGER = "ledger"
 """Stands for a run where a conversation belongs to none."""
 
@@ -68,14 +70,17 @@ class Desk:
         elif not isinstance(engine, LedgerMember):
             self._log(f"{peer} asked for the embedded ledger, which this consortium has left")
         elif what == "ledger/replication":
-            async with self._channel(transport, replication.STEPS, replication.SEQUENCER) as channel:
+            line = self._channel(transport, replication.STEPS, replication.SEQUENCER, PATIENCE)
+            async with line as channel:
                 await engine.serve_follower(channel)
         else:
             async with self._channel(transport, gossip.STEPS, gossip.CALLED) as channel:
                 await engine.gossip_as_called(channel)
 
-    def _channel(self, transport: Transport, table: Steps, role: str) -> CheckedChannel:
-        return CheckedChannel(transport, Setting(table, role, LEDGER, Trace(self._clock), PATIENCE))
+    def _channel(
+        self, transport: Transport, table: Steps, role: str, patience: float = _PROMPT
+    ) -> CheckedChannel:
+        return CheckedChannel(transport, Setting(table, role, LEDGER, Trace(self._clock), patience))
 
     async def _welcome(self, peer: str, transport: Transport) -> None:
         """Let a newcomer in that knocks with the certificate of its invitation."""

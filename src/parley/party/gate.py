@@ -77,6 +77,22 @@ def terms_of(plan: Plan, features: Mapping[str, Iterable[str]], now: int) -> Ter
     )
 
 
+def stands_for(terms: Terms, plan: Plan) -> bool:
+    """Whether the terms that the owners read and approved say what the plan says, in every field.
+
+    Left open are the end of the term, which the proposal's day decides, and the active party's own columns
+    where the plan names none. Where it names none of ours, the terms must not pretend that it does.
+    """
+    said = terms_of(plan, {}, 0)
+    if (terms.document, terms.parties) != (plan.digest, said.parties):
+        return False
+    parts = tuple(
+        part.but(columns=()) if part.party == plan.active and not plan.parties[part.party].columns else part
+        for part in terms.parts
+    )
+    return terms.but(parts=parts, limits=terms.limits.but(until=said.limits.until)) == said
+
+
 @dataclass
 class Gate:
     """One party's hold on one run.
@@ -187,8 +203,8 @@ class Gate:
                 public="the ledger knows no such run as started",
             ) from None
         terms = self.ledger.draft.known(LedgerPlan, plan_path(run.plan)).terms
-        sound = (run.state, run.active, terms.document) == ("aligning", leader, plan.digest)
-        if not sound:
+        sound = (run.state, run.active) == ("aligning", leader)
+        if not sound or not stands_for(terms, plan):
             raise PolicyRefused(
                 "run-differs-from-ledger",
                 f"{leader} began {self.run} with another plan or state ({run.state}) than the ledger has",
@@ -200,14 +216,24 @@ class Gate:
     # ── while it lasts ────────────────────────────────────────────────────────────────────────────────
 
     def aligned(self, rows: int) -> None:
-        """Commit to the alignment."""
+        """Commit to the alignment.
+
+        Raises:
+            ParleyError: as `round_over`.
+        """
         self._commit("run.align", {"rows": rows}, self.transcript.cut())
 
     def round_over(self, *, heard_next: bool) -> None:
-        """Commit to what was said since the last commitment."""
+        """Commit to what was said since the last commitment.
+
+        Raises:
+            ParleyError: an earlier commitment was refused, or the run has ended on the ledger.
+        """
         self._commit("round.commit", {"round": self._round}, self.transcript.cut(before_last=heard_next))
 
     def _commit(self, type_: str, body: dict[str, Value], said: tuple[Said, ...]) -> None:
+        if self._committing is not None and self._committing.done():
+            self._committing.result()
         leaves = [leaf_hash(each.leaf()) for each in said]
         stated: dict[str, Value] = {"run": self.run, "root": root(leaves).hex(), "messages": len(leaves)}
         self._commitments.put_nowait((type_, body | stated))
@@ -256,6 +282,9 @@ class Gate:
         """Say on the ledger that the run has failed, and why, unless it has ended."""
         if self._committing is not None:
             self._committing.cancel()
+            await asyncio.wait([self._committing])
+            if not self._committing.cancelled():
+                self._committing.exception()  # told, or part of what is being told
         run = self.ledger.draft.find(Run, run_path(self.run))
         if run is None or run.state in TERMINAL:
             return

@@ -20,6 +20,7 @@ from parley.ledger.encoding import EncodingError, Value
 from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.engines.engine import LedgerEngine
 from parley.ledger.transaction import SignedTransaction, Transaction, sign
+from parley.net.certificates import announced_by
 from parley.store.catalogue import Peer
 from parley.store.home import Home, Membership
 from parley.store.keys import LedgerKeys
@@ -183,11 +184,15 @@ def announcement(address: str, certificate_pem: str) -> dict[str, Value]:
 
 
 def neighbours(view: View) -> Iterator[Peer]:
-    """Every member that is not removed and has said how it is reached, ascending by name."""
+    """Every member that is not removed and has said how it is reached, ascending by name.
+
+    The contract takes any bytes as a certificate; a member that announced what is not its own is left out.
+    """
     draft = Draft(view)
     for path in draft.paths("member/"):
         member = draft.known(Member, path)
         endpoint = draft.find(Endpoint, endpoint_path(member.name))
         if endpoint is not None and member.standing in ("active", "suspended"):
-            certificate = x509.load_der_x509_certificate(bytes.fromhex(endpoint.certificate))
-            yield Peer(member.name, endpoint.address, certificate.public_bytes(Encoding.PEM).decode())
+            certificate = announced_by(member.name, bytes.fromhex(endpoint.certificate))
+            if certificate is not None:
+                yield Peer(member.name, endpoint.address, certificate)

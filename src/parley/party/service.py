@@ -46,8 +46,10 @@ _LIFELINE: Final = 365 * 86400.0
 """Patience in seconds on lines that are silent while a run lasts; a dead peer breaks them at once."""
 _FAREWELL: Final = 5.0
 """Seconds that runs and their watchers have to end when the party stops."""
+RUNS_OF_ONE: Final = 8
+"""Runs of one peer's plans that we take part in at the same time."""
 _PATH: Final = re.compile(
-    r"/(?:(control)|(ledger/replication|ledger/gossip|join)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/([a-z]{1,32}))"
+    r"/(?:(control)|(ledger/replication|ledger/gossip|join)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/(alignment|boosting|prediction))"
 )
 
 
@@ -110,7 +112,15 @@ class Party:
             await asyncio.wait(ending, timeout=_FAREWELL)
 
     async def connected(self, peer: str, path: str, transport: Transport) -> None:
-        """Serve one connection until it is done."""
+        """Serve one connection until it is done; an error that nobody foresaw goes into our log."""
+        try:
+            await self._serve(peer, path, transport)
+        except ParleyError:
+            raise
+        except Exception as error:  # noqa: BLE001 (one connection must not harm another)
+            self._log(f"serving {peer} failed: {lines_of(error)}")
+
+    async def _serve(self, peer: str, path: str, transport: Transport) -> None:
         match = _PATH.fullmatch(path)
         if match is None:
             self._log(f"{peer} asked for {path[:80]!r}, which is nothing here")
@@ -264,27 +274,48 @@ class Party:
     async def _serve_proposal(self, peer: str, run: str, transport: Transport) -> None:
         trace = Trace(self._clocks.monotonic)
         setting = Setting(proposal.STEPS, proposal.PASSIVE, run, trace, _LIFELINE)
+        patience = self._home.settings.patience
         try:
-            async with CheckedChannel(transport, setting) as line:
+            async with asyncio.timeout(patience) as soon, CheckedChannel(transport, setting) as line:
                 plan = await proposal.receive(line)
-                self._log(f"{peer} proposes {plan.name!r} as {run}: {plan.purpose}")
+                soon.reschedule(None)
+                purpose = " ".join(plan.purpose.split())
+                self._log(f"{peer} proposes {plan.name!r} as {run}: {purpose}")
                 await self._take_part(line, run, plan, trace)
+        except TimeoutError:
+            self._log(f"{peer} opened {run} and proposed nothing for {patience:g} s")
         except Exception as error:
             self._log(f"{run} with {peer} failed: {lines_of(error)}")
             raise known(error) from error
 
     async def _take_part(self, line: Channel, run: str, plan: Plan, trace: Trace) -> None:
-        if run in self._meetings:
-            raise line.fault("run-twice", f"proposed run {run} twice")
-        meeting = Rendezvous(run, line.peer, self._home.settings.patience)
-        gate = self._gate(run)
-        opening = waiting(meeting, trace, None if gate is None else gate.transcript)
-        work = await asyncio.to_thread(self._admitted_work, run, plan, line.peer, opening, trace, gate)
-        self._meetings[run] = meeting
-        began = self._note(run, proposal.PASSIVE, plan)
+        if run in self._meetings or self._home.knows_run(run):
+            raise line.fault("run-known", f"proposed {run}, a name that another run has here")
+        if sum(1 for meeting in self._meetings.values() if meeting.peer == line.peer) >= RUNS_OF_ONE:
+            raise PolicyRefused(
+                "too-many-runs",
+                f"{line.peer} proposes {run} while {RUNS_OF_ONE} runs of its plans are under way",
+                remedy="wait until one has ended",
+                public=f"{RUNS_OF_ONE} runs of yours are under way here; wait until one has ended",
+            )
+        meeting = self._meetings[run] = Rendezvous(run, line.peer, self._home.settings.patience)
         try:
-            if gate is not None:
-                await gate.enter(plan, line.peer)
+            await self._follow(line, plan, meeting, trace)
+        finally:
+            meeting.dismiss()
+            del self._meetings[run]
+
+    async def _follow(self, line: Channel, plan: Plan, meeting: Rendezvous, trace: Trace) -> None:
+        run, gate = meeting.run, self._gate(meeting.run)
+        opening = waiting(meeting, trace, None if gate is None else gate.transcript)
+        self._admit(plan, line.peer, gate)
+        if gate is not None:  # before a row of ours is read; and what is no run of ours is not ours to fail
+            await gate.enter(plan, line.peer)
+        began: float | None = None
+        try:
+            work = await asyncio.to_thread(self._work, run, plan, opening, trace, gate)
+            await asyncio.to_thread(check, work)
+            began = self._note(run, proposal.PASSIVE, plan)
             await proposal.agree(line, plan)
             followed: Followed = await together(follow(work), _ended(line))
             self._home.keep_share(followed.share)
@@ -294,11 +325,9 @@ class Party:
         except BaseException as error:
             if gate is not None:
                 await gate.fail(error)
-            self._note(run, proposal.PASSIVE, plan, began, error=error)
+            if began is not None:
+                self._note(run, proposal.PASSIVE, plan, began, error=error)
             raise
-        finally:
-            meeting.dismiss()
-            del self._meetings[run]
         outcome = {
             "entered": followed.entered,
             "common": followed.common,
@@ -309,10 +338,8 @@ class Party:
             f"{run} finished: {followed.common} rows in common, {len(followed.share.rules)} splits of ours"
         )
 
-    def _admitted_work(
-        self, run: str, plan: Plan, peer: str, opening: Opening, trace: Trace, gate: Gate | None
-    ) -> Work:
-        """Our side of a peer's plan, if our own rules allow it and our table can do it."""
+    def _admit(self, plan: Plan, peer: str, gate: Gate | None) -> None:
+        """Whether our own rules allow a peer's plan, as far as can be said without reading our table."""
         part = plan.parties.get(self._name)
         if part is None:
             raise PolicyRefused(
@@ -327,9 +354,6 @@ class Party:
         tables.admit(plan, self._name, peer, record)
         if gate is None:
             tables.check_shared(peer, record)
-        work = self._work(run, plan, opening, trace, gate)
-        check(work)
-        return work
 
     # ── both ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -150,6 +150,10 @@ class Home:
         write_atomically(path, encode_share(share))
         return path
 
+    def knows_run(self, run: str) -> bool:
+        """Whether a run of that name has been here, or there is a model of that name."""
+        return self.catalogue.has_run(run) or (self.path / "models" / f"{run}.json").exists()
+
     def share(self, model: str) -> ModelShare:
         """Our piece of a model.
 

@@ -26,6 +26,8 @@ CODES: Final = {
     "time-out-of-range": "the time or height lies in the past or too far ahead",
     "threshold-invalid": "a threshold lies above one half and at most at the whole electorate",
     "sequencer-cannot-leave": "the sequencer must be handed over first",
+    "takeover-moot": "this member orders already, or a later takeover has been made",
+    "takeover-invalid": "the takeover lacks good promises of a majority, or goes on at another place",
     "genesis-invalid": "the consortium cannot begin like this",
     # tables, plans, grants
     "table-known": "a table of this name is registered",

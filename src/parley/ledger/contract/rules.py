@@ -16,6 +16,7 @@ from parley.ledger.contract import (
     rounds,
     runs,
     tables,
+    takeover,
     votes,
 )
 from parley.ledger.contract.rule import Rule, Rules
@@ -38,6 +39,7 @@ VERSION_1: Final = _table(
     predictions.RULES,
     conduct.RULES,
     evidence.RULES,
+    takeover.RULES,
 )
 
 VERSIONS: Final[Mapping[int, Rules]] = MappingProxyType({1: VERSION_1})

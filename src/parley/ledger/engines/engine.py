@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from parley.ledger.contract import Receipt
+from parley.ledger.engines.embedded.store import LedgerStore
 from parley.ledger.notes import SignedNote
 from parley.ledger.replica import Replica
 from parley.ledger.transaction import SignedTransaction
@@ -15,6 +16,10 @@ from parley.ledger.transaction import SignedTransaction
 
 class Log(Protocol):
     """One member's copy of the ledger."""
+
+    @property
+    def store(self) -> LedgerStore:
+        """Its database."""
 
     @property
     def replica(self) -> Replica:

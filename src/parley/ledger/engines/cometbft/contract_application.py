@@ -121,7 +121,7 @@ class ContractApplication(Application):
             case Carried(note):
                 check_carried(self._log, note)
                 self._begun = ()
-        _check_validators(genesis.validators, validators(self._log.replica.state))
+        _check_validators(genesis.validators, validators(self._log.replica.state, beginning.nodes))
         self._log.position = Position(0, beginning.nodes)
         return app_hash(self._log.checkpoint())
 
@@ -152,7 +152,7 @@ class ContractApplication(Application):
         return FinalizeResult(
             _results(txs, executed, tried.dropped),
             app_hash(checkpoint),
-            updates(state, Overlay(state, executed.writes)),
+            updates(state, Overlay(state, executed.writes), self._log.position.nodes),
         )
 
     def commit(self) -> int:
@@ -274,6 +274,6 @@ def _check_validators(chosen: Sequence[ValidatorPower], members: dict[bytes, str
     if {one.public_key: one.power for one in chosen} != dict.fromkeys(members, POWER):
         raise UsageError(
             "genesis-validators",
-            f"the chain's genesis names {len(chosen)} validators, which are not the active members' keys",
+            f"the chain's genesis names {len(chosen)} validators, not the active members with a node",
             remedy=f"name {', '.join(members.values())} with their cosigning keys, each with power {POWER}",
         )

@@ -1,8 +1,8 @@
 """The ledger of one party on CometBFT: its replica and its database, moving together.
 
 Everything here is final: the engine has decided it. The checkpoint behind a block carries this party's own
-cosignature; that the others agree is in the chain, whose every header has the hash of the checkpoint before
-it (`app_hash`) and is signed by two thirds of the voting power.
+signatures, as the log and as a cosigner; that the others agree is in the chain, whose every header has the
+hash of the checkpoint before it (`app_hash`) and is signed by two thirds of the voting power.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,7 @@ from parley.crypto.hashing import TaggedHash
 from parley.crypto.signatures import SigningKey
 from parley.ledger.block import Leaf
 from parley.ledger.checkpoint import Checkpoint
-from parley.ledger.contract.consortium import CONSORTIUM, Consortium
-from parley.ledger.contract.state import Draft, View
+from parley.ledger.electorate import origin
 from parley.ledger.encoding import EncodingError, encode
 from parley.ledger.engines.cometbft.store import ChainStore, ExecutedBlock, Position
 from parley.ledger.engines.embedded.store import StoredBlock, StoredLeaf
@@ -122,18 +121,14 @@ class ChainLog:
         """The block as it is written; its checkpoint is signed as of the block's time."""
         sealed = self.checkpoint_after(executed)
         own = cosign(self.name, sealed.text, self._key, executed.time)
+        note = sealed.sign(self._key).with_signatures([own])
         receipts = [encode(receipt.value()) for receipt in executed.receipts] or [b"{}"]
         leaves = tuple(
             StoredLeaf(data, leaf_hash(data), digest, receipt)
             for data, digest, receipt in zip(executed.leaves, executed.digests, receipts, strict=True)
         )
         first = executed.size - len(leaves)
-        return StoredBlock(executed.height, first, leaves, SignedNote(sealed.text, (own,)).encoded())
-
-
-def origin(view: View) -> str:
-    """The name of a ledger's log in checkpoints."""
-    return f"parley/{Draft(view).known(Consortium, CONSORTIUM).id}"
+        return StoredBlock(executed.height, first, leaves, note.encoded())
 
 
 def _loaded(store: ChainStore, name: str) -> Replica:

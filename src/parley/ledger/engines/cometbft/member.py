@@ -26,7 +26,7 @@ from parley.ledger.transaction import SignedTransaction
 
 OFFER_EVERY: Final = 2.0
 """Seconds after which a transaction that is not in yet is given to the node again."""
-STEADY: Final = 30.0
+STEADY: Final = 5.0
 """Seconds after which a node that ran is started again without delay."""
 
 _REST: Final = (0.1, 0.5, 2.0, 5.0, 10.0, 30.0)
@@ -56,11 +56,15 @@ class CometMember:
         place: its node.
         report: takes a line for the operator of the party.
 
+    Attributes:
+        node: the node's process, once it was started.
+
     """
 
     def __init__(self, log: ChainLog, place: NodePlace, report: Callable[[str], None]) -> None:
         self.log = log
         self.application = ContractApplication(log, self._adopting)
+        self.node: Node | None = None
         self.rpc = RpcClient(place.settings.rpc_socket)
         self._place = place
         self._report = report
@@ -218,7 +222,7 @@ class CometMember:
         attempt = 0
         loop = asyncio.get_running_loop()
         while True:
-            node = await start_node(self._place.settings, self._place.binary)
+            node = self.node = await start_node(self._place.settings, self._place.binary)
             since = loop.time()
             try:
                 code = await self._watch(node)

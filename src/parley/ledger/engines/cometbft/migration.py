@@ -19,13 +19,13 @@ from parley.core.errors import UsageError
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.contract import View
 from parley.ledger.contract.consortium import ENGINE, Engine
-from parley.ledger.contract.members import active_members
 from parley.ledger.contract.state import Draft
+from parley.ledger.electorate import Electorate, origin
 from parley.ledger.engines.cometbft.beginning import Beginning, Carried
 from parley.ledger.engines.cometbft.files import GenesisMember
-from parley.ledger.engines.cometbft.log import ChainLog, origin
+from parley.ledger.engines.cometbft.log import ChainLog
 from parley.ledger.engines.cometbft.validators import POWER, validators
-from parley.ledger.notes import Kind, NoteError, NoteKey, SignedNote, parse_note
+from parley.ledger.notes import NoteError, SignedNote, parse_note
 from parley.ledger.replica import Replica
 
 
@@ -47,9 +47,9 @@ def carried(replica: Replica, final: SignedNote, nodes: Mapping[str, str]) -> Be
     return Beginning(Carried(final.encoded()), nodes)
 
 
-def genesis_members(view: View) -> tuple[GenesisMember, ...]:
-    """The validators for the genesis file: the active members with their cosigning keys."""
-    return tuple(GenesisMember(name, key, POWER) for key, name in validators(view).items())
+def genesis_members(view: View, nodes: Mapping[str, str]) -> tuple[GenesisMember, ...]:
+    """The validators for the genesis file: the active members that have a node, with their cosigning keys."""
+    return tuple(GenesisMember(name, key, POWER) for key, name in validators(view, nodes).items())
 
 
 def check_carried(log: ChainLog, data: bytes) -> None:
@@ -89,20 +89,12 @@ def _check_end(replica: Replica) -> None:
 
 
 def _check_signatures(view: View, note: SignedNote) -> None:
-    draft = Draft(view)
-    members = active_members(draft)
-    keys = [
-        NoteKey(name, Kind.COSIGNATURE_V1, key)
-        for key, name in validators(view).items()
-        if name in {member.name for member in members}
-    ]
-    try:
-        signed = len(note.verified(keys))
-    except NoteError:
-        signed = 0
-    if 2 * signed <= len(members):
+    voters = Electorate.of(view)
+    signed = len(voters.good(note.text, note.signatures))
+    if signed < voters.quorum:
         raise _differs(
-            "carried-not-final", f"{signed} of {len(members)} members have cosigned the final checkpoint"
+            "carried-not-final",
+            f"{signed} of {len(voters.keys)} members have cosigned the last checkpoint, {voters.quorum} must",
         )
 
 

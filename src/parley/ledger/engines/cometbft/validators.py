@@ -1,7 +1,9 @@
-"""Whose votes decide blocks, by the contract's state: one validator per active member, all of one power.
+"""Whose votes decide blocks, and whose nodes may connect, by the contract's state.
 
-A member's validator key is its cosigning key. If no member is active, the suspended ones keep the chain
-going, since a chain without validators ends.
+Every active member that has a node is a validator, all with one power; its key is its cosigning key. A member
+has a node once it has announced one, or from the beginning if the chain's genesis gives it one: so a newcomer
+that is still installing does not count among those whose votes are waited for. If no such member is active,
+the suspended ones keep the chain going, since a chain without validators ends.
 """
 
 from collections.abc import Mapping
@@ -17,18 +19,21 @@ POWER: Final = 10
 """Voting power of every validator."""
 
 
-def validators(view: View) -> dict[bytes, str]:
+def validators(view: View, genesis_nodes: Mapping[str, str]) -> dict[bytes, str]:
     """The member behind every validator key, ascending by member."""
     draft = Draft(view)
     members = [draft.known(Member, path) for path in draft.paths("member/")]
-    chosen = [member for member in members if member.standing == "active"]
-    chosen = chosen or [member for member in members if member.standing == "suspended"]
+    ready = [
+        member for member in members if member.name in genesis_nodes or draft.has(node_path(member.name))
+    ]
+    chosen = [member for member in ready if member.standing == "active"]
+    chosen = chosen or [member for member in ready if member.standing == "suspended"]
     return {_public(draft, member): member.name for member in chosen}
 
 
-def updates(before: View, after: View) -> tuple[ValidatorPower, ...]:
+def updates(before: View, after: View, genesis_nodes: Mapping[str, str]) -> tuple[ValidatorPower, ...]:
     """What a block changes of the validators, ascending by key; a rotated key is one out and one in."""
-    old, new = validators(before), validators(after)
+    old, new = validators(before, genesis_nodes), validators(after, genesis_nodes)
     gone = [ValidatorPower(key, 0) for key in old if key not in new]
     come = [ValidatorPower(key, POWER) for key in new if key not in old]
     return tuple(sorted(gone + come, key=lambda one: one.public_key))

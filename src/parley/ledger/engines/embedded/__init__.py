@@ -15,5 +15,7 @@ counts only when a majority of the members has executed it, come to the same sta
     ordering.py      as the sequencer
     following.py     as a follower
     comparing.py     beside both
+    promises.py      what this member promised when the sequencer was lost
+    handover.py      how another member takes the log over
     member.py        one member's engine: all of these together
 """

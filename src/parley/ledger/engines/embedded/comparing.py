@@ -5,10 +5,13 @@ from typing import Final
 
 from parley.core.conversation import Channel
 from parley.core.errors import ParleyError, PeerLost
+from parley.ledger.contract.takeover import Promise
 from parley.ledger.encoding import EncodingError
-from parley.ledger.engines.embedded import cosigner, gossip
+from parley.ledger.engines.embedded import cosigner, gossip, handover
 from parley.ledger.engines.embedded.cosigner import Forked, Rejected
 from parley.ledger.engines.embedded.following import Following
+from parley.ledger.engines.embedded.handover import Handover
+from parley.ledger.engines.embedded.promises import Succession
 from parley.ledger.engines.embedded.store import StoredBlock, StoreFailed
 from parley.ledger.engines.embedded.watch import objection
 from parley.ledger.engines.embedded.workbench import Workbench
@@ -28,13 +31,14 @@ class Comparing:
     Args:
         bench: shared with the other parts.
         following: says whether the sequencer is being followed, and offers it what others pass on.
-        take_up: wants another member's transaction in.
+        handover: hears of promises.
     """
 
-    def __init__(self, bench: Workbench, following: Following) -> None:
+    def __init__(self, bench: Workbench, following: Following, handover: Handover) -> None:
         self._bench = bench
         self._log = bench.log
         self._following = following
+        self._handover = handover
         self._busy: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -69,38 +73,48 @@ class Comparing:
 
     async def as_caller(self, channel: Channel) -> None:
         """Our side of a comparison that we began."""
-        await channel.send(gossip.Tip(await self._bench.step(self._tip)))
-        behind = await self._compare(channel, (await channel.recv(gossip.Tip)).note)
+        await channel.send(await self._bench.step(self._tip))
+        behind = await self._compare(channel, await channel.recv(gossip.Tip))
         await channel.send(gossip.Waiting(self._waiting()))
         await self._pass_on((await channel.recv(gossip.Waiting)).transactions)
         await self._fetch(channel, behind)
         await self._answer(channel)
+        await self._handover.take_over()
 
     async def as_called(self, channel: Channel) -> None:
         """Our side of a comparison that another began."""
         theirs = await channel.recv(gossip.Tip)
-        await channel.send(gossip.Tip(await self._bench.step(self._tip)))
-        behind = await self._compare(channel, theirs.note)
+        await channel.send(await self._bench.step(self._tip))
+        behind = await self._compare(channel, theirs)
         await self._pass_on((await channel.recv(gossip.Waiting)).transactions)
         await channel.send(gossip.Waiting(self._waiting()))
         await self._answer(channel)
         await self._fetch(channel, behind)
+        await self._handover.take_over()
 
-    def _tip(self) -> bytes:
+    def _tip(self) -> gossip.Tip:
         note = self._log.note(self._log.size)
-        return b"" if note is None else note.encoded()
+        last = self._log.last_takeover()
+        promises = tuple(_shown(one) for one in self._handover.shown()[: gossip.PROMISES])
+        epoch, base = (0, 0) if last is None else (last.epoch, last.base)
+        return gossip.Tip(b"" if note is None else note.encoded(), epoch, base, promises)
 
     def _waiting(self) -> tuple[bytes, ...]:
         return tuple(self._bench.watch.waiting(PASS_ON_AFTER)[: gossip.WAITING_LIMIT])
 
-    async def _compare(self, channel: Channel, note: bytes) -> bool:
-        """Whether the other has a longer log than we; halts when two logs are signed."""
-        if not note:
-            return False
+    async def _compare(self, channel: Channel, tip: gossip.Tip) -> int | None:
+        """The first leaf to ask the other for, if it has more than we; halts when two logs are signed."""
+        if not tip.note:
+            return None
         if not self._log.size:
-            return True
+            return 0
+        await self._handover.learn(tuple(_read(one) for one in tip.promises))
+        if tip.epoch > self._log.era:
+            return min(tip.base, self._log.size)
+        if tip.epoch < self._log.era:
+            return None  # it comes over to the successor's log when it hears of it from us
         try:
-            behind = await self._bench.step(cosigner.compare, self._log, note) is not None
+            behind = await self._bench.step(cosigner.compare, self._log, tip.note) is not None
         except Rejected as rejected:
             raise channel.fault(rejected.code, str(rejected)) from None
         except Forked as fork:
@@ -110,7 +124,8 @@ class Comparing:
         if not behind:
             self._bench.heard(channel.peer)
             await self._bench.notify()
-        return behind
+        # a sequencer that is being followed sends its blocks anyway
+        return self._log.size if behind and not self._following.connected else None
 
     async def _pass_on(self, transactions: tuple[bytes, ...]) -> None:
         """Transactions that another member does not see come in: offer them ourselves, and watch."""
@@ -132,20 +147,32 @@ class Comparing:
 
     # ── filling one another up ────────────────────────────────────────────────────────────────────────
 
-    async def _fetch(self, channel: Channel, behind: bool) -> None:  # noqa: FBT001 (what `_compare` found)
-        """Take block after block of a member whose log is longer, unless the sequencer sends them anyway."""
-        for _ in range(PIECES if behind and not self._following.connected else 0):
-            first = self._log.size
+    async def _fetch(self, channel: Channel, first: int | None) -> None:
+        """Take block after block of a member that has more, from leaf ``first`` on."""
+        for _ in range(0 if first is None else PIECES):
+            assert first is not None  # noqa: S101 (else the loop is empty)
             await channel.send(gossip.Ask(first))
             piece = await channel.recv(gossip.Piece)
             if not piece.leaves:
                 break
+            leader = self._bench.leader
+            take = handover.switch if first < self._log.size else cosigner.take
             try:
-                await self._bench.step(cosigner.take, self._log, first, piece.leaves, piece.note)
+                await self._bench.step(take, self._log, first, piece.leaves, piece.note)
             except Rejected as rejected:
                 raise channel.fault(rejected.code, str(rejected)) from None
+            if self._bench.leader != leader:
+                await self._succeeded()
             await self._bench.settle()
+            first = self._log.size
         await channel.send(gossip.Enough())
+
+    async def _succeeded(self) -> None:
+        """Another member orders: what we want in is offered to it."""
+        self._bench.around.log(f"{self._bench.leader} orders from now on")
+        self._bench.resume()
+        for data in (await self._bench.step(self._log.store.pending)).values():
+            self._bench.want(open_signed(data), ours=True)
 
     async def _answer(self, channel: Channel) -> None:
         while True:
@@ -158,3 +185,23 @@ class Comparing:
             else:
                 leaves = tuple(leaf.data for leaf in block.leaves)
                 await channel.send(gossip.Piece(leaves, block.note))
+
+
+def _shown(one: Succession) -> gossip.Promised:
+    promise = one.promise
+    return gossip.Promised(
+        one.epoch,
+        one.successor,
+        promise.member,
+        promise.era,
+        promise.size,
+        bytes.fromhex(promise.root),
+        bytes.fromhex(promise.signature),
+    )
+
+
+def _read(one: gossip.Promised) -> Succession:
+    promise = Promise(
+        member=one.member, era=one.era, size=one.size, root=one.root.hex(), signature=one.signature.hex()
+    )
+    return Succession(one.epoch, one.successor, promise)

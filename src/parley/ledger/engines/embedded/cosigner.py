@@ -7,7 +7,7 @@ from parley.ledger import electorate
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.notes import NoteError, NoteKey, SignedNote, parse_note
-from parley.ledger.replica import IllegalBlock, Overlay
+from parley.ledger.replica import Executed, IllegalBlock, Overlay, Replica
 
 
 class Rejected(Exception):
@@ -54,12 +54,21 @@ def take(log: MemberLog, first: int, leaves: Sequence[bytes], note_data: bytes) 
         return False
     if first > log.size:
         raise Rejected("block-gap", f"sent leaf {first} where leaf {log.size} was due")
+    executed, note = checked(log, log.replica, leaves, note_data)
+    log.write(executed, note)
+    return True
+
+
+def checked(
+    log: MemberLog, replica: Replica, leaves: Sequence[bytes], note_data: bytes
+) -> tuple[Executed, SignedNote]:
+    """Checks 2 to 6 of `take`, of a block behind ``replica``; nothing is written."""
     # 2
     try:
-        executed = log.replica.execute(leaves)
+        executed = replica.execute(leaves)
     except IllegalBlock as error:
         raise Rejected("block-illegal", str(error)) from None
-    after = Overlay(log.replica.state, executed.writes)
+    after = Overlay(replica.state, executed.writes)
     origin = electorate.origin(after)
     note, checkpoint = _read(note_data)
     # 3
@@ -75,11 +84,10 @@ def take(log: MemberLog, first: int, leaves: Sequence[bytes], note_data: bytes) 
     if note.text != ours.text:
         raise Rejected("state-root-differs", f"sealed another state at height {executed.height} than ours")
     # 6
-    key = electorate.sealer(log.replica.state, after, executed.height)
+    key = electorate.sealer(replica.state, after, executed.height)
     if key is None or not _signed_by(note, key):
         raise Rejected("checkpoint-bad", "sent a checkpoint that the sequencer has not signed")
-    log.write(executed, note)
-    return True
+    return executed, note
 
 
 def compare(log: MemberLog, note_data: bytes) -> Checkpoint | None:

@@ -77,6 +77,7 @@ class Following:
             asyncio.create_task(self._cosign_growth(channel, grown)),
         ]
         taking = asyncio.create_task(self._take(channel, grown))
+        beside.append(asyncio.create_task(self._bench.until(lambda: self._bench.leader != channel.peer)))
         try:
             done, _ = await asyncio.wait((taking, *beside), return_when=asyncio.FIRST_COMPLETED)
             for task in done:

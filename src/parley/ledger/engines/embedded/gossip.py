@@ -1,7 +1,7 @@
 """Members compare what they hold, beside the sequencer's back, and help one another out.
 
     member (caller)                                      member (called)
-                              ── Tip ─────────────────────▶ the checkpoint of its log
+                              ── Tip ─────────────────────▶ the checkpoint of its log, promises
                               ◀───────────────────── Tip ──
                               ── Waiting ─────────────────▶ transactions it wants in and does not see in
                               ◀───────────────── Waiting ──
@@ -27,12 +27,32 @@ from parley.ledger.engines.embedded.replication import BLOCK_LEAVES, Envelope, N
 CALLER: Final = "caller"
 CALLED: Final = "called"
 WAITING_LIMIT: Final = 32
+PROMISES: Final = 64
+
+
+class Promised(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A promise about who orders: its epoch, the successor, and the fields of `contract.takeover.Promise`."""
+
+    epoch: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+    successor: Annotated[str, msgspec.Meta(max_length=32)]
+    member: Annotated[str, msgspec.Meta(max_length=32)]
+    era: Size
+    size: Size
+    root: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 
 
 class Tip(Message, frozen=True):
-    """``note``: the checkpoint of the sender's log; empty before the genesis."""
+    """``note``: the checkpoint of the sender's log, empty before the genesis.
+
+    ``epoch``, ``base``: of the last takeover in that log, see `contract.takeover.LastTakeover`; or zeros.
+    ``promises``: the latest of every member that the sender knows.
+    """
 
     note: Note
+    epoch: Size
+    base: Size
+    promises: Annotated[tuple[Promised, ...], msgspec.Meta(max_length=PROMISES)]
 
 
 class Waiting(Message, frozen=True):

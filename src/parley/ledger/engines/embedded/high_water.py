@@ -17,11 +17,19 @@ _HASH_DIGITS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A checkpoint that was signed: its size, its root in hexadecimal, and the signed note itself."""
+    """A checkpoint that was signed.
+
+    Attributes:
+        size: leaves.
+        root: of the log, in hexadecimal.
+        note: as it was signed.
+        era: epoch of the last takeover before it; 0 if there was none.
+    """
 
     size: int
     root: str
     note: str
+    era: int = 0
 
 
 NO_MARK: Final = Mark(0, "", "")
@@ -46,16 +54,16 @@ class HighWater:
         """Remember a signature about to be given; on the disk before this returns."""
         if mark.size < self.mark.size:
             raise ValueError(f"mark of {mark.size} leaves below the one of {self.mark.size}")
-        if (mark.size, mark.root) == (self.mark.size, self.mark.root):
+        if (mark.size, mark.root, mark.era) == (self.mark.size, self.mark.root, self.mark.era):
             return
-        content = {"size": mark.size, "root": mark.root, "note": mark.note}
+        content = {"size": mark.size, "root": mark.root, "era": mark.era, "note": mark.note}
         write_atomically(self._path, json.dumps(content, ensure_ascii=False, indent=1).encode())
         self.mark = mark
 
     def _read(self) -> Mark:
         try:
             known = json.loads(self._path.read_bytes())
-            mark = Mark(int(known["size"]), str(known["root"]), str(known["note"]))
+            mark = Mark(int(known["size"]), str(known["root"]), str(known["note"]), int(known["era"]))
             bytes.fromhex(mark.root)
             if mark.size < 1 or len(mark.root) != _HASH_DIGITS:
                 raise ValueError(mark.size)  # noqa: TRY301 (one place says what to do)

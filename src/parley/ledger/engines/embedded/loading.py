@@ -9,7 +9,7 @@ from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.engines.embedded.store import LedgerStore, StoreFailed
 from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.notes import parse_note
-from parley.ledger.replica import Replica
+from parley.ledger.replica import IllegalBlock, Replica
 
 _CHUNK = 1024
 
@@ -36,6 +36,17 @@ def replica_of(store: LedgerStore, name: str) -> Replica:
             f"the ledger of {name} at {store.path} is not as it was written: {error}",
             remedy="move the database away, but not the file beside it; the other members have the ledger",
         ) from None
+
+
+def replayed(store: LedgerStore, size: int) -> Replica:
+    """The replica as it was at an earlier size; `IllegalBlock` unless a block ended there."""
+    replica = Replica({}, Frontier())
+    while replica.size < size:
+        block = store.block_from(replica.size)
+        if block is None or block.size > size:
+            raise IllegalBlock(f"no block ends at {size} leaves")
+        replica.adopt(replica.execute([leaf.data for leaf in block.leaves]))
+    return replica
 
 
 def _read(store: LedgerStore) -> Replica:

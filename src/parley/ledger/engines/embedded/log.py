@@ -14,16 +14,20 @@ from parley.core.errors import UsageError
 from parley.core.files import write_atomically
 from parley.crypto.signatures import SigningKey
 from parley.ledger import electorate
+from parley.ledger.block import Leaf
 from parley.ledger.checkpoint import Checkpoint
-from parley.ledger.contract import Dropped
+from parley.ledger.contract import Dropped, takeover
+from parley.ledger.contract.state import Draft
 from parley.ledger.electorate import Electorate, holds
 from parley.ledger.encoding import Value, encode
 from parley.ledger.engines.embedded import loading
 from parley.ledger.engines.embedded.high_water import HighWater, Mark
+from parley.ledger.engines.embedded.promises import PromiseFile, Succession
 from parley.ledger.engines.embedded.store import LedgerStore, StoredBlock, StoredLeaf, StoreFailed
 from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.notes import NoteSignature, SignedNote, cosign, parse_note
-from parley.ledger.replica import Executed, Overlay
+from parley.ledger.replica import Executed, Overlay, Replica
+from parley.ledger.transaction import Transaction, sign
 
 EVIDENCE_LIMIT: Final = 100
 """Files of evidence that are kept; a liar cannot fill the disk."""
@@ -49,6 +53,7 @@ class MemberLog:
         self._folder = folder
         self._key = key
         self._high_water = HighWater(folder / "high-water.json")
+        self.promise = PromiseFile(folder / "promise.json")
         self._store = LedgerStore(folder / "ledger.db")
         try:
             self.replica = loading.replica_of(self._store, name)
@@ -80,9 +85,30 @@ class MemberLog:
         """The highest checkpoint this member is known to have signed."""
         return self._high_water.mark
 
+    @property
+    def era(self) -> int:
+        """Epoch of the last takeover in this log; 0 if there was none."""
+        return takeover.epoch_of(self.replica.state) if self.size else 0
+
+    def last_takeover(self) -> takeover.LastTakeover | None:
+        """The last takeover in this log."""
+        return Draft(self.replica.state).find(takeover.LastTakeover, takeover.TAKEOVER)
+
     def may_sign(self) -> bool:
-        """Whether this log has all that this member ever signed for."""
-        mark = self.signed
+        """Whether this log has all that this member ever signed for, and nothing else was promised."""
+        return self._may_sign(self.size, self.era)
+
+    def _may_sign(self, size: int, era: int) -> bool:
+        """Whether a checkpoint of this size and era, behind our log, may be signed.
+
+        What was signed in an earlier era and is not in this log was never final; a second checkpoint of the
+        same size is not signed all the same.
+        """
+        mark, made = self.signed, self.promise.made
+        if made is not None and made.epoch > era:
+            return False
+        if mark.size and mark.era < era:
+            return size > mark.size
         return not mark.size or (mark.size <= self.size and self.root_at(mark.size).hex() == mark.root)
 
     def admit_signed(self, note: SignedNote) -> None:
@@ -93,13 +119,15 @@ class MemberLog:
 
     def why_not_signing(self) -> str:
         """What keeps `may_sign` from being true, in words."""
-        mark = self.signed
-        if mark.size > self.size:
+        mark, made = self.signed, self.promise.made
+        if made is not None and made.epoch > self.era:
+            return f"{self.name} has promised that {made.successor} orders, and waits for it"
+        if mark.size > self.size or mark.era < self.era:
             return f"{self.name} has signed for {mark.size} leaves and holds only {self.size}"
         return f"{self.name} has signed for another log of {mark.size} leaves than the one it holds"
 
-    def _check_may_sign(self) -> None:
-        if not self.may_sign():
+    def _check_may_sign(self, size: int, era: int) -> None:
+        if not self._may_sign(size, era):
             raise UsageError(
                 "ledger-rolled-back",
                 self.why_not_signing(),
@@ -131,8 +159,8 @@ class MemberLog:
             UsageError: ``not-the-sequencer``: the block is not ours to seal, or not with this key;
                 ``ledger-rolled-back``.
         """
-        self._check_may_sign()
         after = Overlay(self.replica.state, executed.writes)
+        self._check_may_sign(executed.size, takeover.epoch_of(after))
         key = electorate.sealer(self.replica.state, after, executed.height)
         if key is None or key.public != self._key.public:
             raise UsageError(
@@ -178,6 +206,49 @@ class MemberLog:
         if final:
             self._is_final(self.size)
 
+    def cut(self, replica: Replica) -> None:
+        """Go back to ``replica``, an earlier state of this very log; our own transactions become pending.
+
+        Raises:
+            ValueError: something final would be lost.
+        """
+        if not self.final_size <= replica.size <= self.size:
+            raise ValueError(f"log of {self.size} leaves, {self.final_size} final, cut to {replica.size}")
+        tail = self._store.leaves(replica.size, self.size)
+        opened = [Leaf.decoded(leaf.data).opened() for leaf in tail]
+        ours = {one.digest: one.data for one in opened if one.transaction.sender == self.name}
+        self._store.cut(replica.size, replica.state.entries(), ours)
+        for one in opened:
+            del self._numbers[one.digest]
+        self.replica = replica
+        self._electorates = {self.size: Electorate.of(replica.state)}
+
+    # ── promises ──────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def key_id(self) -> str:
+        """Id of the cosigning key."""
+        return self._key.key_id
+
+    def promise_to(self, successor: str, epoch: int) -> Succession:
+        """Promise, on disk, that another member orders from now on; nothing of an earlier epoch is signed."""
+        mark = self.signed
+        bare = takeover.Promise(
+            member=self.name, era=mark.era, size=mark.size, root=mark.root or "00" * 32, signature=""
+        )
+        consortium = electorate.origin(self.replica.state).removeprefix("parley/")
+        text = takeover.promised(consortium, epoch, successor, bare)
+        made = Succession(epoch, successor, bare.but(signature=self._key.sign(takeover.DOMAIN, text).hex()))
+        try:
+            self.promise.keep(made)
+        except OSError as error:
+            raise StoreFailed(self._folder / "promise.json", error) from error
+        return made
+
+    def signed_transaction(self, transaction: Transaction) -> bytes:
+        """The envelope of a transaction that the cosigning key signs."""
+        return sign(transaction, self._key).data
+
     # ── signatures ────────────────────────────────────────────────────────────────────────────────────
 
     def cosign(self, time: int) -> SignedNote:
@@ -186,7 +257,7 @@ class MemberLog:
         Raises:
             UsageError: ``ledger-rolled-back``: we signed for more than we have; ``not-a-cosigner``.
         """
-        self._check_may_sign()
+        self._check_may_sign(self.size, self.era)
         note = self.note(self.size)
         if note is None or not self.is_cosigner():
             raise UsageError(
@@ -255,7 +326,7 @@ class MemberLog:
 
     def _raise_to(self, size: int, root: bytes, note: SignedNote) -> None:
         try:
-            self._high_water.raise_to(Mark(size, root.hex(), note.encoded().decode()))
+            self._high_water.raise_to(Mark(size, root.hex(), note.encoded().decode(), self.era))
         except OSError as error:
             raise StoreFailed(self._folder / "high-water.json", error) from error
 

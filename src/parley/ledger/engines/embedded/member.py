@@ -10,6 +10,7 @@ from parley.core.errors import PeerLost, PolicyRefused, UsageError
 from parley.ledger.contract import Dropped, Receipt
 from parley.ledger.engines.embedded.comparing import Comparing
 from parley.ledger.engines.embedded.following import Following
+from parley.ledger.engines.embedded.handover import Handover
 from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.engines.embedded.ordering import Ordering
 from parley.ledger.engines.embedded.workbench import FORCE_AFTER, Opening, Surroundings, Workbench
@@ -32,7 +33,8 @@ class LedgerMember:
         self._bench = Workbench(log, around, leader)
         self._ordering = Ordering(self._bench)
         self._following = Following(self._bench)
-        self._comparing = Comparing(self._bench, self._following)
+        self._handover = Handover(self._bench)
+        self._comparing = Comparing(self._bench, self._following, self._handover)
         self._waiters: dict[bytes, int] = {}
 
     @property
@@ -182,6 +184,18 @@ class LedgerMember:
     def _final(self, digest: bytes) -> bool:
         number = self.log.number(digest)
         return number is not None and number < self.log.final_size
+
+    # ── a lost sequencer ──────────────────────────────────────────────────────────────────────────────
+
+    async def promise(self, successor: str) -> int:
+        """Promise that ``successor`` orders from now on, because the sequencer is lost; returns the epoch.
+
+        It does so as soon as a majority of the members has promised it. Until then this member signs nothing.
+
+        Raises:
+            UsageError: ``not-a-successor``.
+        """
+        return (await self._handover.promise(successor)).epoch
 
     # ── progress ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,7 +6,7 @@ either all of it or nothing.
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +163,17 @@ class LedgerStore:
             database.executemany(
                 "DELETE FROM pending WHERE digest = ?", [(leaf.digest,) for leaf in block.leaves]
             )
+
+    def cut(self, size: int, state: Mapping[str, Value], pending: Mapping[bytes, bytes]) -> None:
+        """Go back to ``size`` leaves and the state there; remember transactions to submit again."""
+        with self._writing() as database:
+            database.execute("DELETE FROM leaf WHERE number >= ?", (size,))
+            database.execute("DELETE FROM seal WHERE size > ?", (size,))
+            database.execute("DELETE FROM state")
+            database.executemany(
+                "INSERT INTO state VALUES (?, ?)", [(key, encode(value)) for key, value in state.items()]
+            )
+            database.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?)", list(pending.items()))
 
     def block_from(self, first: int) -> StoredBlock | None:
         """The block that begins at leaf ``first``, or None at the end of the log."""

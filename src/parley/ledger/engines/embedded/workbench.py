@@ -177,6 +177,12 @@ class Workbench:
             self.halted = why
             self.around.log(f"this member signs nothing any more: {why}")
 
+    def resume(self) -> None:
+        """Another member orders: what was wrong with the last one is past."""
+        if self.halted:
+            self.around.log(f"this member signs again, since {self.leader} orders now")
+        self.halted = ""
+
     async def keep_evidence(self, fork: Forked) -> str:
         """Write down both notes of a fork; what happened, with the name of the file."""
         name = await self.step(self.log.keep_evidence, fork.what, fork.ours, fork.theirs)
