@@ -195,7 +195,7 @@ def verify_ledger(
         raise not_readable(file or home, error) from None
 
     def show(console: Console) -> None:
-        console.print(Text(f"all of it holds: {found.leaves:,} records, {found.refused:,} of them refusals"))
+        console.print(Text(f"all of it holds: {found.leaves:,} records, {found.refused:,} refused"))
         facts(console, _findings(found))
 
     record = msgspec.to_builtins(found) | {"root": found.root.hex(), "state_root": found.state_root.hex()}
