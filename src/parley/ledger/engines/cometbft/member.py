@@ -168,7 +168,7 @@ class CometMember:
         async with self._keeping:
             if digest in self._unkept:
                 together, self._unkept = self._unkept, {}
-                await asyncio.shield(asyncio.to_thread(self.log.store.keep_all_pending, together))
+                await asyncio.shield(asyncio.to_thread(self.log.store.keep_pending, together))
 
     async def _offer(self, digest: bytes, data: bytes) -> None:
         """Give a transaction to the node; what it does not take now is offered again."""
@@ -186,7 +186,7 @@ class CometMember:
             return
         self._wanted.pop(digest, None)
         self._dropped[digest] = dropped
-        await asyncio.to_thread(self.log.store.forget_pending, digest)
+        await asyncio.to_thread(self.log.store.forget_pending, [digest])
         await self._notify()
 
     async def _offer_again(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from parley.ledger.encoding import Value
-from parley.ledger.engines.embedded.store import LedgerStore, StoredBlock
+from parley.ledger.engines.embedded.store import LedgerStore, StoredBlock, Synchronous
 
 _CHAIN: Final = """
     CREATE TABLE IF NOT EXISTS chain (one INTEGER PRIMARY KEY CHECK (one = 1), height INTEGER NOT NULL,
@@ -58,25 +58,19 @@ class ChainStore(LedgerStore):
             database.execute(_CHAIN)
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self, synchronous: Synchronous = "FULL") -> Iterator[sqlite3.Connection]:
         """A transaction; within one that is under way on this thread, part of it."""
         with self._turn:
             if self._database.in_transaction:
                 yield self._database
                 return
-            with super()._writing() as database:
+            with super()._writing(synchronous) as database:
                 yield database
 
     def position(self) -> Position:
         """How far the chain is."""
         rows = self._read("SELECT height, nodes FROM chain")
         return Position(rows[0][0], json.loads(rows[0][1])) if rows else Position()
-
-    def keep_all_pending(self, transactions: Mapping[bytes, bytes]) -> None:
-        """Remember transactions, by digest, until they are in the log; one write for all."""
-        with self._writing():
-            for digest, data in transactions.items():
-                self.keep_pending(digest, data)
 
     def commit(self, blocks: Sequence[ExecutedBlock], position: Position) -> None:
         """Write a block of the chain, which holds some blocks of leaves or none; all or nothing."""

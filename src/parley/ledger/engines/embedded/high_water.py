@@ -5,6 +5,7 @@ is signed: the file is newer than it.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,9 @@ from typing import Final
 from parley.core.errors import UsageError
 from parley.core.files import write_atomically
 
-_HASH_DIGITS: Final = 64
+_HASH_BYTES: Final = 32
+_LONG: Final = 1000
+"""Lines after which the file begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,9 @@ NO_MARK: Final = Mark(0, "", "")
 
 
 class HighWater:
-    """The file with the `Mark`.
+    """The file with the `Mark`: one line per signature, the last whole one counts.
+
+    A line that a crash tore was never acted upon. The file begins anew when it has grown long.
 
     Args:
         path: of the file.
@@ -48,6 +53,7 @@ class HighWater:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lines = 0
         self.mark = self._read()
 
     def raise_to(self, mark: Mark) -> None:
@@ -57,22 +63,39 @@ class HighWater:
         if (mark.size, mark.root, mark.era) == (self.mark.size, self.mark.root, self.mark.era):
             return
         content = {"size": mark.size, "root": mark.root, "era": mark.era, "note": mark.note}
-        write_atomically(self._path, json.dumps(content, ensure_ascii=False, indent=1).encode())
+        line = json.dumps(content, ensure_ascii=False).encode() + b"\n"
+        if 0 < self._lines < _LONG:
+            with self._path.open("ab") as file:
+                file.write(line)
+                file.flush()
+                os.fdatasync(file.fileno())
+            self._lines += 1
+        else:
+            write_atomically(self._path, line)
+            self._lines = 1
         self.mark = mark
 
     def _read(self) -> Mark:
         try:
-            known = json.loads(self._path.read_bytes())
-            mark = Mark(int(known["size"]), str(known["root"]), str(known["note"]), int(known["era"]))
-            bytes.fromhex(mark.root)
-            if mark.size < 1 or len(mark.root) != _HASH_DIGITS:
-                raise ValueError(mark.size)  # noqa: TRY301 (one place says what to do)
+            content = self._path.read_bytes()
         except FileNotFoundError:
             return NO_MARK
-        except (ValueError, KeyError, TypeError):
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) == len(content):
+            self._lines = content.count(b"\n")  # else the next signature begins the file anew
+        try:
+            return _mark(whole.splitlines()[-1])
+        except (ValueError, KeyError, TypeError, IndexError):
             raise UsageError(
                 "high-water-damaged",
                 f"{self._path} cannot be read",
                 remedy="restore it from a copy; without it this member cannot know what it signed",
             ) from None
-        return mark
+
+
+def _mark(line: bytes) -> Mark:
+    known = json.loads(line)
+    mark = Mark(int(known["size"]), str(known["root"]), str(known["note"]), int(known["era"]))
+    if mark.size < 1 or len(bytes.fromhex(mark.root)) != _HASH_BYTES:
+        raise ValueError(mark.size)
+    return mark

@@ -1,4 +1,4 @@
-"""The log and the state of one member on disk: SQLite, write-ahead log, every commit flushed.
+"""The log and the state of one member on disk: SQLite, write-ahead log, every block flushed.
 
 A block, its receipts and the changes of the state are one transaction of the database, so a crash leaves
 either all of it or nothing.
@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from parley.core.errors import UsageError
 from parley.ledger.encoding import Value, decode, encode
 
 VERSION: Final = 1
+Synchronous = Literal["FULL", "NORMAL"]
+"""How sure a write is when it returns: after the end of the power, or of the process."""
 _SCHEMA: Final = """
     CREATE TABLE leaf (number INTEGER PRIMARY KEY, height INTEGER NOT NULL, digest BLOB NOT NULL UNIQUE,
                        hash BLOB NOT NULL, data BLOB NOT NULL, receipt BLOB NOT NULL);
@@ -114,9 +116,11 @@ class LedgerStore:
             self._database.close()
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self, synchronous: Synchronous = "FULL") -> Iterator[sqlite3.Connection]:
+        """A transaction; ``NORMAL`` survives the end of the process, ``FULL`` the end of the power too."""
         with self._turn:
             try:
+                self._database.execute(f"PRAGMA synchronous = {synchronous}")
                 self._database.execute("BEGIN IMMEDIATE")
                 yield self._database
                 self._database.execute("COMMIT")
@@ -211,7 +215,7 @@ class LedgerStore:
 
     def keep_note(self, size: int, note: bytes, *, final: bool) -> None:
         """Replace a checkpoint by one with more signatures."""
-        with self._writing() as database:
+        with self._writing("NORMAL") as database:
             database.execute("UPDATE seal SET note = ?, final = ? WHERE size = ?", (note, int(final), size))
 
     def notes(self) -> list[tuple[int, bytes]]:
@@ -233,12 +237,12 @@ class LedgerStore:
 
     def keep_pending(self, transactions: Mapping[bytes, bytes]) -> None:
         """Remember transactions, by digest, until they are in the log."""
-        with self._writing() as database:
+        with self._writing("NORMAL") as database:
             database.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?)", list(transactions.items()))
 
     def forget_pending(self, digests: Iterable[bytes]) -> None:
         """They were dropped."""
-        with self._writing() as database:
+        with self._writing("NORMAL") as database:
             database.executemany("DELETE FROM pending WHERE digest = ?", [(one,) for one in digests])
 
     def pending(self) -> dict[bytes, bytes]:
