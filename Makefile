@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml $(shell find native -name '*.rs' -not -path '*/target/*
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench,postgres]'
 	@touch $(STAMP)
 
-demo: install ## two organisations train one model on real data, over TLS
+demo: install ## three organisations, one ledger: train one model on real data, over TLS
 	$(BIN)/parley demo
 
 test: install ## the tests

@@ -83,11 +83,12 @@ class Ledger:
 
     def __init__(self, members=WITH_REGULATOR, **changes):
         founded = spec(members, **changes)
+        self.spec = founded
         self.consortium = consortium_id(founded)
         self.state = State()
         self.state.write(genesis(founded))
         self.height = 0
-        self.time = START
+        self.time = founded.time
         self.receipts = []
         self.history = []
 

@@ -57,6 +57,9 @@ def _found(ledger):
     ledger.do("bank", "key.rotate", new, signer=key("bank", "recovery"))
     endpoint = {"address": "bank.example:7443", "certificate": "30820100"}
     ledger.do("bank", "member.announce", endpoint)
+    node = {"node": digest("node")[:40], "address": "bank.example:26656"}
+    ledger.do("bank", "member.announce-node", node)
+    ledger.refuses("node-known", "operator", "member.announce-node", node)
     for owner in (*HOLDERS, "insurer"):
         ledger.register(owner)
     ledger.do("insurer", "table.withdraw", {"name": "table"})

@@ -18,25 +18,31 @@ from tests.contract import (
 
 MEMBERS = {"bank": "holder", "operator": "holder", "retailer": "holder", "regulator": "observer"}
 RUNS = ("r0", "r1", "r2")
-PLANS = (
-    ("bank", terms(runs=2, rounds=3, predictions=50)),
-    ("bank", terms(runs=1, rounds=2, columns=("age",), predictions=0)),
-    ("regulator", terms(runs=2, rounds=3, predictions=30)),
-)
 NEWCOMER = {kind: key("insurer", kind).public.hex() for kind in ("signing", "cosigning", "recovery")}
+
+
+def plans(start):
+    bounds = {"until": start + 30 * DAY}
+    return (
+        ("bank", terms(runs=2, rounds=3, predictions=50, **bounds)),
+        ("bank", terms(runs=1, rounds=2, columns=("age",), predictions=0, **bounds)),
+        ("regulator", terms(runs=2, rounds=3, predictions=30, **bounds)),
+    )
 
 
 class Driver:
     """Chooses transactions. ``choose`` picks one of a list; Hypothesis or a seeded generator is behind it."""
 
-    def __init__(self, choose):
-        self.ledger = Ledger(MEMBERS)
+    def __init__(self, choose, start=START, **founding):
+        self.ledger = Ledger(MEMBERS, time=start, **founding)
+        self.start = start
+        self.plans = plans(start)
         self.choose = choose
         self.sent = 0
 
     def next(self):
         """A transaction for the state as it is."""
-        build = self.choose((*[self._sensible] * 14, *[self._any] * 7, self._vote))
+        build = self.choose((*[self._sensible] * 12, *[self._any] * 5, *[self._tempting] * 4, self._vote))
         sender, kind, body = build()
         self.sent += 1
         signer = key("insurer", "invitation") if kind == "member.join" else None
@@ -45,7 +51,7 @@ class Driver:
     def _sensible(self):  # noqa: PLR0911
         """What a party that follows the rules might do next."""
         state = self.ledger.state
-        proposer, body = self.choose(PLANS)
+        proposer, body = self.choose(self.plans)
         plan = plan_of(proposer, body)
         tables = {owner: state.get(f"table/{owner}/table") for owner in HOLDERS}
         missing = [owner for owner, table in tables.items() if not table or table["status"] == "withdrawn"]
@@ -62,7 +68,7 @@ class Driver:
         if state.get(f"plan/{plan}")["status"] == "open":
             owner = self.choose([o for o in HOLDERS if o not in state.get(f"plan/{plan}")["approvals"]])
             if not list(state.keys("grant/")) and self.choose((True, False)):
-                return "operator", "grant.give", grant(runs=2, predictions=90)
+                return "operator", "grant.give", grant(runs=2, predictions=90, until=self.start + 30 * DAY)
             given = self._known("grant/")
             by_grant = (proposer, "grant.use", {"grant": given, "plan": plan})
             return self.choose((by_grant, (owner, "plan.approve", {"plan": plan})))
@@ -91,7 +97,11 @@ class Driver:
             case "paused":
                 return run["paused_by"], "run.resume", {"run": name}
             case "finished" if model["status"] == "trained":
-                return self.choose(sorted(HOLDERS)), "model.release", release(name, 20)
+                return (
+                    self.choose(sorted(HOLDERS)),
+                    "model.release",
+                    release(name, 20, until=self.start + 20 * DAY),
+                )
             case "finished":
                 return self._batch(name, model["batches"])
         return self._any()
@@ -100,7 +110,7 @@ class Driver:
         """Any sender, any type, anything known."""
         name, sender = self.choose(RUNS), self.choose(sorted(MEMBERS))
         party = self.choose(sorted(HOLDERS))
-        proposer, body = self.choose(PLANS)
+        proposer, body = self.choose(self.plans)
         plan = plan_of(proposer, body)
         number = self.choose((1, 2, 3))
         root = self.choose((None, digest("other")))
@@ -124,13 +134,13 @@ class Driver:
                 ("plan.withdraw", {"plan": plan, "why": "no more"}),
                 ("table.withdraw", {"name": "table"}),
                 ("model.withdraw", {"model": name}),
-                ("model.release", release(name, self.choose((1, 20, 60)))),
+                ("model.release", release(name, self.choose((1, 20, 60)), self.start + 20 * DAY)),
                 ("prediction.commit", self._batch(name, self.choose((0, 1, 2)))[2]),
-                ("grant.give", grant(runs=self.choose((1, 2)), predictions=60)),
-                ("grant.give", grant(runs=2, predictions=90)),
+                ("grant.give", grant(runs=self.choose((1, 2)), predictions=60, until=self.start + 30 * DAY)),
+                ("grant.give", grant(runs=2, predictions=90, until=self.start + 30 * DAY)),
                 ("grant.use", {"grant": self._known("grant/"), "plan": plan}),
                 ("grant.revoke", {"grant": self._known("grant/")}),
-                ("vote.propose", {"subject": self._subject(party), "until": START + DAY}),
+                ("vote.propose", {"subject": self._subject(party), "until": self.start + DAY}),
                 (
                     "vote.cast",
                     {"proposal": self._known("proposal/"), "ballot": self.choose(("yes", "no"))},
@@ -141,6 +151,40 @@ class Driver:
             )
         )
         return ("insurer" if kind == "member.join" else sender), kind, content
+
+    def _tempting(self):
+        """What almost may be done."""
+        state, root = self.ledger.state, digest("other")
+        proposer, body = self.choose(self.plans)
+        plan = plan_of(proposer, body)
+        options = [(proposer, "run.propose", {"run": f"{plan[:8]}-{self.sent}", "plan": plan})]
+        for name in RUNS:
+            run = state.get(f"run/{name}") or {"committed": {}, "active": "bank"}
+            for party, due in sorted(run["committed"].items()):
+                options.append((party, "round.commit", round_of(name, due + 1, party)))
+                if due > 1:
+                    options.append((party, "round.commit", round_of(name, due - 1, party, root)))
+                options.append((party, "run.align", alignment(name, party, root=root)))
+            moves = ("run.start", "run.finish", "run.cancel", "run.pause")
+            extra = {"run.finish": finish(name), "run.start": {"run": name}}
+            options += [
+                (run["active"], kind, extra.get(kind, {"run": name, "reason": "x"})) for kind in moves
+            ]
+            batches = (state.get(f"model/{name}") or {"batches": 0})["batches"]
+            batch = {"model": name, "batch": batches, "root": root, "count": 45}
+            options.append(("bank", "prediction.commit", batch))
+        if state.get("member/operator")["standing"] == "suspended":
+            table = {"name": "another", "schema": root, "rows": 1, "root": root}
+            ballot = {"proposal": self._known("proposal/"), "ballot": "yes"}
+            return self.choose(
+                (
+                    ("operator", "table.register", table),
+                    ("operator", "vote.cast", ballot),
+                    ("operator", "grant.give", grant(until=self.start + 30 * DAY)),
+                    ("operator", "plan.approve", {"plan": plan}),
+                )
+            )
+        return self.choose(options)
 
     def _vote(self):
         """A ballot that is still missing, or a new vote about the operator."""
@@ -157,7 +201,7 @@ class Driver:
             return self.choose(missing)
         kind = "suspend" if values["member/operator"]["standing"] == "active" else "reinstate"
         subject = {"kind": kind, "member": "operator", "why": "x"}
-        return "bank", "vote.propose", {"subject": subject, "until": START + DAY}
+        return "bank", "vote.propose", {"subject": subject, "until": self.start + DAY}
 
     def _subject(self, member):
         return self.choose(
@@ -169,7 +213,7 @@ class Driver:
                     "member": "insurer",
                     "role": "holder",
                     "invitation": key("insurer", "invitation").public.hex(),
-                    "until": START + DAY,
+                    "until": self.start + DAY,
                 },
             )
         )

@@ -10,9 +10,10 @@ use crate::curve::buckets::{self, BucketSums, Half, RowPoints, Slot};
 use crate::curve::fixed_base::{self, FixedBase, WINDOWS};
 use crate::curve::point::Point8;
 use crate::curve::recode::SignedBits;
-use crate::curve::{comb, decode, elligator, encode, logarithm};
+use crate::curve::{comb, decode, elligator, encode, logarithm, window};
 use crate::fault::Fault;
 use crate::field::{Lanes, portable::One};
+use crate::xmd::{Expand, Expander};
 
 #[cfg(target_arch = "x86_64")]
 use crate::field::{avx2::Four, ifma::Eight};
@@ -28,6 +29,8 @@ pub trait Kernels: Sync {
     fn encode(&self, points: &[Point8], encodings: &mut [Encodings8]);
     /// Encodes 2P for every P.
     fn encode_doubles(&self, points: &[Point8], encodings: &mut [Encodings8]);
+    /// Uniform bytes of every message.
+    fn expand(&self, expander: &Expander, messages: &[[&[u8]; 8]], strings: &mut [[[u8; 64]; 8]]);
     /// The element derivation function of RFC 9496, section 4.3.4.
     fn derive(&self, strings: &[[[u8; 64]; 8]], points: &mut [Point8]);
     /// Every point times every scalar.
@@ -96,13 +99,22 @@ macro_rules! path {
                 fn encode_doubles(points: &[Point8], encodings: &mut [Encodings8]) {
                     encode::encode_doubles::<$chains>(points, encodings);
                 }
+                fn expand(expander: &Expander, messages: &[[&[u8]; 8]], strings: &mut [[[u8; 64]; 8]]) {
+                    for (m, s) in messages.iter().zip(strings) {
+                        <$chains as Expand>::expand(expander, m, s);
+                    }
+                }
                 fn derive(strings: &[[[u8; 64]; 8]], points: &mut [Point8]) {
                     for (s, p) in strings.iter().zip(points) {
                         elligator::from_uniform::<$chains>(s, p);
                     }
                 }
                 fn multiply(points: &[Point8], scalars: &[SignedBits], out: &mut [Vec<Point8>]) {
-                    comb::multiply::<$chains>(points, scalars, out);
+                    if let ([scalar], [out]) = (scalars, &mut *out) {
+                        window::multiply::<$chains>(points, scalar, out);
+                    } else {
+                        comb::multiply::<$chains>(points, scalars, out);
+                    }
                 }
                 fn fixed_base(base: &Point8) -> FixedBase {
                     FixedBase::build::<$field>(base)

@@ -20,6 +20,8 @@ pub mod points;
 pub mod psi;
 mod python;
 pub mod randomness;
+#[cfg(target_arch = "x86_64")]
+mod sha512;
 pub mod sums;
 pub mod threads;
 pub mod xmd;

@@ -73,10 +73,12 @@ pub fn hash(
     let half = scalar.map(half_bits);
     in_tasks(ids.len(), |first, points, out| {
         let mut strings = vec![[[0u8; 64]; 8]; points.len()];
+        let mut messages = vec![[[].as_slice(); 8]; points.len()];
         let last = ids.len().min(first + 8 * points.len());
-        for (string, i) in strings.as_flattened_mut().iter_mut().zip(first..last) {
-            *string = expander.expand(ids.get(i));
+        for (message, i) in messages.as_flattened_mut().iter_mut().zip(first..last) {
+            *message = ids.get(i);
         }
+        kernels.expand(&expander, &messages, &mut strings);
         kernels.derive(&strings, points);
         match &half {
             Some(half) => multiplied(kernels, points, half, out),

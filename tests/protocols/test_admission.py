@@ -74,6 +74,14 @@ async def test_our_own_certificate_is_welcome_under_our_own_name():
         await transport.close()
 
 
+async def test_a_pin_in_our_own_name_lets_nobody_in():
+    other = create_identity("right")
+    pins = {"right": PeerPin("right", other.certificate_pem)}
+    async with listening(nothing, pins) as listener:
+        error = await refusal(listener.address, other, pin_of("right"))
+    assert error.code == "certificate-unknown-to-peer"
+
+
 async def test_a_client_that_is_not_pinned_is_turned_away_and_told():
     refused = []
     async with listening(nothing, on_refused=lambda *what: refused.append(what)) as listener:
@@ -272,3 +280,23 @@ async def test_newcomers_who_say_nothing_do_not_block_others(monkeypatch):
             await (await dial(listener.address, identity_of("left"), pin_of("right"), "/x")).close()
             await asyncio.sleep(0.5)
     assert "handshake within" in refused[0][1]
+
+
+async def test_a_peer_holds_only_so_many_connections(monkeypatch):
+    monkeypatch.setattr("parley.net.websocket.CONNECTIONS", 2)
+    refused = []
+    async with listening(until_closed, on_refused=lambda *what: refused.append(what)) as listener:
+        reach = listener.address, identity_of("left"), pin_of("right"), "/x"
+        held = [await dial(*reach) for _ in range(2)]
+        third = await dial(*reach)
+        with pytest.raises(PeerLost):
+            await third.recv()
+        assert refused == [("left", "it holds 2 connections already")]
+        await held[0].close()
+        await third.close()
+        await asyncio.sleep(0.05)
+        held.append(await dial(*reach))
+        await asyncio.sleep(0.05)
+        assert len(refused) == 1
+        for transport in held:
+            await transport.close()

@@ -21,7 +21,7 @@ PATIENCE = 150.0
 
 PLAN = """
 name = "test"
-purpose = "to see that it works"
+purpose = "{purpose}"
 [parties.bank]
 table = "{bank_table}"
 id = "id"
@@ -41,6 +41,8 @@ random_state = 1
 [evaluation]
 test_size = 0.25
 seed = 1
+[limits]
+runs = {runs}
 """
 
 
@@ -53,6 +55,8 @@ def plan(folder, **words):
         "bank_columns": '"LIMIT_BAL", "BILL_AMT1", "PAY_AMT1"',
         "operator_columns": '"PAY_0", "EDUCATION"',
         "trees": 3,
+        "runs": 1,
+        "purpose": "to see that it works",
     }
     path = folder / f"plan-{len(list(folder.glob('plan-*')))}.toml"
     path.write_text(PLAN.format_map(usual | words))
@@ -221,3 +225,62 @@ def failed(outcome, family, code, exit_code):
     assert outcome.error["what"]
     assert outcome.error["remedy"]
     return outcome.error["what"]
+
+
+# ── a consortium ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def until(found, patience=PATIENCE):
+    """What ``found`` gives, once that is something."""
+    deadline = time.monotonic() + patience
+    while not (result := found()):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+    return result
+
+
+def invited(member, name, *options, voters=()):
+    """The string for a newcomer, after the votes of the others."""
+    answer = member.done("invite", name, *options)
+    assert set(answer["missing"]) == {voter.name for voter in voters}
+    for voter in voters:
+        until(lambda: open_vote(voter, answer["proposal"]))  # noqa: B023 (asked at once)
+        voter.done("vote", answer["proposal"][:16], "yes")
+    return answer["invitation"]
+
+
+def open_vote(voter, proposal):
+    return [each for each in voter.done("votes")["votes"] if each["id"] == proposal]
+
+
+def history(party):
+    return party.done("ledger", "show")["records"]
+
+
+def caught_up(party, other):
+    """Wait until a party has all that another has."""
+    size = len(history(other))
+    until(lambda: party.do("ledger", "show").answer.get("records", ())[size - 1 :])
+
+
+@contextmanager
+def consortium(folder, people=300, run=parley):
+    """A bank and an operator with their tables, and a regulator without, on one ledger; all serve."""
+    cut(folder, people)
+    bank, operator, regulator = members = [
+        Party(folder, name, run=run) for name in ("bank", "operator", "regulator")
+    ]
+    try:
+        bank.done("consortium", "create", "test")
+        bank.up()
+        operator.done("join", invited(bank, "operator"))
+        operator.up()
+        regulator.done("join", invited(bank, "regulator", "--role", "observer", voters=[operator]))
+        regulator.up()
+        bank.done("data", "add", "accounts", folder / "bank.csv", "--id", "id")
+        operator.done("data", "add", "subscribers", folder / "operator.csv", "--id", "id")
+        caught_up(regulator, operator)
+        yield members
+    finally:
+        for party in members:
+            party.stop()

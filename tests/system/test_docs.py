@@ -91,7 +91,7 @@ def test_the_readme_shows_the_way():
         "make check",
         "make test",
     ]
-    for needed in ("init", "peer add", "data add", "up", "run"):
+    for needed in ("init", "consortium create", "invite", "join", "up", "data add", "run", "approve"):
         assert any(line.startswith(f"parley {needed}") for line in commands), needed
 
 

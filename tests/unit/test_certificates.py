@@ -1,5 +1,6 @@
 """A party's identity: what is created, kept, read back and refused."""
 
+import ssl
 import stat
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +8,14 @@ import pytest
 from cryptography import x509
 
 from parley.core.errors import UsageError
-from parley.net.certificates import VALIDITY, Identity, create_identity, fingerprint_of, grouped
+from parley.net.certificates import (
+    VALIDITY,
+    Identity,
+    announced_by,
+    create_identity,
+    fingerprint_of,
+    grouped,
+)
 from parley.net.tls import PeerPin
 
 
@@ -117,3 +125,12 @@ def test_a_pin_is_checked_when_it_is_made():
         PeerPin("bank", "rubbish")
     with pytest.raises(UsageError):
         PeerPin("Bank", create_identity("bank").certificate_pem)
+
+
+def test_an_announced_certificate_counts_only_if_it_is_one_and_names_who_announced_it():
+    pem = create_identity("bank").certificate_pem
+    der = ssl.PEM_cert_to_DER_cert(pem)
+    assert announced_by("bank", der) == pem
+    assert announced_by("operator", der) is None
+    for broken in (b"", b"\0", b"\x30\x82", der[:-1], der + b"\0"):
+        assert announced_by("bank", broken) is None

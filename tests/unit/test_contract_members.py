@@ -169,6 +169,18 @@ def test_a_reinstated_member_goes_on(ledger):
     ledger.register("operator")
 
 
+def test_a_node_belongs_to_one_member_and_is_free_again_after_its_removal(ledger):
+    mine = {"node": "ab" * 20, "address": "bank.example:26656"}
+    ledger.do("operator", "member.announce-node", mine)
+    assert ledger["node/operator"]["node"] == "ab" * 20
+    ledger.refuses("node-known", "bank", "member.announce-node", mine)
+    ledger.do("operator", "member.announce-node", {**mine, "address": ""})
+    ledger.vote({"kind": "remove", "member": "operator", "why": "left"}, "regulator")
+    ledger.do("bank", "member.announce-node", mine)
+    for bad in ({"node": "AB" * 20}, {"node": "ab"}, {"address": "nowhere"}):
+        ledger.refuses("body-invalid", "bank", "member.announce-node", {**mine, **bad})
+
+
 def test_a_member_announces_where_it_is_reached(ledger):
     for address in ("bank.example:7443", "[::1]:7443", ""):
         ledger.do("bank", "member.announce", {"address": address, "certificate": "3082"})

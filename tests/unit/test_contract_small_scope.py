@@ -118,7 +118,9 @@ def test_rounds_are_contiguous_and_committed_once(walk):
             rounds = [path for path in state if path.startswith("round/") and path.endswith(f"/{party}")]
             assert sorted(rounds) == [f"round/{RUN}/{number:09}/{party}" for number in range(len(rounds))]
             assert not rounds or run_of(state)["committed"][party] == len(rounds)
-        for _, _, following in edges[name]:
+        for transaction, outcome, following in edges[name]:
+            if transaction.type == "round.commit" and outcome.receipt.accepted:
+                assert transaction.body["round"] == run_of(state)["committed"][transaction.sender]
             for path in (path for path in state if path.startswith("round/")):
                 assert states[following][path] == state[path]
 

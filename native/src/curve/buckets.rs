@@ -279,15 +279,15 @@ impl Buckets for One {
     }
 }
 
-/// Sums and differences of two are not carried: the portable product has room for them (see [`One::less`]).
+/// Sums and differences of two are not carried: the portable product has room for them (see [`One::minus_loose`]).
 #[inline(always)]
 fn sum(bucket: [One; 4], point: &[One; 3]) -> [One; 4] {
     let a = bucket[0].times(&point[0]);
     let b = bucket[1].times(&point[1]);
     let c = bucket[2].times(&point[2]);
     let d = One::plus(bucket[3], bucket[3]);
-    let (e, h) = (b.less(a), One::plus(b, a));
-    let (f, g) = (d.less(c), One::plus(d, c));
+    let (e, h) = (b.minus_loose(a), One::plus(b, a));
+    let (f, g) = (d.minus_loose(c), One::plus(d, c));
     let (x, y) = (e.times(&f), g.times(&h));
-    [y.less(x), One::plus(y, x), e.times(&h), f.times(&g)]
+    [y.minus_loose(x), One::plus(y, x), e.times(&h), f.times(&g)]
 }

@@ -14,3 +14,4 @@ pub mod recode;
 mod tests;
 #[cfg(test)]
 mod vectors;
+pub mod window;

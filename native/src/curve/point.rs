@@ -86,6 +86,17 @@ impl<F: Field> Cached<F> {
         }
     }
 
+    /// The entry at `index` in every lane, without a memory access that depends on the index.
+    #[inline(always)]
+    pub fn choose<const N: usize>(table: &[Self; N], index: u8) -> Self {
+        Self {
+            plus: F::choose::<N>(|at| &table[at].plus, index),
+            minus: F::choose::<N>(|at| &table[at].minus, index),
+            z2: F::choose::<N>(|at| &table[at].z2, index),
+            t2d: F::choose::<N>(|at| &table[at].t2d, index),
+        }
+    }
+
     #[inline(always)]
     pub fn select(lanes: Lanes, a: &Self, b: &Self) -> Self {
         Self {
@@ -151,9 +162,52 @@ impl<F: Field> Extended<F> {
     /// "add-2008-hwcd-3" with k = 2d, operand cached.
     #[inline(always)]
     pub fn add(&self, other: &Cached<F>) -> Self {
-        let d = self.z.times(&other.z2.factor());
+        let d = self.z.times_raised(&other.z2.factor());
         let c = other.t2d.times(&self.t.factor());
         self.finish(other.plus, other.minus, c, d)
+    }
+
+    /// (E, F, G, H) of the sum, in the given lanes of the difference.
+    #[inline(always)]
+    fn adding_or_subtracting(&self, other: &Cached<F>, negative: Lanes) -> (F, F, F, F) {
+        let d = self.z.times_raised(&other.z2.factor());
+        let c = self.t.times(&other.t2d.factor());
+        let plus = F::select(negative, other.minus, other.plus);
+        let minus = F::select(negative, other.plus, other.minus);
+        let a = minus.times(&self.y.sub(self.x).factor());
+        let b = plus.times_raised(&self.y.add(self.x).factor());
+        let e = F::carried(F::less(b, a));
+        let h = F::carried(F::plus(b, a));
+        let less = F::carried(F::less(d, c));
+        let more = F::carried(F::plus(d, c));
+        let f = F::select(negative, more, less);
+        (e, f, F::select(negative, less, more), h)
+    }
+
+    /// The sum; in the given lanes the operand is subtracted.
+    #[inline(always)]
+    pub fn add_or_subtract(&self, other: &Cached<F>, negative: Lanes) -> Self {
+        let (e, f, g, h) = self.adding_or_subtracting(other, negative);
+        let (f, h) = (f.factor(), h.factor());
+        Self {
+            x: F::carried(e.times(&f)),
+            y: F::carried(g.times(&h)),
+            z: F::carried(g.times(&f)),
+            t: F::carried(e.times(&h)),
+        }
+    }
+
+    /// The same with T left as it is: a doubling comes next.
+    #[inline(always)]
+    pub fn add_or_subtract_without_t(&self, other: &Cached<F>, negative: Lanes) -> Self {
+        let (e, f, g, h) = self.adding_or_subtracting(other, negative);
+        let f = f.factor();
+        Self {
+            x: F::carried(e.times(&f)),
+            y: F::carried(g.times(&h.factor())),
+            z: F::carried(g.times(&f)),
+            t: self.t,
+        }
     }
 
     /// "madd-2008-hwcd-3": the operand has Z = 1.
@@ -210,13 +264,13 @@ impl<F: Field> Extended<F> {
     #[inline(always)]
     fn doubling(&self) -> (F, F, F, F) {
         let xx = self.x.squared();
-        let yy = self.y.squared();
-        let zz = self.z.squared();
+        let yy = self.y.squared_raised();
+        let zz = self.z.squared_raised();
         let xy = self.x.times(&self.y.factor());
         let e = F::carried(F::plus(xy, xy));
-        let g = F::carried(F::minus(yy, xx));
-        let f = F::carried(F::minus(F::plus(F::plus(zz, zz), xx), yy));
-        (e, f, g, F::carried(F::plus(xx, yy)))
+        let g = F::less(yy, xx);
+        let f = F::carried(F::less(F::plus(zz, zz), g));
+        (e, f, F::carried(g), F::carried(F::plus(xx, yy)))
     }
 }
 

@@ -70,6 +70,18 @@ impl SignedBits {
         ((self.0[i / 64] >> (i % 64)) & 1) as u8
     }
 
+    /// The digit j of radix 16, as (index of its magnitude among 1, 3, …, 15; 1 if negative); j < 64.
+    #[inline(always)]
+    #[must_use]
+    pub fn digit(&self, j: usize) -> (u8, u8) {
+        // The topmost has three bits c and is 2c − 7 = 2(c + 4) − 15.
+        let top = u8::from(j == 63) * 4;
+        let c = (self.0[j / 16] >> (4 * (j % 16))) as u8 & 15;
+        let c = c + top;
+        let negative = (c >> 3) ^ 1;
+        ((c ^ negative.wrapping_neg()) & 7, negative)
+    }
+
     /// The bits 5j … 5j + 4 as a number c: the digit of radix 32 is 2c − 31.
     #[inline(always)]
     #[must_use]

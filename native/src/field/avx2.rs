@@ -290,11 +290,20 @@ impl Field for Four {
     }
 
     #[inline(always)]
-    fn minus(a: Columns, b: Columns) -> Columns {
+    fn raised(raw: Columns) -> Columns {
+        let mut out = raw.0;
+        for (k, column) in out.iter_mut().enumerate() {
+            *column = plus(*column, set(bias(k)));
+        }
+        Columns(out)
+    }
+
+    #[inline(always)]
+    fn less(a: Columns, b: Columns) -> Columns {
         let mut out = a.0;
         for k in 0..10 {
             // SAFETY: as above.
-            out[k] = unsafe { _mm256_sub_epi64(plus(out[k], set(bias(k))), b.0[k]) };
+            out[k] = unsafe { _mm256_sub_epi64(out[k], b.0[k]) };
         }
         Columns(out)
     }

@@ -7,9 +7,10 @@
 use std::arch::x86_64::{
     __m512i, _mm_set1_epi64x, _mm512_add_epi64, _mm512_and_si512, _mm512_cmpeq_epi64_mask,
     _mm512_cvtepu8_epi64, _mm512_load_si512, _mm512_loadu_si512, _mm512_madd52hi_epu64,
-    _mm512_madd52lo_epu64, _mm512_mask_blend_epi64, _mm512_or_si512, _mm512_permutex2var_epi64,
-    _mm512_rol_epi64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_srli_epi64,
-    _mm512_store_si512, _mm512_sub_epi64, _mm512_test_epi64_mask,
+    _mm512_madd52lo_epu64, _mm512_mask_blend_epi64, _mm512_maskz_load_epi64, _mm512_or_si512,
+    _mm512_permutex2var_epi64, _mm512_rol_epi64, _mm512_set1_epi64, _mm512_setzero_si512,
+    _mm512_srli_epi64, _mm512_store_si512, _mm512_sub_epi64, _mm512_ternarylogic_epi64,
+    _mm512_test_epi64_mask,
 };
 
 use super::{Field, LOW, Lanes, Limbs, Wide};
@@ -87,9 +88,18 @@ fn nineteen(x: __m512i) -> __m512i {
 /// 2⁹·p, limb by limb: at least 2⁶⁰ − 2¹⁴, more than a sum of four products.
 pub(crate) const BIAS: Limbs = [(LOW - 18) << 9, LOW << 9, LOW << 9, LOW << 9, LOW << 9];
 
-/// The columns of a·b, given the rows b⁽ⁱ⁾ = 2^(51i)·b mod p.
+/// High halves that raise a product by 304·p, more than a product limb by limb.
+const RAISE: Limbs = [152 * LOW, 152 * LOW, 152 * LOW, 152 * LOW, 8 * (LOW - 18)];
+
+/// The columns of a·b.
 #[inline(always)]
 pub(crate) fn product(a: &[__m512i; 5], f: &Prepared) -> Columns {
+    product_from([zero(); 5], a, f)
+}
+
+/// The same from given high halves on, with the rows b⁽ⁱ⁾ = 2^(51i)·b mod p.
+#[inline(always)]
+fn product_from(mut high: [__m512i; 5], a: &[__m512i; 5], f: &Prepared) -> Columns {
     let (b, p, q) = (&f.b, &f.p, &f.q);
     let rows = [
         [b[0], b[1], b[2], b[3], b[4]],
@@ -98,7 +108,6 @@ pub(crate) fn product(a: &[__m512i; 5], f: &Prepared) -> Columns {
         [p[2], q[2], q[3], q[4], b[1]],
         [p[1], q[1], q[2], q[3], q[4]],
     ];
-    let mut high = [zero(); 5];
     for i in 0..5 {
         for k in 0..5 {
             high[k] = hi(high[k], a[i], rows[i][k]);
@@ -148,6 +157,56 @@ pub(crate) fn carry(c: &[__m512i; 5]) -> [__m512i; 5] {
     ]
 }
 
+/// The columns of a·a with 17 instead of 25 products: crosswise sums X and straight sums S, then S + 2X.
+///
+/// `half` are high halves to begin with, halved.
+#[inline(always)]
+fn square_from(half: [__m512i; 5], a: &[__m512i; 5]) -> Columns {
+    let (n19, n38, low) = (set(19), set(38), set(LOW));
+    let p3 = and(lo(zero(), a[3], n19), low);
+    let p4 = and(lo(zero(), a[4], n19), low);
+    let h3 = hi(zero(), a[3], n38);
+    let h4 = hi(zero(), a[4], n38);
+    let (q3, q4) = (plus(p4, h3), plus(a[0], h4));
+    let cross = [
+        [(a[1], p4), (a[2], p3)],
+        [(a[1], q4), (a[2], q3)],
+        [(a[2], q4), (a[3], p4)],
+        [(a[3], q4), (a[1], a[2])],
+        [(a[0], a[4]), (a[1], a[3])],
+    ];
+    let straight = [
+        (a[0], a[0]),
+        (a[3], p3),
+        (a[1], a[1]),
+        (a[4], p4),
+        (a[2], a[2]),
+    ];
+    // High halves: 2X + S per column; they count double in the next column.
+    let mut high = [zero(); 5];
+    for k in 0..5 {
+        let mut x = half[k];
+        for (u, v) in cross[k] {
+            x = hi(x, u, v);
+        }
+        high[k] = hi(plus(x, x), straight[k].0, straight[k].1);
+    }
+    high[2] = hi(high[2], a[3], h3);
+    high[4] = hi(high[4], a[4], h4);
+    let carried = [nineteen(high[4]), high[0], high[1], high[2], high[3]];
+    let mut out = [zero(); 5];
+    for k in 0..5 {
+        let mut x = carried[k];
+        for (u, v) in cross[k] {
+            x = lo(x, u, v);
+        }
+        out[k] = lo(plus(x, x), straight[k].0, straight[k].1);
+    }
+    out[2] = lo(out[2], a[3], h3);
+    out[4] = lo(out[4], a[4], h4);
+    Columns(out)
+}
+
 impl Field for Eight {
     const LANES: usize = 8;
     type Raw = Columns;
@@ -192,53 +251,19 @@ impl Field for Eight {
         product(&self.0, factor)
     }
 
-    /// 17 instead of 25 products: crosswise sums X and straight sums S, then S + 2X.
+    #[inline(always)]
+    fn times_raised(self, factor: &Prepared) -> Columns {
+        product_from(RAISE.map(set), &self.0, factor)
+    }
+
     #[inline(always)]
     fn squared(self) -> Columns {
-        let a = &self.0;
-        let (n19, n38, low) = (set(19), set(38), set(LOW));
-        let p3 = and(lo(zero(), a[3], n19), low);
-        let p4 = and(lo(zero(), a[4], n19), low);
-        let h3 = hi(zero(), a[3], n38);
-        let h4 = hi(zero(), a[4], n38);
-        let (q3, q4) = (plus(p4, h3), plus(a[0], h4));
-        let cross = [
-            [(a[1], p4), (a[2], p3)],
-            [(a[1], q4), (a[2], q3)],
-            [(a[2], q4), (a[3], p4)],
-            [(a[3], q4), (a[1], a[2])],
-            [(a[0], a[4]), (a[1], a[3])],
-        ];
-        let straight = [
-            (a[0], a[0]),
-            (a[3], p3),
-            (a[1], a[1]),
-            (a[4], p4),
-            (a[2], a[2]),
-        ];
-        // High halves: 2X + S per column; they count double in the next column.
-        let mut high = [zero(); 5];
-        for k in 0..5 {
-            let mut x = zero();
-            for (u, v) in cross[k] {
-                x = hi(x, u, v);
-            }
-            high[k] = hi(plus(x, x), straight[k].0, straight[k].1);
-        }
-        high[2] = hi(high[2], a[3], h3);
-        high[4] = hi(high[4], a[4], h4);
-        let carried = [nineteen(high[4]), high[0], high[1], high[2], high[3]];
-        let mut out = [zero(); 5];
-        for k in 0..5 {
-            let mut x = carried[k];
-            for (u, v) in cross[k] {
-                x = lo(x, u, v);
-            }
-            out[k] = lo(plus(x, x), straight[k].0, straight[k].1);
-        }
-        out[2] = lo(out[2], a[3], h3);
-        out[4] = lo(out[4], a[4], h4);
-        Columns(out)
+        square_from([zero(); 5], &self.0)
+    }
+
+    #[inline(always)]
+    fn squared_raised(self) -> Columns {
+        square_from(RAISE.map(|high| set(high / 2)), &self.0)
     }
 
     #[inline(always)]
@@ -256,11 +281,20 @@ impl Field for Eight {
     }
 
     #[inline(always)]
-    fn minus(a: Columns, b: Columns) -> Columns {
+    fn raised(raw: Columns) -> Columns {
+        let mut out = raw.0;
+        for k in 0..5 {
+            out[k] = plus(out[k], set(BIAS[k]));
+        }
+        Columns(out)
+    }
+
+    #[inline(always)]
+    fn less(a: Columns, b: Columns) -> Columns {
         let mut out = a.0;
         for k in 0..5 {
             // SAFETY: as above.
-            out[k] = unsafe { _mm512_sub_epi64(plus(out[k], set(BIAS[k])), b.0[k]) };
+            out[k] = unsafe { _mm512_sub_epi64(out[k], b.0[k]) };
         }
         Columns(out)
     }
@@ -312,6 +346,31 @@ impl Field for Eight {
         for (o, a) in out.iter_mut().zip(a.0) {
             // SAFETY: as above.
             *o = unsafe { _mm512_mask_blend_epi64(lanes, *o, a) };
+        }
+        Self(out)
+    }
+
+    /// Loads that are masked to zero take no turn on the ports of the arithmetic, unlike blends.
+    #[inline(always)]
+    fn choose<'a, const N: usize>(entry: impl Fn(usize) -> &'a Self, index: u8) -> Self {
+        let mut out = [zero(); 5];
+        for first in (0..N).step_by(2) {
+            for k in 0..5 {
+                let masked = |at: usize| {
+                    let lanes = Lanes::from(at == usize::from(index)).wrapping_neg();
+                    let limb: *const __m512i = &raw const entry(at).0[k];
+                    // SAFETY: as above; a limb is a register, aligned to its size.
+                    unsafe { _mm512_maskz_load_epi64(lanes, limb.cast()) }
+                };
+                let second = if first + 1 < N {
+                    masked(first + 1)
+                } else {
+                    zero()
+                };
+                // SAFETY: as above.
+                out[k] =
+                    unsafe { _mm512_ternarylogic_epi64::<0xFE>(out[k], masked(first), second) };
+            }
         }
         Self(out)
     }

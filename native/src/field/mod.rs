@@ -71,9 +71,26 @@ pub trait Field: Copy {
     fn factor(self) -> Self::Factor;
     fn times(self, factor: &Self::Factor) -> Self::Raw;
     fn squared(self) -> Self::Raw;
+    /// A product raised by a multiple of p that is larger, limb by limb, than any product.
+    #[inline(always)]
+    fn times_raised(self, factor: &Self::Factor) -> Self::Raw {
+        Self::raised(self.times(factor))
+    }
+    /// A square raised likewise.
+    #[inline(always)]
+    fn squared_raised(self) -> Self::Raw {
+        Self::raised(self.squared())
+    }
     fn raw(self) -> Self::Raw;
     fn plus(a: Self::Raw, b: Self::Raw) -> Self::Raw;
-    fn minus(a: Self::Raw, b: Self::Raw) -> Self::Raw;
+    #[inline(always)]
+    fn minus(a: Self::Raw, b: Self::Raw) -> Self::Raw {
+        Self::less(Self::raised(a), b)
+    }
+    /// The same value plus a multiple of p that is larger, limb by limb, than a sum of four products.
+    fn raised(raw: Self::Raw) -> Self::Raw;
+    /// a − b for a that exceeds b limb by limb, having been raised once more than b.
+    fn less(a: Self::Raw, b: Self::Raw) -> Self::Raw;
     fn carried(raw: Self::Raw) -> Self;
 
     /// The representative in 0..p, with limbs below 2⁵¹.
@@ -84,6 +101,20 @@ pub trait Field: Copy {
     fn zero_lanes(self) -> Lanes;
     /// `a` in the given lanes, `b` in the others.
     fn select(lanes: Lanes, a: Self, b: Self) -> Self;
+
+    /// The element `entry(index)` in every lane; all `N` entries are read, whatever the index.
+    #[inline(always)]
+    fn choose<'a, const N: usize>(entry: impl Fn(usize) -> &'a Self, index: u8) -> Self
+    where
+        Self: 'a,
+    {
+        let mut chosen = *entry(0);
+        for at in 1..N {
+            let lanes = Lanes::from(at == usize::from(index)).wrapping_neg();
+            chosen = Self::select(lanes, *entry(at), chosen);
+        }
+        chosen
+    }
 
     /// The element `table[..][index[lane]]` in every lane, without a memory access that depends on the index.
     fn lookup(table: &[[u64; 16]; 5], index: &[u8; 8], part: usize) -> Self;

@@ -2,7 +2,7 @@
 
 use super::{Field, LOW, Lanes, Limbs, Wide};
 
-/// One element. Carried limbs stay below 2⁵² and raw ones below 2⁵⁶, so that no product sum overflows 128 bits.
+/// One element. Carried limbs stay below 2⁵² and raw ones below 2⁵⁷, so that no product sum overflows 128 bits.
 #[derive(Clone, Copy)]
 pub struct One(Limbs);
 
@@ -22,7 +22,7 @@ impl One {
     ///
     /// A product takes two factors with limbs below 2^53.4: its columns stay below 2¹¹⁴, their carries below 2⁶³.
     #[inline(always)]
-    pub(crate) fn less(self, b: Self) -> Self {
+    pub(crate) fn minus_loose(self, b: Self) -> Self {
         let mut out = self.0;
         for i in 0..5 {
             out[i] += FOUR_P[i] - b.0[i];
@@ -131,10 +131,15 @@ impl Field for One {
     }
 
     #[inline(always)]
-    fn minus(a: Self, b: Self) -> Self {
+    fn raised(raw: Self) -> Self {
+        Self::plus(raw, Self(SIXTEEN_P))
+    }
+
+    #[inline(always)]
+    fn less(a: Self, b: Self) -> Self {
         let mut difference = a.0;
-        for i in 0..5 {
-            difference[i] += SIXTEEN_P[i] - b.0[i];
+        for (d, b) in difference.iter_mut().zip(b.0) {
+            *d -= b;
         }
         Self(difference)
     }

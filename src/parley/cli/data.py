@@ -7,13 +7,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from parley.cli.announcing import announce
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group, names
 from parley.cli.output import answer, columns, heading
 from parley.data.preflight import Finding
 from parley.data.sources import parse_source
 from parley.data.sql import SQL_SCHEMES
 from parley.data.table import TableSummary, describe
-from parley.party.tables import load, register
+from parley.party.tables import examine, load
 from parley.store.catalogue import TableRecord
 from parley.store.home import Home
 
@@ -46,7 +47,9 @@ def add(  # noqa: PLR0913 (a parameter for each option)
     share_with: Annotated[
         list[str] | None,
         typer.Option(
-            "--share-with", metavar="PEER", help="A peer whose plans may use the table; repeatable."
+            "--share-with",
+            metavar="PEER",
+            help="Without a consortium: a peer whose plans may use the table; repeatable.",
         ),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
@@ -57,18 +60,22 @@ def add(  # noqa: PLR0913 (a parameter for each option)
     \b
     Examples:
       parley data add accounts accounts.csv.gz --id customer
-      parley data add usage usage.parquet --id phone --categorical tariff --share-with bank
+      parley data add usage usage.parquet --id phone --categorical tariff --columns minutes,tariff
       parley data add loans 'postgresql://risk:${PGPASSWORD}@db/risk' --query 'select * from loans' --id who
 
-    Nothing is copied: the source is read again in every run. A table that is shared with nobody
-    serves our own plans only. Adding a name again replaces its registration, and that is how
-    sharing is withdrawn.
+    Nothing is copied: the source is read again in every run. In a consortium a commitment goes on
+    the ledger: digests of schema and rows, and about how many rows there are; that needs our
+    running party, and what plans may use is then approved plan by plan. Without a consortium a
+    table that is shared with nobody serves our own plans only. Adding a name again replaces its
+    registration; that is how a change of the data is announced, and how sharing is withdrawn.
 
     \b
     Remedies:
       id-missing, id-duplicate   the text names the rows; correct them, or exclude them in a query
       column-unknown             the text lists the columns there are
       feature-type               leave the column out with --columns, or convert it in a query
+      party-not-running          start ours: `parley up`; nothing was registered
+      ledger-role-not-allowed    an observer holds no tables
     """
     record = TableRecord(
         name=name,
@@ -79,15 +86,19 @@ def add(  # noqa: PLR0913 (a parameter for each option)
         categorical=names(categorical),
         partners=tuple(share_with or ()),
     )
-    table, findings = register(Home.open(home), record)
+    opened = Home.open(home)
+    table, findings = examine(opened, record)
+    number = None if opened.membership is None else announce(home, record, table)
+    opened.catalogue.keep_table(record)
     summary = describe(table)
 
     def show(console: Console) -> None:
-        console.print(Text(f"{name}: {summary.rows:,} rows named by {id_column!r}; {_sharing(record)}"))
+        use = _sharing(record) if opened.membership is None else _on_ledger(number)
+        console.print(Text(f"{name}: {summary.rows:,} rows named by {id_column!r}; {use}"))
         console.print(Text(f"  {_kinds(summary, record)}"))
         _show_findings(console, findings)
 
-    answer(_shown(record, summary, findings), show, as_json=as_json)
+    answer(_shown(record, summary, findings) | {"record": number}, show, as_json=as_json)
 
 
 @app.command("list")
@@ -167,6 +178,10 @@ def _source(record: TableRecord) -> str:
 def _sharing(record: TableRecord) -> str:
     partners = ", ".join(record.partners)
     return f"shared with {partners}" if partners else "shared with nobody, so for our own plans"
+
+
+def _on_ledger(number: int | None) -> str:
+    return "on the ledger as it is already" if number is None else f"on the ledger as record {number}"
 
 
 def _kinds(summary: TableSummary, record: TableRecord) -> str:

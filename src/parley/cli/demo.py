@@ -1,10 +1,12 @@
 """The main job with the real commands, as a person would type them, on this machine."""
 
 import gzip
+import re
 import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
@@ -18,11 +20,11 @@ from parley.cli.options import JsonOption
 from parley.cli.output import answer, remarks, terminal
 from parley.cli.shell import Shell, free_port
 from parley.cli.source_tree import beside_sources
-from parley.core.errors import UsageError
+from parley.core.errors import ProtocolBug, UsageError
 from parley.data.sources import parse_source, read
 
-_PARTIES: Final = {"bank": "accounts", "operator": "subscribers"}
-"""Who takes part, and what each calls its table."""
+_HOLDERS: Final = ("bank", "operator")
+_PARTIES: Final = (*_HOLDERS, "regulator")
 _FILES: Final = ("bank.csv.gz", "operator.csv.gz", "plan.toml")
 
 
@@ -40,7 +42,7 @@ def demo(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """See two organisations train a model on this machine.
+    """See organisations train a model together on this machine.
 
     \b
     Examples:
@@ -48,9 +50,10 @@ def demo(
       parley demo --rows 3000 --keep try
 
     A bank knows its customers' accounts and who did not pay; an operator knows other things of
-    partly the same people. Each gets a home folder, a key and a process of its own, and they
-    speak over mutual TLS. Every command is shown as you would type it. With --keep you can go on
-    in the folder: both homes, both tables and the plan are in it.
+    partly the same people; a regulator holds no data, but signs for the ledger. Each gets a home
+    folder, keys and a process of its own, and they speak over mutual TLS. Nothing is run that is
+    not approved, and at the end the regulator verifies all that happened. Every command is shown
+    as you would type it. With --keep you can go on in the folder: homes, tables and plan are in it.
     """
     example = beside_sources("examples/credit")
     signal.signal(signal.SIGTERM, _interrupted)
@@ -68,9 +71,9 @@ def demo(
 
     def show(console: Console) -> None:
         console.print()
-        console.print(Text(f"all of it took {seconds:.0f} seconds; both processes are stopped", style="bold"))
+        console.print(Text(f"all of it took {seconds:.0f} seconds; all processes are stopped", style="bold"))
         if keep is not None:
-            console.print(Text(f"go on in {keep}: parley up --home bank"))
+            console.print(Text(f"go on in {keep}: parley ledger show --home bank"))
 
     answer({"seconds": seconds, "folder": keep and str(keep), "report": report}, show, as_json=as_json)
 
@@ -83,22 +86,64 @@ def _story(shell: Shell, console: Console, *, quiet: bool) -> object:
             console.print()
             console.print(Text(f"# {text}", style="bold cyan"))
 
-    ports = {party: free_port() for party in _PARTIES}
-    chapter("Two organisations: each makes a home with a key of its own")
+    chapter("Three organisations: each makes a home with a key of its own")
     for party in _PARTIES:
-        shell.run(f"parley init --name {party} --home {party} --listen 127.0.0.1:{ports[party]}")
-    chapter("They exchange certificates; the bank will dial, so only it needs an address")
-    dial = f"--address 127.0.0.1:{ports['operator']}"
-    shell.run(f"parley peer add operator {dial} --certificate operator/identity/certificate.pem --home bank")
-    shell.run("parley peer add bank --certificate bank/identity/certificate.pem --home operator")
-    chapter("Each registers its table; the operator lets the bank's plans use it")
+        shell.run(f"parley init --name {party} --home {party} --listen 127.0.0.1:{free_port()}")
+    _gather(shell, chapter)
+    chapter("Bank and operator register their tables: commitments go on the ledger, rows stay at home")
     shell.run("parley data add accounts bank.csv.gz --id id --home bank")
-    shell.run("parley data add subscribers operator.csv.gz --id id --share-with bank --home operator")
-    chapter("Both serve")
-    for party in _PARTIES:
+    shell.run("parley data add subscribers operator.csv.gz --id id --home operator")
+    chapter("The bank holds the label and wants to run a plan, but the operator has not approved it")
+    plan = _id_in(shell.refused("parley run plan.toml --wait 0 --home bank", "plan-awaits-approval"))
+    chapter("The operator reads what exactly is asked for, and approves")
+    shell.run("parley plans --home operator")
+    shell.run(f"parley approve {plan} --home operator")
+    chapter("Now it runs; every round is committed on the ledger")
+    report = shell.watch("parley run plan.toml --home bank")
+    chapter("The plan allowed one run. A second one is refused, and the refusal is on the ledger too")
+    shell.refused("parley run plan.toml --home bank", "ledger-runs-exhausted")
+    chapter("The regulator looks at what happened, replays all of it, and checks every signature")
+    shell.run("parley ledger show --last 5 --home regulator")
+    shell.run("parley ledger verify --home regulator")
+    return report
+
+
+def _gather(shell: Shell, chapter: Callable[[str], None]) -> None:
+    """From three homes to one consortium, all of it running."""
+
+    def up(party: str) -> None:
         shell.start(f"parley up --home {party}", until=f"{party} listens on", log=f"{party}.log")
-    chapter("The bank holds the label, so it runs the plan")
-    return shell.watch("parley run plan.toml --home bank")
+
+    chapter("The bank founds a consortium and serves")
+    shell.run('parley consortium create "credit scoring" --home bank')
+    up("bank")
+    chapter("It invites the operator, which needs nothing but the string")
+    said = shell.run("parley invite operator --home bank")
+    shell.run(f"parley join {_invitation_in(said)} --home operator")
+    up("operator")
+    chapter("From now on both decide who comes in: the operator votes on the regulator, which holds no data")
+    said = shell.run("parley invite regulator --role observer --home bank")
+    shell.run("parley votes --home operator")
+    shell.run(f"parley vote {_id_in(said.replace(_invitation_in(said), ''))} yes --home operator")
+    shell.run(f"parley join {_invitation_in(said)} --home regulator")
+    up("regulator")
+    shell.run("parley members --home bank")
+
+
+def _invitation_in(text: str) -> str:
+    return _found(r"parley1\.[\w-]+", text)
+
+
+def _id_in(text: str) -> str:
+    """The first id in what a command printed, shortened as people do."""
+    return _found(r"\b[0-9a-f]{12,64}\b", text)[:12]
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    if match is None:
+        raise ProtocolBug("demo-astray", f"no {pattern} in {text!r}", remedy="please report it")
+    return match[0]
 
 
 def _interrupted(_signal: int, _frame: FrameType | None) -> None:
@@ -126,7 +171,7 @@ def _copy(example: Path, folder: Path, rows: int | None) -> None:
             shutil.copy(example / name, folder / name)
     if rows is None:
         return
-    tables = {party: read(parse_source(str(example / f"{party}.csv.gz"))) for party in _PARTIES}
+    tables = {party: read(parse_source(str(example / f"{party}.csv.gz"))) for party in _HOLDERS}
     digits = {
         party: frame["id"].cast(pl.String).str.replace_all(r"\D", "").str.zfill(8)
         for party, frame in tables.items()

@@ -10,7 +10,23 @@ from typing import Annotated, Final
 import typer
 from typer.exceptions import TyperException
 
-from parley.cli import bench, data, demo, home, models, options, peer, run, up
+from parley.cli import (
+    bench,
+    consortium,
+    data,
+    demo,
+    grants,
+    home,
+    ledger,
+    models,
+    options,
+    peer,
+    plans,
+    receipts,
+    run,
+    up,
+    votes,
+)
 from parley.cli.output import INTERRUPTED, Failure, Problem, complain, remarks
 from parley.core.errors import ParleyError, ProtocolBug, UsageError
 
@@ -19,12 +35,14 @@ _TEXT: Final = """Organisations train one model together; every row stays at hom
 \b
 The way to a first model, at each organisation:
   parley init --name bank --listen 0.0.0.0:7443   make a home folder and a certificate
-  parley peer add operator ...                    exchange certificates, once
-  parley data add accounts accounts.csv --id id   say which table may be used
+  parley consortium create NAME                   at the first, then `parley invite` for the others
+  parley join STRING                              at each of the others
   parley up                                       serve until Ctrl-C
+  parley data add accounts accounts.csv --id id   say which table may be used
   parley run plan.toml                            at the party that holds the label
+  parley plans, parley approve ID                 at those whose tables it uses
 
-`parley demo` shows all of it with two parties on this machine.
+`parley demo` shows all of it with three parties on this machine.
 
 \b
 Exit codes: 0 done, 1 stopped, 2 usage or data, 3 refused by a rule, 4 peer lost,
@@ -34,13 +52,30 @@ Exit codes: 0 done, 1 stopped, 2 usage or data, 3 refused by a rule, 4 peer lost
 app = options.group(_TEXT)
 app.command("init")(home.init)
 app.command("identity")(home.identity)
-app.add_typer(peer.app, name="peer")
-app.add_typer(data.app, name="data")
+app.add_typer(consortium.app, name="consortium")
+app.command("invite")(consortium.invite)
+app.command("join")(consortium.join)
+app.command("members")(consortium.members)
+app.command("votes")(votes.votes)
+app.command("vote")(votes.vote)
+app.add_typer(votes.app, name="propose")
 app.command("up")(up.up)
+app.add_typer(data.app, name="data")
 app.command("run")(run.run)
+app.command("plans")(plans.plans)
+app.add_typer(plans.app, name="plan")
+app.command("approve")(plans.approve)
+app.command("reject")(plans.reject)
+app.add_typer(grants.app, name="grant")
+app.command("grants")(grants.grants)
 app.command("runs")(run.runs)
 app.command("models")(models.models)
 app.add_typer(models.app, name="model")
+ledger.app.command("prove")(receipts.prove)
+ledger.app.command("keys")(receipts.keys)
+ledger.app.command("check-proof")(receipts.check_proof)
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(peer.app, name="peer")
 app.command("demo")(demo.demo)
 app.command("bench", context_settings=bench.PASS_ON)(bench.bench)
 

@@ -110,6 +110,14 @@ def facts(console: Console, pairs: Iterable[tuple[str, str]]) -> None:
     console.print(table)
 
 
+def bullets(console: Console, lines: Iterable[str]) -> None:
+    """Print facts under one another, each behind a dot."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for line in lines:
+        table.add_row("   ", "·", Text(line, overflow="fold"))
+    console.print(table)
+
+
 def heading(console: Console, text: str) -> None:
     """Print the line above a table, set off from what stands before."""
     console.print()

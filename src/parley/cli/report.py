@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from parley.cli.output import columns, facts, heading, size
+from parley.cli.output import bullets, columns, facts, heading, size
 from parley.party.report import Quality, RunReport, StepCost
 
 _IMPORTANT: Final = 8
@@ -29,8 +29,7 @@ def show_report(console: Console, report: RunReport) -> None:
     heading(console, "what each side learnt of the others, besides the model")
     for learnt in report.learnt:
         console.print(Text(f"  {learnt.party}"))
-        for fact in learnt.facts:
-            console.print(Text(f"    · {fact}"))
+        bullets(console, learnt.facts)
     if report.warnings:
         heading(console, "worth knowing about our own table")
         for warning in report.warnings:

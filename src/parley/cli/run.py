@@ -17,6 +17,7 @@ from parley.cli.report import show_report
 from parley.core.errors import UsageError
 from parley.core.plan import decode_plan, read_plan
 from parley.party.compose import submit
+from parley.party.gate import APPROVAL
 from parley.party.report import RunReport
 from parley.protocols import control
 from parley.store.catalogue import RunRecord
@@ -26,6 +27,15 @@ from parley.store.home import Home
 def run(
     plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="The plan.")],
     *,
+    wait: Annotated[
+        float,
+        typer.Option(
+            "--wait",
+            metavar="SECONDS",
+            min=0,
+            help="How long to wait for the owners' approval; 0: not at all.",
+        ),
+    ] = APPROVAL,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,12 +45,17 @@ def run(
     Example:
       parley run examples/credit/plan.toml
 
-    The party that holds the label runs the plan; every other party of it must be up, know our
-    certificate and share its table with us. Ctrl-C ends the watching, not the run: see
-    `parley runs`.
+    The party that holds the label runs the plan, and every other party of it must be up. In a
+    consortium this proposes the plan on the ledger, unless it stands there, and waits until every
+    owner of a table has approved it; then the run starts, and each round is committed. Without a
+    consortium the others must know our certificate and share their tables with us. Ctrl-C ends the
+    watching, not the run: see `parley runs`.
 
     \b
     Remedies:
+      plan-awaits-approval         the owners decide: `parley plans`, `parley approve`; then run again
+      plan-rejected                the text says why; propose another plan
+      ledger-runs-exhausted        the plan was run as often as it allows: raise `runs` in its [limits]
       party-not-running            start ours: `parley up`
       peer-unreachable             its party is down, or a firewall is between
       certificate-unknown-to-peer  the peer has not added our certificate yet
@@ -51,7 +66,7 @@ def run(
     read_plan(text)
     try:
         with LiveLines() as lines:
-            outcome = asyncio.run(submit(home, text, lines.tell))
+            outcome = asyncio.run(submit(home, text, lines.tell, wait))
     except KeyboardInterrupt:
         raise Failure(_LEFT) from None
     if isinstance(outcome, control.Failed):

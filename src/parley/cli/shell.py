@@ -3,10 +3,13 @@
 import json
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from parley.cli.output import Failure, Problem
+from parley.core.errors import PolicyRefused
 
 _READY: Final = 30.0
 """Seconds a party may take until it listens."""
@@ -61,14 +65,27 @@ class Shell:
                 process.kill()
                 process.wait()
 
-    def run(self, command: str) -> None:
-        """Run a command, then show it with its output.
+    def run(self, command: str) -> str:
+        """Run a command, then show it with its output; returns what it printed.
 
         Raises:
             Failure: it failed.
         """
         self._echo(command)
-        self._finished(command)
+        return self._finished(command)
+
+    def refused(self, command: str, code: str) -> str:
+        """Run a command that must end with a refusal, and show it; returns what it printed.
+
+        Raises:
+            Failure: it ended in another way.
+        """
+        self._echo(command)
+        ended = self._ended(command)
+        if ended.returncode != PolicyRefused.exit_code or code not in ended.stdout + ended.stderr:
+            raise Failure(_failed(command, ended.stdout + ended.stderr))
+        self._indented(ended.stdout + ended.stderr)
+        return ended.stdout + ended.stderr
 
     def watch(self, command: str) -> object:
         """Run a command that draws on the terminal itself; if quiet, returns its answer.
@@ -78,7 +95,7 @@ class Shell:
         """
         self._echo(command)
         if self._quiet:
-            return self._finished(command)
+            return json.loads(self._finished(command))
         self._console.file.flush()
         ended = subprocess.run(self._arguments(command), cwd=self._folder, env=_environment(), check=False)  # noqa: S603 (our own command)
         if ended.returncode:
@@ -93,7 +110,7 @@ class Shell:
         """
         self._echo(f"{command} &")
         path = self._folder / log
-        with path.open("wb") as file:
+        with path.open("wb") as file, _undisturbed():
             process = subprocess.Popen(  # noqa: S603 (our own command)
                 self._arguments(command),
                 cwd=self._folder,
@@ -101,7 +118,7 @@ class Shell:
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
-        self._serving.append(process)
+            self._serving.append(process)
         deadline = time.monotonic() + _READY
         while until not in (text := path.read_text()):
             if process.poll() is not None or time.monotonic() > deadline:
@@ -109,9 +126,8 @@ class Shell:
             time.sleep(0.02)
         self._indented(text.splitlines()[0])
 
-    def _finished(self, command: str) -> object:
-        """The answer of a command, shown in words or returned."""
-        ended = subprocess.run(  # noqa: S603 (our own command)
+    def _ended(self, command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(  # noqa: S603 (our own command)
             self._arguments(command),
             cwd=self._folder,
             env=_environment(),
@@ -119,10 +135,14 @@ class Shell:
             text=True,
             check=False,
         )
+
+    def _finished(self, command: str) -> str:
+        """What a command printed; shown too, unless quiet."""
+        ended = self._ended(command)
         if ended.returncode:
             raise Failure(_reported(ended.stdout) or _failed(command, ended.stdout + ended.stderr))
         self._indented(ended.stdout)
-        return json.loads(ended.stdout) if self._quiet else None
+        return ended.stdout
 
     def _arguments(self, command: str) -> list[str]:
         words = shlex.split(command)
@@ -136,6 +156,23 @@ class Shell:
         if not self._quiet:
             for line in text.splitlines():
                 self._console.print(Text(f"  {line}", style="dim"), soft_wrap=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let signals wait: a process that was begun but not noted would outlive us."""
+    came: list[int] = []
+    handlers = {
+        each: signal.signal(each, lambda number, _: came.append(number))
+        for each in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _environment() -> dict[str, str]:

@@ -5,6 +5,8 @@ Plans are written in TOML by people and travel as JSON between parties; `Plan.di
 
 import hashlib
 import tomllib
+import unicodedata
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -13,7 +15,14 @@ from msgspec import Meta
 from parley.core.errors import UsageError
 
 _TAG: Final = b"parley/plan/v1\0"
+_LARGEST: Final = (1 << 53) - 1
+"""The largest integer that the ledger can write down."""
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
+_UNSHOWN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Categories of characters that could forge what a terminal shows: controls, surrogates, line separators."""
+_TURNING: Final = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Directions of characters that turn the writing around."""
+_LINES: Final = str.maketrans("\t\r\n", "   ")
 Share = Annotated[float, Meta(ge=0, lt=1)]
 
 
@@ -52,7 +61,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     test_size: Share = 0.3
     validation_size: Share = 0.0
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Annotated[int, Meta(ge=0, le=_LARGEST)] = 0
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,9 +75,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         patience: seconds that a run may stand still before anyone may declare it failed.
     """
 
-    rows: Annotated[int, Meta(ge=1)] = 100_000_000
+    rows: Annotated[int, Meta(ge=1, le=_LARGEST)] = 100_000_000
     runs: Annotated[int, Meta(ge=1, le=1000)] = 1
-    predictions: Annotated[int, Meta(ge=0)] = 0
+    predictions: Annotated[int, Meta(ge=0, le=_LARGEST)] = 0
     days: Annotated[int, Meta(ge=1, le=366)] = 7
     patience: Annotated[int, Meta(ge=60, le=86_400)] = 3600
 
@@ -125,7 +134,7 @@ def decode_plan(data: bytes) -> Plan:
     """
     try:
         plan = msgspec.json.decode(data, type=Plan)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _bad_plan(str(error)) from None
     return _checked(plan)
 
@@ -144,6 +153,9 @@ def read_plan(text: str) -> Plan:
 
 
 def _checked(plan: Plan) -> Plan:
+    for text in _texts(plan):
+        if any(_forges(letter) for letter in text):
+            raise _bad_plan(f"{text[:64]!r} contains a control character")
     labels = [name for name, part in plan.parties.items() if part.label is not None]
     if len(labels) != 1:
         raise _bad_plan(f"exactly one party must name a label; {len(labels)} do")
@@ -155,6 +167,17 @@ def _checked(plan: Plan) -> Plan:
     if plan.algorithm != "boosted-trees":
         raise _bad_plan(f"algorithm {plan.algorithm!r} is not known; this release has 'boosted-trees'")
     return plan
+
+
+def _texts(plan: Plan) -> Iterator[str]:
+    """All that people read of a plan; in the purpose a line may end."""
+    yield from (plan.name, plan.purpose.translate(_LINES))
+    for name, part in plan.parties.items():
+        yield from (name, part.table, part.id, part.label or "", part.weight or "", *part.columns)
+
+
+def _forges(letter: str) -> bool:
+    return unicodedata.category(letter) in _UNSHOWN or unicodedata.bidirectional(letter) in _TURNING
 
 
 def _bad_plan(why: str) -> UsageError:

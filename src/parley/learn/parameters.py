@@ -1,12 +1,15 @@
 """What a user may set about boosted trees; names follow scikit-learn and LightGBM."""
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from parley.core.errors import UsageError
+from parley.core.errors import BudgetExhausted, UsageError
 
+MOST_SUMS: Final = 1 << 27
+"""Sums of one level over all nodes, columns and bins: at eight bytes, a gibibyte for each thing summed."""
 ObjectiveName = Literal["binary", "regression", "multiclass"]
 
 
@@ -42,7 +45,7 @@ class BoostingParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     learning_rate: Annotated[float, Meta(gt=0, le=10)] = 0.1
     max_depth: Annotated[int, Meta(ge=1, le=16)] = 5
     max_bins: Annotated[int, Meta(ge=2, le=254)] = 32
-    min_child_samples: Annotated[int, Meta(ge=1)] = 20
+    min_child_samples: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 20
     min_child_weight: Annotated[float, Meta(ge=0)] = 1e-3
     min_split_gain: Annotated[float, Meta(ge=0)] = 0.0
     reg_lambda: Annotated[float, Meta(ge=0)] = 1.0
@@ -53,15 +56,40 @@ class BoostingParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     data_sample_strategy: Literal["bagging", "goss"] = "bagging"
     top_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     other_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.1
-    early_stopping_rounds: Annotated[int, Meta(ge=1)] | None = None
+    early_stopping_rounds: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     gradient_bits: Annotated[int, Meta(ge=2, le=16)] = 8
     hessian_bits: Annotated[int, Meta(ge=1, le=16)] = 7
-    random_state: Annotated[int, Meta(ge=0)] = 0
+    random_state: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 0
 
     def __post_init__(self) -> None:
-        """Refuse combinations that no single bound can express."""
+        """Refuse what no single bound can express."""
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number")
         if self.top_rate + self.other_rate > 1:
             raise ValueError("top_rate + other_rate must not exceed 1")
+
+    def check_level(self, rows: int, columns: int, bins: int) -> None:
+        """Refuse a training whose largest level would not fit into a machine: others chose its figures.
+
+        Args:
+            rows: training rows.
+            columns: of one party.
+            bins: of the column that has most.
+
+        Raises:
+            BudgetExhausted: more than `MOST_SUMS` sums in a level.
+        """
+        pairs = max(1, min(2 ** (self.max_depth - 1), rows // (2 * self.min_child_samples)))
+        if pairs * columns * bins > MOST_SUMS:
+            raise BudgetExhausted(
+                "level-too-large",
+                f"a level of the trees has up to {pairs} pairs of nodes over {columns} columns of {bins} "
+                f"bins, more than {MOST_SUMS} sums",
+                remedy="propose smaller max_depth or max_bins, fewer columns, or larger min_child_samples",
+                public="max_depth, max_bins, min_child_samples and the columns make a level too large for us",
+            )
 
 
 def boosting_parameters(values: dict[str, object]) -> BoostingParameters:

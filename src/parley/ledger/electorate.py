@@ -87,6 +87,18 @@ def sealer(before: View, after: View, height: int) -> NoteKey | None:
     )
 
 
+def sealers(before: View, after: View, height: int) -> tuple[NoteKey, ...]:
+    """The keys of which one has sealed the block of ``height``.
+
+    The sequencer's; or where CometBFT orders, that of any member, since each seals its own copy, and who
+    forges one is contradicted by the headers of the chain.
+    """
+    key = sealer(before, after, height)
+    if key is not None:
+        return (key,)
+    return tuple(log_keys(after)) if Draft(after).known(Engine, ENGINE).kind == "cometbft" else ()
+
+
 def log_keys(view: View) -> dict[NoteKey, str]:
     """Every key that a member ever had for checkpoints, as a key of the log; with the member."""
     draft, name = Draft(view), origin(view)

@@ -6,6 +6,7 @@ the fingerprint by telephone or in the invitation, and from then on accept that 
 
 import hashlib
 import re
+import ssl
 import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -67,6 +69,21 @@ def named_in(certificate_pem: str) -> str:
 
     """
     return _common_name(_certificate(certificate_pem))
+
+
+def announced_by(party: str, certificate_der: bytes) -> str | None:
+    """In PEM, the certificate that a party announced to others; None if nobody could pin it as that party's.
+
+    What is announced was checked by nobody: it may be no certificate, or that of another party.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        if _common_name(certificate) != party:
+            return None
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate_der)
+        return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+    except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm, ssl.SSLError):
+        return None
 
 
 def grouped(fingerprint: str) -> str:

@@ -7,6 +7,7 @@ in only ever dials. What travels above is the same as in memory.
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Final, Self
@@ -33,6 +34,9 @@ HANDSHAKE: Final = 10.0
 
 NEWCOMERS: Final = 64
 """Connections that may be proving who they are at the same time."""
+
+CONNECTIONS: Final = 64
+"""Connections that one peer may hold open at the same time."""
 
 _SWITCHING: Final = 101
 
@@ -122,7 +126,8 @@ class PeerListener:
             the peer list may change while the listener runs.
         on_connection: called with the peer's name, the path it asks for and the transport, which is
             closed when the call returns. Our own certificate is welcome, under our own name.
-        on_refused: told the address and the reason of every newcomer that was turned away.
+        on_refused: told the address and the reason of every newcomer that was turned away; of a peer
+            that has too many connections, its name.
 
     """
 
@@ -144,6 +149,7 @@ class PeerListener:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._newcomers = 0
+        self._held: Counter[str] = Counter()
 
     @property
     def address(self) -> str:
@@ -184,11 +190,16 @@ class PeerListener:
         if welcome is None:
             return
         peer, path, transport = welcome
+        self._held[peer] += 1
         try:
-            await self._on_connection(peer, path, transport)
+            if self._held[peer] <= CONNECTIONS:
+                await self._on_connection(peer, path, transport)
+            else:
+                self._on_refused(peer, f"it holds {CONNECTIONS} connections already")
         except ParleyError:
             pass  # the conversation's own affair: it has told both ends
         finally:
+            self._held[peer] -= 1
             await transport.close()
 
     async def _greet(self, stream: asyncio.Transport) -> tuple[str, str, WebSocketTransport] | None:
@@ -226,7 +237,8 @@ class PeerListener:
         pins = self._pins() if callable(self._pins) else self._pins
         context = tls.server_context(self._identity, pins.values())
         secured = await _start_tls(stream, wire, context, None)
-        names = {pin.fingerprint: name for name, pin in pins.items()}
+        # whoever bears our name may command us: that is our own certificate and no pin's
+        names = {pin.fingerprint: name for name, pin in pins.items() if name != self._identity.party}
         names[self._identity.fingerprint] = self._identity.party
         peer = names.get(tls.presented(secured))
         if peer is None:

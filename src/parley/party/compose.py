@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 
 from parley.core.conversation import Channel
-from parley.core.errors import ParleyError, UsageError
+from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.core.trace import Trace
+from parley.ledger.contract import Receipt
 from parley.ledger.contract.fields import Role
 from parley.ledger.encoding import Value
 from parley.ledger.engines.embedded.member import LedgerMember, Surroundings
@@ -19,10 +20,10 @@ from parley.net.channel import CheckedChannel, Setting
 from parley.net.knock import shown_certificate
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, dial
-from parley.party import tables
 from parley.party.address import address_of
 from parley.party.desk import LEDGER, reaching
 from parley.party.entry import enter
+from parley.party.gate import APPROVAL
 from parley.party.invitations import Invitation
 from parley.party.ledger import PartyLedger, found_consortium, neighbours, no_consortium, open_log
 from parley.party.rendezvous import Dial
@@ -139,7 +140,11 @@ def create_consortium(path: Path, name: str, role: Role) -> str:
 async def invite(
     path: Path, name: str, role: Role, hours: int
 ) -> tuple[Invitation, control.Done | control.Failed]:
-    """Propose to admit a newcomer, and make the string for it."""
+    """Propose to admit a newcomer, and make the string for it.
+
+    Raises:
+        UsageError: we belong to no consortium, are not running, or do not know how we are reached.
+    """
     home = Home.open(path)
     identity = Identity.load(home.identity_folder)
     if home.membership is None:
@@ -147,7 +152,7 @@ async def invite(
     until = int(CLOCKS.wall()) + hours * 3600
     invitation = Invitation.fresh(
         name,
-        home.settings.listen,
+        home.settings.reached_at(),
         identity.party,
         identity.fingerprint,
         home.membership.consortium,
@@ -161,7 +166,7 @@ async def invite(
         "until": until,
     }
     answer = await transact(path, "vote.propose", {"subject": subject, "until": until})
-    if isinstance(answer, control.Done):
+    if isinstance(answer, control.Done) and msgspec.json.decode(answer.report, type=Receipt).accepted:
         home.catalogue.keep_invitation(name, invitation.identity.certificate_pem, until)
     return invitation, answer
 
@@ -171,10 +176,12 @@ async def join(path: Path, text: str) -> Invitation:
 
     Raises:
         UsageError: the invitation is damaged, expired, or for another name.
+        PolicyRefused: the inviter does not know the invitation, or no longer.
         PeerMisbehaved: whoever answers is not the inviter.
         PeerAborted: the inviter refuses.
     """
     home = Home.open(path)
+    home.settings.reached_at()
     own = Identity.load(home.identity_folder)
     invitation = Invitation.parse(text, CLOCKS.wall())
     if invitation.name != own.party:
@@ -191,20 +198,18 @@ async def join(path: Path, text: str) -> Invitation:
         )
     certificate = await shown_certificate(invitation.address, invitation.inviter, invitation.fingerprint)
     pin = PeerPin(invitation.inviter, certificate)
-    transport = await dial(invitation.address, invitation.identity, pin, "/join")
+    try:
+        transport = await dial(invitation.address, invitation.identity, pin, "/join")
+    except PolicyRefused as error:
+        raise PolicyRefused(
+            "invitation-not-open",
+            f"{invitation.inviter} knows no such invitation: it was used or replaced, or its vote was lost",
+            remedy=f"ask {invitation.inviter} for a new one",
+        ) from error
     setting = Setting(joining.STEPS, joining.NEWCOMER, LEDGER, Trace(CLOCKS.monotonic))
     async with CheckedChannel(transport, setting) as channel:
         await enter(channel, home, invitation, own.certificate_pem)
     return invitation
-
-
-async def announce_table(path: Path, name: str) -> control.Done | control.Failed:
-    """Register the commitment of a table of ours on the ledger."""
-    home = Home.open(path)
-    record = home.catalogue.table(name)
-    table = await asyncio.to_thread(tables.load, record)
-    body = await asyncio.to_thread(tables.commitment, record, table, home.handles_secret)
-    return await transact(path, "table.register", body)
 
 
 async def transact(path: Path, type_: str, body: dict[str, Value]) -> control.Done | control.Failed:
@@ -213,14 +218,27 @@ async def transact(path: Path, type_: str, body: dict[str, Value]) -> control.Do
 
 
 async def submit(
-    path: Path, plan: str, tell: Callable[[control.Progress], None]
+    path: Path, plan: str, tell: Callable[[control.Progress], None], wait: float = APPROVAL
 ) -> control.Done | control.Failed:
-    """Ask our own running party to run a plan."""
-    return await _ask(path, control.Submit(plan), tell)
+    """Ask our own running party to run a plan; ``wait``: seconds that its approval may take."""
+    return await _ask(path, control.Submit(plan, wait), tell)
+
+
+async def look(path: Path) -> control.Condition | None:
+    """How our own running party's ledger member stands; nothing if the party is not running."""
+    try:
+        answer = await _ask(path, control.Look(), lambda _: None)
+    except UsageError:
+        return None
+    if isinstance(answer, control.Failed):
+        return None
+    return msgspec.json.decode(answer.report, type=control.Condition)
 
 
 async def _ask(
-    path: Path, request: control.Submit | control.Transact, tell: Callable[[control.Progress], None]
+    path: Path,
+    request: control.Submit | control.Transact | control.Look,
+    tell: Callable[[control.Progress], None],
 ) -> control.Done | control.Failed:
     """Ask our own running party.
 

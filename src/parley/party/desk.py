@@ -9,6 +9,7 @@ from parley.core.trace import Trace
 from parley.ledger.contract.members import Member, member_path
 from parley.ledger.encoding import EncodingError
 from parley.ledger.engines.embedded import gossip, replication
+from parley.ledger.engines.embedded.member import LedgerMember
 from parley.ledger.transaction import SignedTransaction, open_signed
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
@@ -18,7 +19,9 @@ from parley.protocols import joining
 from parley.store.home import Home
 
 PATIENCE = 365 * 86400.0
-"""Seconds: the ledger's lines are silent while nothing happens; a dead peer breaks them."""
+"""Seconds: who follows us is silent while nothing happens; a dead peer breaks the line."""
+_PROMPT = 60.0
+"""Seconds to wait for a message of a conversation that has none to wait for."""
 LEDGER = "ledger"
 """Stands for a run where a conversation belongs to none."""
 
@@ -57,21 +60,27 @@ class Desk:
 
     async def serve(self, what: str, peer: str, transport: Transport) -> None:
         """Serve one connection until it is done."""
+        engine = self._ledger.member
         member = self._ledger.draft.find(Member, member_path(peer))
         known = member is not None and member.standing in ("active", "suspended")
         if what == "join":
             await self._welcome(peer, transport)
         elif not known:
             self._log(f"{peer} asked for the ledger, but is no member")
+        elif not isinstance(engine, LedgerMember):
+            self._log(f"{peer} asked for the embedded ledger, which this consortium has left")
         elif what == "ledger/replication":
-            async with self._channel(transport, replication.STEPS, replication.SEQUENCER) as channel:
-                await self._ledger.member.serve_follower(channel)
+            line = self._channel(transport, replication.STEPS, replication.SEQUENCER, PATIENCE)
+            async with line as channel:
+                await engine.serve_follower(channel)
         else:
             async with self._channel(transport, gossip.STEPS, gossip.CALLED) as channel:
-                await self._ledger.member.gossip_as_called(channel)
+                await engine.gossip_as_called(channel)
 
-    def _channel(self, transport: Transport, table: Steps, role: str) -> CheckedChannel:
-        return CheckedChannel(transport, Setting(table, role, LEDGER, Trace(self._clock), PATIENCE))
+    def _channel(
+        self, transport: Transport, table: Steps, role: str, patience: float = _PROMPT
+    ) -> CheckedChannel:
+        return CheckedChannel(transport, Setting(table, role, LEDGER, Trace(self._clock), patience))
 
     async def _welcome(self, peer: str, transport: Transport) -> None:
         """Let a newcomer in that knocks with the certificate of its invitation."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from parley.core.errors import ParleyError, PeerLost, PolicyRefused
+from parley.core.errors import ParleyError, PeerLost, PolicyRefused, UsageError
 from parley.core.plan import Plan
 from parley.core.transcript import Said, Transcript
 from parley.learn.parameters import boosting_parameters
@@ -31,6 +31,8 @@ from parley.privacy.leakage import statement
 DAY: Final = 86_400
 APPROVAL: Final = 600.0
 """Seconds the active party waits for approvals."""
+STARTED: Final = 10.0
+"""Seconds that our own ledger may be behind with the start of a run, and again until that is final."""
 SETTLE: Final = 60.0
 """Seconds to wait for the others' commitments at the end of a run."""
 
@@ -77,6 +79,22 @@ def terms_of(plan: Plan, features: Mapping[str, Iterable[str]], now: int) -> Ter
     )
 
 
+def stands_for(terms: Terms, plan: Plan) -> bool:
+    """Whether the terms that the owners read and approved say what the plan says, in every field.
+
+    Left open are the end of the term, which the proposal's day decides, and the active party's own columns
+    where the plan names none. Where it names none of ours, the terms must not pretend that it does.
+    """
+    said = terms_of(plan, {}, 0)
+    if (terms.document, terms.parties) != (plan.digest, said.parties):
+        return False
+    parts = tuple(
+        part.but(columns=()) if part.party == plan.active and not plan.parties[part.party].columns else part
+        for part in terms.parts
+    )
+    return terms.but(parts=parts, limits=terms.limits.but(until=said.limits.until)) == said
+
+
 @dataclass
 class Gate:
     """One party's hold on one run.
@@ -102,15 +120,15 @@ class Gate:
         """As the active party: have the plan approved by every owner, and the run started.
 
         Raises:
-            PolicyRefused: an owner rejects the plan, or the contract refuses.
-            PeerLost: an owner says nothing for ``patience`` seconds.
+            PolicyRefused: an owner rejects the plan, or says nothing for ``patience`` seconds; or the
+                contract refuses.
         """
         me = self.ledger.member.name
         plan = await self._propose(terms)
         if self._approval(plan, me) is None:
             await self.ledger.demand("plan.approve", {"plan": plan})
-        await self._use_grants(plan)
-        await self._wait_approved(plan, terms, patience, tell)
+        refused = await self._use_grants(plan)
+        await self._wait_approved(plan, terms, patience, _Telling(tell, refused))
         await self.ledger.demand("run.propose", {"run": self.run, "plan": plan})
         await self.ledger.demand("run.start", {"run": self.run})
         self._begin()
@@ -122,28 +140,41 @@ class Gate:
             await self.ledger.demand("plan.propose", {"terms": terms.value()})
         return plan
 
-    async def _use_grants(self, plan: str) -> None:
-        """Let standing grants speak for their owners."""
+    async def _use_grants(self, plan: str) -> str:
+        """Let standing grants speak for their owners; says in words which the contract refused."""
+        refused = ""
         draft = self.ledger.draft
         proposed = draft.known(LedgerPlan, plan_path(plan))
         for path in draft.paths("grant/"):
             grant = draft.known(Grant, path)
-            fits = not grant.revoked and grant.kind.lets_through(grant.owner, proposed)
+            concerned = grant.owner in proposed.terms.parties and not grant.revoked
+            fits = concerned and grant.kind.lets_through(grant.owner, proposed)
             if fits and self._approval(plan, grant.owner) is None:
-                await self.ledger.transact("grant.use", {"grant": path.split("/")[1], "plan": plan})
+                identifier = path.split("/")[1]
+                receipt = await self.ledger.transact("grant.use", {"grant": identifier, "plan": plan})
+                if not receipt.accepted:
+                    refused += (
+                        f"; grant {identifier[:12]} refused as receipt {receipt.number}: {receipt.reason}"
+                    )
+        return refused
 
-    async def _wait_approved(
-        self, plan: str, terms: Terms, patience: float, tell: Callable[[str], None]
-    ) -> None:
+    async def _wait_approved(self, plan: str, terms: Terms, patience: float, telling: "_Telling") -> None:
         def decided() -> LedgerPlan | None:
             now = self.ledger.draft.known(LedgerPlan, plan_path(plan))
             missing = [party for party in terms.parties if self._approval(plan, party) is None]
             if missing and now.status == "open":
-                tell(f"waiting for {', '.join(missing)} to approve plan {plan[:12]}")
+                telling(f"waiting for {', '.join(missing)} to approve plan {plan[:12]}")
                 return None
             return now
 
-        known = await self._until(decided, patience, f"approval of plan {plan[:12]}")
+        try:
+            known = await self._until(decided, patience, f"approval of plan {plan[:12]}")
+        except PeerLost:
+            raise PolicyRefused(
+                "plan-awaits-approval",
+                f"{telling.said}; nothing was run",
+                remedy=f"the owners decide with `parley approve {plan[:12]}`; then run the plan again",
+            ) from None
         if known.status != "approved":
             words = [self._approval(plan, party) for party in terms.parties]
             why = "; ".join(word.why for word in words if word is not None and word.why)
@@ -157,25 +188,29 @@ class Gate:
         """As a passive party: take part only in what the ledger says was approved and started.
 
         Raises:
-            PolicyRefused: the ledger knows no such run, or another plan.
+            PolicyRefused: the ledger knows no such run, not yet for good, or another plan.
         """
 
         def started() -> Run | None:
             found = self.ledger.draft.find(Run, run_path(self.run))
             return found if found is not None and found.state != "approved" else None
 
+        log = self.ledger.member.log
         try:
-            run = await self._until(started, 10.0, f"run {self.run} on the ledger")
+            await self._until(started, STARTED, f"run {self.run} on the ledger")
+            size = log.size
+            await self._until(lambda: log.final_size >= size or None, STARTED, f"{size} records to be final")
+            run = await self._until(started, STARTED, f"run {self.run} on the final ledger")
         except PeerLost:
             raise PolicyRefused(
                 "run-not-on-ledger",
-                f"{leader} began {self.run}, which the ledger does not know as started",
+                f"{leader} began {self.run}, which the ledger does not know for good as started",
                 remedy="nothing joint is done outside the ledger; propose the plan there",
                 public="the ledger knows no such run as started",
             ) from None
         terms = self.ledger.draft.known(LedgerPlan, plan_path(run.plan)).terms
-        sound = (run.state, run.active, terms.document) == ("aligning", leader, plan.digest)
-        if not sound:
+        sound = (run.state, run.active) == ("aligning", leader)
+        if not sound or not stands_for(terms, plan):
             raise PolicyRefused(
                 "run-differs-from-ledger",
                 f"{leader} began {self.run} with another plan or state ({run.state}) than the ledger has",
@@ -187,14 +222,24 @@ class Gate:
     # ── while it lasts ────────────────────────────────────────────────────────────────────────────────
 
     def aligned(self, rows: int) -> None:
-        """Commit to the alignment."""
+        """Commit to the alignment.
+
+        Raises:
+            ParleyError: as `round_over`.
+        """
         self._commit("run.align", {"rows": rows}, self.transcript.cut())
 
     def round_over(self, *, heard_next: bool) -> None:
-        """Commit to what was said since the last commitment."""
+        """Commit to what was said since the last commitment.
+
+        Raises:
+            ParleyError: an earlier commitment was refused, or the run has ended on the ledger.
+        """
         self._commit("round.commit", {"round": self._round}, self.transcript.cut(before_last=heard_next))
 
     def _commit(self, type_: str, body: dict[str, Value], said: tuple[Said, ...]) -> None:
+        if self._committing is not None and self._committing.done():
+            self._committing.result()
         leaves = [leaf_hash(each.leaf()) for each in said]
         stated: dict[str, Value] = {"run": self.run, "root": root(leaves).hex(), "messages": len(leaves)}
         self._commitments.put_nowait((type_, body | stated))
@@ -243,6 +288,9 @@ class Gate:
         """Say on the ledger that the run has failed, and why, unless it has ended."""
         if self._committing is not None:
             self._committing.cancel()
+            await asyncio.wait([self._committing])
+            if not self._committing.cancelled():
+                self._committing.exception()  # told, or part of what is being told
         run = self.ledger.draft.find(Run, run_path(self.run))
         if run is None or run.state in TERMINAL:
             return
@@ -279,7 +327,10 @@ class Gate:
         return self.ledger.draft.find(Approval, approval_path(plan, party))
 
     async def _until(self, found: Callable[[], R | None], patience: float, what: str) -> R:
-        """Wait until the final state shows something."""
+        """Wait until our state shows something; it may not be final yet."""
+        at_once = found()
+        if at_once is not None:
+            return at_once
         try:
             async with asyncio.timeout(patience):
                 async for _ in self.ledger.member.changes():
@@ -293,7 +344,24 @@ class Gate:
                 peer=self.ledger.member.leader,
                 remedy="see `parley ledger show`, and ask the members that are missing there",
             ) from None
-        raise AssertionError("changes never end")
+        raise UsageError(
+            "ledger-stopped",
+            f"our ledger stopped while we waited for {what}",
+            remedy="see the party's log, and start it again with `parley up`",
+        )
+
+
+class _Telling:
+    """Tells what a run waits for, with what the contract refused meanwhile, and remembers it."""
+
+    def __init__(self, tell: Callable[[str], None], refused: str) -> None:
+        self._tell = tell
+        self._refused = refused
+        self.said = ""
+
+    def __call__(self, words: str) -> None:
+        self.said = words + self._refused
+        self._tell(self.said)
 
 
 _AHEAD: Final = 4

@@ -1,12 +1,13 @@
 """Invitations: one string that is all a new party needs.
 
-    parley1.<base64url of: name, address, fingerprint, consortium, expiry, secret>
+    parley1.<base64url of: name, address, inviter, fingerprint, consortium, expiry, secret; then a check sum>
 
 The secret makes two keys: one for the certificate with which the newcomer knocks, one that signs its
 joining on the ledger. The inviter keeps the certificate and the public key, and forgets the secret.
 """
 
 import base64
+import hashlib
 import secrets
 from datetime import UTC, datetime
 from typing import Annotated, Final, Self
@@ -19,6 +20,7 @@ from parley.crypto.signatures import SigningKey
 from parley.net.certificates import Identity, create_identity
 
 _PREFIX: Final = "parley1."
+_CHECK_SUM: Final = 4
 Text = Annotated[str, msgspec.Meta(max_length=256)]
 
 
@@ -57,7 +59,8 @@ class Invitation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     @property
     def text(self) -> str:
         """The string."""
-        return _PREFIX + base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).decode().rstrip("=")
+        data = msgspec.msgpack.encode(self)
+        return _PREFIX + base64.urlsafe_b64encode(data + _check_sum(data)).decode().rstrip("=")
 
     @classmethod
     def parse(cls, text: str, now: float) -> Self:
@@ -70,6 +73,9 @@ class Invitation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         body = text.removeprefix(_PREFIX) if text.startswith(_PREFIX) else "?"
         try:
             data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+            data, stated = data[:-_CHECK_SUM], data[-_CHECK_SUM:]
+            if stated != _check_sum(data):
+                raise ValueError("a letter is wrong or missing")  # noqa: TRY301 (told like other damage)
             invitation = msgspec.msgpack.decode(data, type=cls)
         except (ValueError, msgspec.MsgspecError) as error:
             raise UsageError(
@@ -95,6 +101,11 @@ class Invitation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         """The certificate with which the newcomer knocks; both sides make the same."""
         moment = datetime.fromtimestamp(self.until, UTC) - _VALID
         return create_identity(self.name, now=moment, seed=derive(self.secret, "invitation", "tls"))
+
+
+def _check_sum(data: bytes) -> bytes:
+    """Tells a copying mistake from a secret that nobody knows."""
+    return hashlib.sha256(data).digest()[:_CHECK_SUM]
 
 
 _VALID = datetime.fromtimestamp(366 * 86400, UTC) - datetime.fromtimestamp(0, UTC)

@@ -16,14 +16,25 @@ from parley.ledger.contract.endpoints import Endpoint, endpoint_path
 from parley.ledger.contract.fields import Role
 from parley.ledger.contract.members import Member
 from parley.ledger.contract.state import Draft
-from parley.ledger.encoding import Value
+from parley.ledger.encoding import EncodingError, Value
 from parley.ledger.engines.embedded.log import MemberLog
-from parley.ledger.engines.embedded.member import LedgerMember
+from parley.ledger.engines.engine import LedgerEngine
 from parley.ledger.transaction import SignedTransaction, Transaction, sign
+from parley.net.certificates import announced_by
 from parley.store.catalogue import Peer
 from parley.store.home import Home, Membership
 from parley.store.keys import LedgerKeys
 
+REMEDIES: Final = {
+    "role-not-allowed": "an observer holds no tables and takes part in no runs; it votes and cosigns",
+    "member-suspended": "the other members end a suspension with `parley propose reinstate`",
+    "party-not-active": "see `parley members`; a suspended or removed party takes part in nothing new",
+    "runs-exhausted": "raise `runs` in the [limits] of the plan; that makes a new plan to be approved",
+    "plan-decided": "change the plan and run it; that makes a new plan to be approved",
+    "voted-already": "a ballot is final",
+}
+"""What to do about refusals, by code, where there is more to say than to read the history."""
+READ_HISTORY: Final = "see `parley ledger show` for what led to it"
 EXPIRES_AFTER: Final = 1000
 """Heights after which a transaction that has not come in never will."""
 
@@ -39,7 +50,7 @@ def found_consortium(home: Home, name: str, certificate: str, role: Role, now: i
     """Begin a ledger with this party as its only member and sequencer; returns the consortium's id.
 
     Raises:
-        UsageError: the party belongs to a consortium already.
+        UsageError: the party belongs to a consortium already, or does not know how others reach it.
     """
     if home.membership is not None:
         raise UsageError(
@@ -47,6 +58,7 @@ def found_consortium(home: Home, name: str, certificate: str, role: Role, now: i
             f"{home.settings.party} belongs to a consortium already",
             remedy="use another home for another consortium",
         )
+    reached_at = home.settings.reached_at()
     keys = LedgerKeys.create(home.path / "keys")
     founder = Founder(name=home.settings.party, role=role, **keys.public())
     spec = Genesis(
@@ -59,7 +71,7 @@ def found_consortium(home: Home, name: str, certificate: str, role: Role, now: i
     log = open_log(home)
     log.begin(spec.value())
     author = Author(home.settings.party, keys.signing, consortium_of(log.replica.state))
-    endpoint = announcement(home.settings.listen, certificate)
+    endpoint = announcement(reached_at, certificate)
     signed = author.sign("member.announce", endpoint, log.replica.height)
     executed, dropped = log.prepare([signed.data], now)
     if dropped:
@@ -121,7 +133,7 @@ class PartyLedger:
         keys: its keys.
     """
 
-    def __init__(self, member: LedgerMember, keys: LedgerKeys) -> None:
+    def __init__(self, member: LedgerEngine, keys: LedgerKeys) -> None:
         self.member = member
         self._keys = keys
 
@@ -138,7 +150,14 @@ class PartyLedger:
     async def transact(self, type_: str, body: Mapping[str, Value], patience: float = 30.0) -> Receipt:
         """Sign and submit a transaction; returns its receipt once it is final, accepted or refused."""
         author = Author(self.member.name, self._keys.signing, consortium_of(self.view))
-        signed = author.sign(type_, body, self.member.log.replica.height)
+        try:
+            signed = author.sign(type_, body, self.member.log.replica.height)
+        except EncodingError as error:
+            raise UsageError(
+                "not-for-the-ledger",
+                f"the ledger takes no such {type_}: {error}",
+                remedy="use shorter text without control characters",
+            ) from None
         return await self.member.submit(signed, patience)
 
     async def demand(self, type_: str, body: Mapping[str, Value], patience: float = 30.0) -> Receipt:
@@ -151,8 +170,8 @@ class PartyLedger:
         if not receipt.accepted:
             raise PolicyRefused(
                 f"ledger-{receipt.code}",
-                f"the ledger refused {type_} as receipt {receipt.number}: {receipt.code}, {receipt.reason}",
-                remedy="see `parley ledger show` for what led to it",
+                f"the ledger refused {type_} as receipt {receipt.number}: {receipt.reason}",
+                remedy=REMEDIES.get(receipt.code, READ_HISTORY),
                 public=f"the ledger refused {type_}: {receipt.code}",
             )
         return receipt
@@ -165,11 +184,15 @@ def announcement(address: str, certificate_pem: str) -> dict[str, Value]:
 
 
 def neighbours(view: View) -> Iterator[Peer]:
-    """Every member that is not removed and has said how it is reached, ascending by name."""
+    """Every member that is not removed and has said how it is reached, ascending by name.
+
+    The contract takes any bytes as a certificate; a member that announced what is not its own is left out.
+    """
     draft = Draft(view)
     for path in draft.paths("member/"):
         member = draft.known(Member, path)
         endpoint = draft.find(Endpoint, endpoint_path(member.name))
         if endpoint is not None and member.standing in ("active", "suspended"):
-            certificate = x509.load_der_x509_certificate(bytes.fromhex(endpoint.certificate))
-            yield Peer(member.name, endpoint.address, certificate.public_bytes(Encoding.PEM).decode())
+            certificate = announced_by(member.name, bytes.fromhex(endpoint.certificate))
+            if certificate is not None:
+                yield Peer(member.name, endpoint.address, certificate)

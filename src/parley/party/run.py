@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from parley.core.conversation import Channel, Steps
+from parley.core.errors import PolicyRefused
 from parley.core.plan import Part, Plan
 from parley.core.trace import StepBegan, Trace
 from parley.crypto.randomness import derive
@@ -153,6 +154,7 @@ async def lead(work: Work) -> Led:
     async with _conversations(work, alignment.STEPS, alignment.ACTIVE) as channels:
         aligned = await alignment.active(channels, ids, _options(work))
     frame = work.table.frame[ids.rows[aligned.rows]]
+    _check_rows(work, len(frame))
     work.witness.aligned(len(frame))
     label, classes = encode_label(frame[str(work.part.label)], work.parameters.objective)
     split = _split(work, len(frame))
@@ -191,6 +193,7 @@ async def follow(work: Work) -> Followed:
     async with work.open(plan.active, alignment.STEPS, alignment.PASSIVE) as channel:
         aligned = await alignment.passive(channel, ids, _options(work))
     frame = work.table.frame[ids.rows[aligned.rows]]
+    _check_rows(work, len(frame))
     work.witness.aligned(len(frame))
     split = _split(work, len(frame))
     # 2. train
@@ -239,6 +242,18 @@ def _options(work: Work) -> alignment.Options:
     return alignment.Options(
         run=work.run, rule=work.plan.alignment.rule, seed=seed, threads=work.means.threads
     )
+
+
+def _check_rows(work: Work, rows: int) -> None:
+    """Refuse to learn from more common rows than the plan allows."""
+    allowed = work.plan.limits.rows
+    if rows > allowed:
+        raise PolicyRefused(
+            "rows-beyond-plan",
+            f"{rows} rows are common to all parties, the plan allows {allowed}",
+            remedy="propose a plan with a higher limit, or use a smaller table",
+            public=f"more rows are common to all parties than the {allowed} that the plan allows",
+        )
 
 
 def _split(work: Work, rows: int) -> RowSplit:

@@ -11,7 +11,6 @@ Paths on the one port:
 import asyncio
 import re
 import secrets
-import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from parley.core.conversation import Channel
-from parley.core.errors import ParleyError, PolicyRefused, ProtocolBug, UsageError
+from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.core.plan import Plan, encode_plan, read_plan
 from parley.core.trace import Sink, StepBegan, Trace
 from parley.core.transcript import Transcript
@@ -29,6 +28,7 @@ from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
 from parley.party import tables
 from parley.party.desk import Desk
+from parley.party.failures import known, lines_of, stopped
 from parley.party.gate import APPROVAL, Gate, terms_of
 from parley.party.ledger import PartyLedger, no_consortium
 from parley.party.progress import ProgressSink
@@ -46,8 +46,10 @@ _LIFELINE: Final = 365 * 86400.0
 """Patience in seconds on lines that are silent while a run lasts; a dead peer breaks them at once."""
 _FAREWELL: Final = 5.0
 """Seconds that runs and their watchers have to end when the party stops."""
+RUNS_OF_ONE: Final = 8
+"""Runs of one peer's plans that we take part in at the same time."""
 _PATH: Final = re.compile(
-    r"/(?:(control)|(ledger/replication|ledger/gossip|join)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/([a-z]{1,32}))"
+    r"/(?:(control)|(ledger/replication|ledger/gossip|join)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/(alignment|boosting|prediction))"
 )
 
 
@@ -95,7 +97,7 @@ class Party:
         """Note as failed what was running when the party last stopped."""
         for record in self._home.catalogue.runs():
             if record.state == "running":
-                outcome = msgspec.Raw(msgspec.json.encode(_stopped().record()))
+                outcome = msgspec.Raw(msgspec.json.encode(stopped().record()))
                 self._home.catalogue.keep_run(
                     msgspec.structs.replace(record, state="failed", outcome=outcome)
                 )
@@ -110,7 +112,15 @@ class Party:
             await asyncio.wait(ending, timeout=_FAREWELL)
 
     async def connected(self, peer: str, path: str, transport: Transport) -> None:
-        """Serve one connection until it is done."""
+        """Serve one connection until it is done; an error that nobody foresaw goes into our log."""
+        try:
+            await self._serve(peer, path, transport)
+        except ParleyError:
+            raise
+        except Exception as error:  # noqa: BLE001 (one connection must not harm another)
+            self._log(f"serving {peer} failed: {lines_of(error)}")
+
+    async def _serve(self, peer: str, path: str, transport: Transport) -> None:
         match = _PATH.fullmatch(path)
         if match is None:
             self._log(f"{peer} asked for {path[:80]!r}, which is nothing here")
@@ -139,35 +149,40 @@ class Party:
         setting = Setting(control.STEPS, control.PARTY, "control", Trace(self._clocks.monotonic), _LIFELINE)
         notes: asyncio.Queue[control.Progress | None] = asyncio.Queue()
         async with CheckedChannel(transport, setting) as channel:
-            submitted = await channel.recv(control.Submit, control.Transact)
-            if isinstance(submitted, control.Transact):
-                await self._transact(channel, submitted)
+            submitted = await channel.recv(control.Submit, control.Transact, control.Look)
+            if not isinstance(submitted, control.Submit):
+                await self._answer(channel, submitted)
                 return
             sink = ProgressSink(self._clocks.monotonic, notes.put_nowait)
-            running = asyncio.create_task(self.run(submitted.plan, sink))
+            running = asyncio.create_task(self.run(submitted.plan, sink, wait=submitted.wait))
             self._running.add(running)
             running.add_done_callback(self._over)
             running.add_done_callback(lambda _: notes.put_nowait(None))
             while (note := await notes.get()) is not None:
                 await channel.send(note)
             await asyncio.wait([running])
-            error = _stopped() if running.cancelled() else running.exception()
+            error = stopped() if running.cancelled() else running.exception()
             if error is None:
                 await channel.send(control.Done(msgspec.json.encode(running.result())))
             else:
-                known = _known(error)
-                await channel.send(control.Failed(known.family, known.code, known.what, known.remedy))
+                problem = known(error)
+                await channel.send(control.Failed(problem.family, problem.code, problem.what, problem.remedy))
 
-    async def _transact(self, channel: Channel, asked: control.Transact) -> None:
-        """Sign and submit a transaction for our own command line."""
+    async def _answer(self, channel: Channel, asked: control.Transact | control.Look) -> None:
+        """Do for our own command line what concerns the ledger."""
         try:
             if self._ledger is None:
                 raise no_consortium(self._name)
-            receipt = await self._ledger.transact(asked.act, msgspec.json.decode(asked.body))
+            if isinstance(asked, control.Look):
+                member = self._ledger.member
+                done = msgspec.json.encode(control.Condition(member.leader, member.halted))
+            else:
+                receipt = await self._ledger.transact(asked.act, msgspec.json.decode(asked.body))
+                done = msgspec.json.encode(receipt.value())
         except ParleyError as error:
             await channel.send(control.Failed(error.family, error.code, error.what, error.remedy))
         else:
-            await channel.send(control.Done(msgspec.json.encode(receipt.value())))
+            await channel.send(control.Done(done))
 
     def _over(self, running: "asyncio.Task[RunReport]") -> None:
         """A run that our command line asked for has ended; it has told its error, heard or not."""
@@ -175,8 +190,13 @@ class Party:
         if not running.cancelled():
             running.exception()
 
-    async def run(self, text: str, *sinks: Sink) -> RunReport:
+    async def run(self, text: str, *sinks: Sink, wait: float = APPROVAL) -> RunReport:
         """Lead the run of a plan given as TOML.
+
+        Args:
+            text: the plan.
+            sinks: take the trace.
+            wait: seconds to wait for the plan's approval on the ledger.
 
         Raises:
             ParleyError: whatever ended it.
@@ -200,7 +220,7 @@ class Party:
             work = await asyncio.to_thread(self._work, run, plan, opening, trace, gate)
             await asyncio.to_thread(check, work)
             if gate is not None:
-                await self._have_approved(gate, work)
+                await self._have_approved(gate, work, wait)
             led = await self._lead(work)
             self._home.keep_share(led.share)
             if gate is not None:
@@ -211,7 +231,7 @@ class Party:
             if gate is not None:
                 await gate.fail(error)
             self._note(run, proposal.ACTIVE, plan, began, error=error)
-            self._log(f"{run} failed: {_lines(error)}")
+            self._log(f"{run} failed: {lines_of(error)}")
             raise
         self._note(run, proposal.ACTIVE, plan, began, outcome=msgspec.json.encode(report))
         self._log(f"{run} finished: {report.common} rows in common, {report.rounds} rounds")
@@ -221,12 +241,12 @@ class Party:
         """The ledger's hold on a run, if we keep a ledger."""
         return None if self._ledger is None else Gate(self._ledger, run, Transcript(self._name))
 
-    async def _have_approved(self, gate: Gate, work: Work) -> None:
+    async def _have_approved(self, gate: Gate, work: Work, wait: float) -> None:
         """Have the plan approved on the ledger by every owner of a table in it, and the run started."""
         work.trace.emit(StepBegan("approve"))
         terms = terms_of(work.plan, {self._name: work.features}, int(self._clocks.wall()))
         with work.trace.phase("approve", 1, "plans") as phase:
-            await gate.open(terms, APPROVAL, lambda words: phase.advance(0, words))
+            await gate.open(terms, wait, lambda words: phase.advance(0, words))
             phase.advance(1)
 
     async def _lead(self, work: Work) -> Led:
@@ -254,27 +274,48 @@ class Party:
     async def _serve_proposal(self, peer: str, run: str, transport: Transport) -> None:
         trace = Trace(self._clocks.monotonic)
         setting = Setting(proposal.STEPS, proposal.PASSIVE, run, trace, _LIFELINE)
+        patience = self._home.settings.patience
         try:
-            async with CheckedChannel(transport, setting) as line:
+            async with asyncio.timeout(patience) as soon, CheckedChannel(transport, setting) as line:
                 plan = await proposal.receive(line)
-                self._log(f"{peer} proposes {plan.name!r} as {run}: {plan.purpose}")
+                soon.reschedule(None)
+                purpose = " ".join(plan.purpose.split())
+                self._log(f"{peer} proposes {plan.name!r} as {run}: {purpose}")
                 await self._take_part(line, run, plan, trace)
+        except TimeoutError:
+            self._log(f"{peer} opened {run} and proposed nothing for {patience:g} s")
         except Exception as error:
-            self._log(f"{run} with {peer} failed: {_lines(error)}")
-            raise _known(error) from error
+            self._log(f"{run} with {peer} failed: {lines_of(error)}")
+            raise known(error) from error
 
     async def _take_part(self, line: Channel, run: str, plan: Plan, trace: Trace) -> None:
-        if run in self._meetings:
-            raise line.fault("run-twice", f"proposed run {run} twice")
-        meeting = Rendezvous(run, line.peer, self._home.settings.patience)
-        gate = self._gate(run)
-        opening = waiting(meeting, trace, None if gate is None else gate.transcript)
-        work = await asyncio.to_thread(self._admitted_work, run, plan, line.peer, opening, trace, gate)
-        self._meetings[run] = meeting
-        began = self._note(run, proposal.PASSIVE, plan)
+        if run in self._meetings or self._home.knows_run(run):
+            raise line.fault("run-known", f"proposed {run}, a name that another run has here")
+        if sum(1 for meeting in self._meetings.values() if meeting.peer == line.peer) >= RUNS_OF_ONE:
+            raise PolicyRefused(
+                "too-many-runs",
+                f"{line.peer} proposes {run} while {RUNS_OF_ONE} runs of its plans are under way",
+                remedy="wait until one has ended",
+                public=f"{RUNS_OF_ONE} runs of yours are under way here; wait until one has ended",
+            )
+        meeting = self._meetings[run] = Rendezvous(run, line.peer, self._home.settings.patience)
         try:
-            if gate is not None:
-                await gate.enter(plan, line.peer)
+            await self._follow(line, plan, meeting, trace)
+        finally:
+            meeting.dismiss()
+            del self._meetings[run]
+
+    async def _follow(self, line: Channel, plan: Plan, meeting: Rendezvous, trace: Trace) -> None:
+        run, gate = meeting.run, self._gate(meeting.run)
+        opening = waiting(meeting, trace, None if gate is None else gate.transcript)
+        self._admit(plan, line.peer, gate)
+        if gate is not None:  # before a row of ours is read; and what is no run of ours is not ours to fail
+            await gate.enter(plan, line.peer)
+        began: float | None = None
+        try:
+            work = await asyncio.to_thread(self._work, run, plan, opening, trace, gate)
+            await asyncio.to_thread(check, work)
+            began = self._note(run, proposal.PASSIVE, plan)
             await proposal.agree(line, plan)
             followed: Followed = await together(follow(work), _ended(line))
             self._home.keep_share(followed.share)
@@ -284,11 +325,9 @@ class Party:
         except BaseException as error:
             if gate is not None:
                 await gate.fail(error)
-            self._note(run, proposal.PASSIVE, plan, began, error=error)
+            if began is not None:
+                self._note(run, proposal.PASSIVE, plan, began, error=error)
             raise
-        finally:
-            meeting.dismiss()
-            del self._meetings[run]
         outcome = {
             "entered": followed.entered,
             "common": followed.common,
@@ -299,10 +338,8 @@ class Party:
             f"{run} finished: {followed.common} rows in common, {len(followed.share.rules)} splits of ours"
         )
 
-    def _admitted_work(
-        self, run: str, plan: Plan, peer: str, opening: Opening, trace: Trace, gate: Gate | None
-    ) -> Work:
-        """Our side of a peer's plan, if our own rules allow it and our table can do it."""
+    def _admit(self, plan: Plan, peer: str, gate: Gate | None) -> None:
+        """Whether our own rules allow a peer's plan, as far as can be said without reading our table."""
         part = plan.parties.get(self._name)
         if part is None:
             raise PolicyRefused(
@@ -317,9 +354,6 @@ class Party:
         tables.admit(plan, self._name, peer, record)
         if gate is None:
             tables.check_shared(peer, record)
-        work = self._work(run, plan, opening, trace, gate)
-        check(work)
-        return work
 
     # ── both ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -353,7 +387,7 @@ class Party:
         state: RunState = "running"
         result = b"null"
         if error is not None:
-            state, result = "failed", msgspec.json.encode(_known(error).record())
+            state, result = "failed", msgspec.json.encode(known(error).record())
         elif outcome is not None:
             state, result = "finished", outcome
         record = RunRecord(
@@ -374,29 +408,3 @@ async def _seen_off(line: Channel) -> None:
 
 async def _ended(line: Channel) -> None:
     await line.recv(proposal.RunEnds)
-
-
-def _known(error: BaseException) -> ParleyError:
-    """The error as one of ours."""
-    if isinstance(error, ParleyError):
-        return error
-    if isinstance(error, asyncio.CancelledError):
-        return _stopped()
-    return ProtocolBug(
-        "internal", f"{type(error).__name__}: {error}", remedy="report it with the party's log"
-    )
-
-
-def _stopped() -> ParleyError:
-    return ParleyError(
-        "party-stopped",
-        "the party was stopped while the run was under way",
-        remedy="start the party with `parley up` and run the plan again",
-    )
-
-
-def _lines(error: BaseException) -> str:
-    """An error for our own log; one that nobody foresaw, with where it happened."""
-    if isinstance(error, ParleyError | asyncio.CancelledError):
-        return str(_known(error))
-    return "".join(traceback.format_exception(error))

@@ -2,7 +2,7 @@
 
 from parley.party.report import Learnt, RunReport, StepCost
 from parley.party.run import Led, Work
-from parley.privacy.leakage import ALIGNMENT, BOOSTING, PREDICTION, Leakage
+from parley.privacy.leakage import ALIGNMENT, BOOSTING, PREDICTION, facts
 
 
 def summarise(work: Work, led: Led, costs: tuple[StepCost, ...]) -> RunReport:
@@ -30,27 +30,21 @@ def _learnt(work: Work, led: Led) -> tuple[Learnt, ...]:
     """The leakage statements of the protocols that ran, with this run's figures."""
     active = work.means.party
     protocols = (ALIGNMENT, BOOSTING, PREDICTION) if len(led.split.test) else (ALIGNMENT, BOOSTING)
+    goss = work.plan.model.get("data_sample_strategy") == "goss"
     to_active: list[str] = []
     told = []
     for owner, peer in enumerate(work.plan.passive, start=1):
-        figures: dict[str, str | int] = {
+        figures = {
             "active": active,
             "peer": peer,
-            "peer_ids": led.peers[peer],
-            "entered": led.entered,
-            "common": len(led.split.fitted) + len(led.split.test),
-            "trees": len(led.share.trees),
-            "splits": led.share.splits_of(owner),
-            "test": len(led.split.test),
+            "peer_ids": f" ({led.peers[peer]:,})",
+            "entered": f" ({led.entered:,})",
+            "common": f" ({len(led.split.fitted) + len(led.split.test):,})",
+            "trees": f"{len(led.share.trees):,} trees",
+            "splits": f" {led.share.splits_of(owner):,}",
+            "test": f" {len(led.split.test):,}",
         }
-        to_active += _filled(protocols, figures, to_active=True)
-        told.append(Learnt(peer, tuple(_filled(protocols, figures, to_active=False))))
+        to_active += [fact for each in protocols for fact in facts(each, "active", figures, goss=goss)]
+        to_peer = [fact for each in protocols for fact in facts(each, "passive", figures, goss=goss)]
+        told.append(Learnt(peer, tuple(to_peer)))
     return (Learnt(active, tuple(to_active)), *told)
-
-
-def _filled(protocols: tuple[Leakage, ...], figures: dict[str, str | int], *, to_active: bool) -> list[str]:
-    return [
-        fact.format_map(figures)
-        for protocol in protocols
-        for fact in (protocol.to_active if to_active else protocol.to_passive)
-    ]

@@ -27,22 +27,32 @@ def load(record: TableRecord) -> Table:
     return Table.of(frame, categorical=record.categorical, ids=(record.id,))
 
 
-def register(home: Home, record: TableRecord) -> tuple[Table, tuple[Finding, ...]]:
-    """Read a table once, check it as far as can be done without a plan, and register it.
+def allowed(record: TableRecord) -> tuple[str, ...]:
+    """The columns that its owner allows in plans; reads the table if that is all of them."""
+    return record.columns or tuple(name for name in load(record).frame.columns if name != record.id)
+
+
+def examine(home: Home, record: TableRecord) -> tuple[Table, tuple[Finding, ...]]:
+    """Read a table once, and check it as far as can be done without a plan.
 
     Returns:
         The table, and warnings about its columns.
 
     Raises:
         UsageError: the source cannot be read, an id is missing or occurs twice, a column cannot be
-            used, or the table is to be shared with an unknown party; nothing was changed.
+            used, or the table is to be shared with an unknown party, or at all in a consortium.
     """
+    if record.partners and home.membership is not None:
+        raise UsageError(
+            "sharing-by-approval",
+            f"{home.settings.party} belongs to a consortium: tables are used by approved plans there",
+            remedy="leave out --share-with; allow plans with `parley approve` or `parley grant`",
+        )
     for partner in record.partners:
         home.catalogue.peer(partner)
     table = load(record)
     learnt_from = record.columns or tuple(name for name in table.frame.columns if name != record.id)
     findings = preflight(table, IdColumn(record.id), None, learnt_from)
-    home.catalogue.keep_table(record)
     return table, tuple(findings)
 
 
@@ -53,10 +63,8 @@ def features(record: TableRecord, table: Table, part: Part) -> tuple[str, ...]:
         PolicyRefused: the plan names a column that the owner does not allow.
     """
     taken = {record.id, part.id, part.label, part.weight}
-    allowed = record.columns or tuple(name for name in table.frame.columns if name not in taken)
-    refused = [
-        name for name in part.columns if name in table.frame.columns and name not in {*allowed, *taken}
-    ]
+    usable = record.columns or tuple(name for name in table.frame.columns if name not in taken)
+    refused = [name for name in part.columns if name in table.frame.columns and name not in {*usable, *taken}]
     if refused:
         raise PolicyRefused(
             "column-not-allowed",
@@ -64,7 +72,7 @@ def features(record: TableRecord, table: Table, part: Part) -> tuple[str, ...]:
             remedy="leave it out of the plan, or allow it with `parley data add --columns`",
             public="a column that the plan names is not available",
         )
-    return part.columns or tuple(name for name in allowed if name not in taken)
+    return part.columns or tuple(name for name in usable if name not in taken)
 
 
 def admit(plan: Plan, party: str, peer: str, record: TableRecord) -> None:

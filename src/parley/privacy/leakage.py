@@ -1,9 +1,14 @@
 """The leakage statement of every protocol: what each role learns about the others besides the result.
 
-The texts are templates; a run fills in its figures. ``spec/`` argues for each.
+The texts are templates. A report fills in the figures of its run; before a run, at approval, they stand
+without figures. ``spec/`` argues for each.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Role: TypeAlias = Literal["active", "passive"]
 
 
 @dataclass(frozen=True)
@@ -14,43 +19,82 @@ class Leakage:
         protocol: its name.
         to_active: what the active party learns.
         to_passive: what a passive party learns.
+        to_passive_by_goss: what it learns too where rows are sampled by the size of their gradients.
     """
 
     protocol: str
     to_active: tuple[str, ...]
     to_passive: tuple[str, ...]
+    to_passive_by_goss: tuple[str, ...] = ()
 
 
 ALIGNMENT = Leakage(
     "alignment",
-    to_active=("how many ids {peer} entered ({peer_ids:,})", "which of its own ids {peer} has too"),
+    to_active=("how many ids {peer} entered{peer_ids}", "which of its own ids {peer} has too"),
     to_passive=(
-        "how many ids {active} entered for it ({entered:,})",
-        "which of its own ids are common to all parties ({common:,})",
+        "how many ids {active} entered for it{entered}",
+        "which of its own ids are common to all parties{common}",
     ),
 )
 
 BOOSTING = Leakage(
     "boosting",
     to_active=(
-        "sums of gradients and row counts in nodes of {trees} trees, by groups of bins of {peer}'s columns",
-        "no such sum of fewer rows than {peer} allows",
-        "how {peer}'s {splits} splits divide the rows of their nodes",
+        "sums of gradients and row counts in nodes of {trees}, by groups of bins of {peer}'s columns",
+        "no single sum of fewer rows than {peer} allows",
+        "person by person, the bins of {peer}'s columns, if it works them out from the sums of many trees",
+        "on which side of each of {peer}'s{splits} splits every row of its node falls, person by person",
     ),
-    to_passive=("which rows stand together in a node of {trees} trees, and nothing of labels or scores",),
+    to_passive=(
+        "which rows stand together in a node of {trees}, person by person; such rows are alike",
+        "which of its own columns were chosen for splits, and where: those that tell most of the label there",
+        "no label, gradient or score",
+    ),
+    to_passive_by_goss=("which rows have large gradients, and so something of the label",),
 )
 
 PREDICTION = Leakage(
     "prediction",
-    to_active=("for each of {test:,} held-out rows, the outcome of {peer}'s {splits} splits",),
-    to_passive=("which {test:,} rows were scored, and nothing of the scores",),
+    to_active=("the outcome of {peer}'s{splits} splits for{test} held-out rows, person by person",),
+    to_passive=("which{test} rows were scored, and nothing of the scores",),
 )
+
+PROTOCOLS = (ALIGNMENT, BOOSTING, PREDICTION)
+_UNKNOWN = {"peer_ids": "", "entered": "", "common": "", "splits": "", "test": ""}
+
+
+def facts(leakage: Leakage, role: Role, figures: Mapping[str, str], *, goss: bool) -> tuple[str, ...]:
+    """What a role learns in one protocol, with names and figures filled in."""
+    by_goss = leakage.to_passive_by_goss if goss else ()
+    told = leakage.to_active if role == "active" else (*leakage.to_passive, *by_goss)
+    return tuple(fact.format_map(figures) for fact in told)
+
+
+def foreseen(active: str, peer: str, rounds: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a run would tell the active party of one peer, and that peer, before anything is known of it.
+
+    Args:
+        active: the party that holds the label.
+        peer: a passive party.
+        rounds: at most; each makes a tree, or one for each class.
+    """
+    names = _UNKNOWN | {"active": active, "peer": peer, "trees": f"the trees of up to {rounds} rounds"}
+    to_active = [fact for each in PROTOCOLS for fact in facts(each, "active", names, goss=False)]
+    to_peer = [fact for each in PROTOCOLS for fact in facts(each, "passive", names, goss=False)]
+    to_peer += [
+        f"if the plan samples by goss: {fact}" for each in PROTOCOLS for fact in each.to_passive_by_goss
+    ]
+    return tuple(to_active), tuple(to_peer)
 
 
 def statement() -> str:
     """Everything that a joint training and its evaluation give away, as one text; plans name it by digest."""
     lines = []
-    for leakage in (ALIGNMENT, BOOSTING, PREDICTION):
+    for leakage in PROTOCOLS:
         lines += [f"{leakage.protocol}: the active party learns {fact}" for fact in leakage.to_active]
         lines += [f"{leakage.protocol}: a passive party learns {fact}" for fact in leakage.to_passive]
+        lines += [
+            f"{leakage.protocol}: with goss, a passive party learns {fact}"
+            for fact in leakage.to_passive_by_goss
+        ]
     return "\n".join(lines)

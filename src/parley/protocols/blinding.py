@@ -19,8 +19,11 @@ POINT: Final = 32
 DIGEST: Final = 16
 """Bytes of a digest: among N and M distinct ids, one pair collides with probability N·M / 2^128."""
 
-_HASH_TAG: Final = b"PARLEY-ALIGNMENT-V01-with-ristretto255_XMD:SHA-512_R255MAP_RO_"
-_DIGEST_TAG: Final = b"PARLEY-ALIGNMENT-V01-digest_"
+_HASH_TAG: Final = b"PARLEY-ALIGN-R255-SHA512-V02-"
+"""With the run's 16 bytes 45: for a short id b_0 and b_1 (RFC 9380, section 5.3.1) take a block each."""
+_DIGEST_TAG: Final = b"PARLEY-ALIGN-DIGEST-V02-"
+_RUN: Final = 16
+"""Bytes of SHA-256 of the run's identifier in a tag."""
 
 Rows = npt.NDArray[np.int64]
 Points = npt.NDArray[np.uint8]
@@ -55,7 +58,7 @@ class Blinder:
     """
 
     def __init__(self, ids: IdBuffer, entered: Rows, seed: bytes, run: str, threads: int) -> None:
-        tag = hashlib.sha256(run.encode()).hexdigest().encode()
+        tag = hashlib.sha256(run.encode()).digest()[:_RUN]
         self._entered = entered
         self.shuffle = permutation(derive(seed, "shuffle"), len(entered))
         self._scalar = SecretScalar.from_seed(derive(seed, "scalar"))

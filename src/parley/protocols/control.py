@@ -1,7 +1,7 @@
 """How a party's own command line asks its running party for a run.
 
     client (same certificate)                            party
-                              ── Submit | Transact ───────▶ a plan, or a transaction for the ledger
+                              ── Submit | Transact | Look ▶ a plan, a transaction for the ledger, a question
                               ◀───────────── Progress … ──
                               ◀────────── Done | Failed ──
 
@@ -11,6 +11,8 @@ does not harm the run.
 
 from typing import Final
 
+import msgspec
+
 from parley.core.conversation import Choice, Message, Repeat, Step, steps
 
 CLIENT: Final = "client"
@@ -18,9 +20,10 @@ PARTY: Final = "party"
 
 
 class Submit(Message, frozen=True):
-    """``plan``: TOML text."""
+    """``plan``: TOML text; ``wait``: seconds to wait for its approval on the ledger."""
 
     plan: str
+    wait: float
 
 
 class Transact(Message, frozen=True):
@@ -28,6 +31,10 @@ class Transact(Message, frozen=True):
 
     act: str
     body: bytes
+
+
+class Look(Message, frozen=True):
+    """How does our ledger member stand?"""
 
 
 class Progress(Message, frozen=True):
@@ -42,7 +49,7 @@ class Progress(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """``report``: JSON of the run's report, or of the transaction's receipt."""
+    """``report``: JSON of the run's report, of the transaction's receipt, or of a `Condition`."""
 
     report: bytes
 
@@ -56,10 +63,22 @@ class Failed(Message, frozen=True):
     remedy: str
 
 
+class Condition(msgspec.Struct, frozen=True):
+    """How a ledger member stands.
+
+    Attributes:
+        leader: whom it follows; itself if it orders.
+        halted: why it signs nothing any more; empty while it does.
+    """
+
+    leader: str
+    halted: str
+
+
 STEPS: Final = steps(
     "control",
     1,
-    Choice(Step(CLIENT, PARTY, Submit), Step(CLIENT, PARTY, Transact)),
+    Choice(Step(CLIENT, PARTY, Submit), Step(CLIENT, PARTY, Transact), Step(CLIENT, PARTY, Look)),
     Repeat(Step(PARTY, CLIENT, Progress)),
     Choice(Step(PARTY, CLIENT, Done), Step(PARTY, CLIENT, Failed)),
 )

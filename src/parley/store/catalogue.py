@@ -185,6 +185,11 @@ class Catalogue:
             row = (run.id, run.began, msgspec.json.encode(run))
             database.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", row)
 
+    def has_run(self, run: str) -> bool:
+        """Whether a run is noted."""
+        with self._open() as database:
+            return database.execute("SELECT 1 FROM runs WHERE id = ?", (run,)).fetchone() is not None
+
     def runs(self) -> list[RunRecord]:
         """All runs, oldest first."""
         with self._open() as database:

@@ -23,6 +23,7 @@ from parley.store.catalogue import Catalogue
 
 SETTINGS_FILE: Final = "parley.toml"
 _SECRET_BYTES: Final = 32
+_EVERYWHERE: Final = ("0.0.0.0", "::", "[::]", "")  # noqa: S104 (compared, not bound)
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -31,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     Attributes:
         party: our name; peers know us by it.
         listen: ``host:port`` of the one port.
+        address: ``host:port`` by which others reach it; empty if that is ``listen`` itself.
         threads: how many threads computations may use; 0 means one per core.
         patience: seconds without a message after which a peer counts as lost.
         minimum_rows: rows that any sum we give away must hold.
@@ -41,6 +43,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     patience: Annotated[float, Meta(gt=0)] = 120.0
     minimum_rows: Annotated[int, Meta(ge=1)] = 10
+    address: str = ""
+
+    def reached_at(self) -> str:
+        """Where others reach us.
+
+        Raises:
+            UsageError: we listen on every network, and nothing says under which name.
+        """
+        address = self.address or self.listen
+        if address.rpartition(":")[0] in _EVERYWHERE:
+            raise UsageError(
+                "address-unknown",
+                f"{self.party} listens on {address}, which does not say how others reach it",
+                remedy=f'write address = "HOST:PORT" into {SETTINGS_FILE}, as the others are to dial it',
+            )
+        return address
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -131,6 +149,10 @@ class Home:
         path = self.path / "models" / f"{share.model}.json"
         write_atomically(path, encode_share(share))
         return path
+
+    def knows_run(self, run: str) -> bool:
+        """Whether a run of that name has been here, or there is a model of that name."""
+        return self.catalogue.has_run(run) or (self.path / "models" / f"{run}.json").exists()
 
     def share(self, model: str) -> ModelShare:
         """Our piece of a model.

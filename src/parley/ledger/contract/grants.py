@@ -36,7 +36,10 @@ class Kind(Record, frozen=True):
     columns: Annotated[tuple[Column, ...], Meta(max_length=4096)]
 
     def lets_through(self, owner: str, plan: Plan) -> bool:
-        """Whether ``plan`` is of this kind, as far as ``owner`` is concerned."""
+        """Whether ``plan`` is of this kind, as far as ``owner`` is concerned.
+
+        A plan that names no column of the owner asks for all that the owner allows; no grant speaks for that.
+        """
         terms, part = plan.terms, plan.terms.part(owner)
         wanted = part.columns if part.label is None else (*part.columns, part.label)
         return (
@@ -44,6 +47,7 @@ class Kind(Record, frozen=True):
             and terms.algorithm == self.algorithm
             and terms.purpose == self.purpose
             and part.table == self.table
+            and len(wanted) > 0
             and all(column in self.columns for column in wanted)
         )
 

@@ -77,6 +77,8 @@ CODES: Final = {
     "release-expired": "the release is past its time",
     "quota-exceeded": "more predictions than the quota has left",
     "batch-gap": "batches of predictions must follow one another",
+    # nodes
+    "node-known": "another member has announced this node",
     # accountability
     "record-unknown": "no such record",
     "record-known": "this has been recorded",

@@ -235,10 +235,6 @@ class LedgerMember:
         """Talk to one member that follows us, for as long as it does."""
         await self._ordering.serve(channel)
 
-    async def gossip_as_caller(self, channel: Channel) -> None:
-        """Our side of a comparison that we began."""
-        await self._comparing.as_caller(channel)
-
     async def gossip_as_called(self, channel: Channel) -> None:
         """Our side of a comparison that another began."""
         await self._comparing.as_called(channel)

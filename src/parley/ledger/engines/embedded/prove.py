@@ -8,14 +8,14 @@ from parley.ledger import electorate
 from parley.ledger.block import Leaf
 from parley.ledger.contract.members import Key, key_path
 from parley.ledger.contract.state import Draft
-from parley.ledger.engines.embedded.log import MemberLog
+from parley.ledger.engines.engine import Log
 from parley.ledger.merkle import Frontier, inclusion_proof
 from parley.ledger.proof import Receipt, Trust
 
 _CHUNK: Final = 1024
 
 
-def prove(log: MemberLog, digest: bytes) -> Receipt:
+def prove(log: Log, digest: bytes) -> Receipt:
     """The receipt of the transaction with this digest, under the last final checkpoint.
 
     Raises:
@@ -47,7 +47,7 @@ def prove(log: MemberLog, digest: bytes) -> Receipt:
     return Receipt(leaf, bytes.fromhex(public), number, path, note.encoded())
 
 
-def trust(log: MemberLog) -> Trust:
+def trust(log: Log) -> Trust:
     """What somebody has to know to check this ledger's receipts, as of now."""
     state = log.replica.state
     name = electorate.origin(state)
@@ -67,7 +67,7 @@ class Snapshot:
         size: see there.
     """
 
-    def __init__(self, log: MemberLog) -> None:
+    def __init__(self, log: Log) -> None:
         if not log.size:
             raise UsageError("ledger-empty", "there is no ledger yet", remedy="wait for the first blocks")
         self.origin = electorate.origin(log.replica.state)

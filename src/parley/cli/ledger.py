@@ -1,0 +1,233 @@
+"""The ledger: its history in words, where our copy stands, and proofs for others."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from parley.cli.asking import read
+from parley.cli.files import not_readable, not_writable
+from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
+from parley.cli.output import Failure, Problem, answer, columns, facts
+from parley.cli.words import deed, moment
+from parley.core.errors import UsageError
+from parley.ledger.export import export
+from parley.ledger.verifier import Difference, Verified, verify
+from parley.party.chronicle import Chronicle, Entry
+from parley.party.compose import look
+from parley.party.proving import Snapshot, standing
+from parley.store.home import Home
+
+app = group("The ledger: what happened, as all members agree on it.")
+
+
+@app.command("show")
+def show_history(
+    *,
+    last: Annotated[
+        int | None, typer.Option("--last", metavar="N", min=1, help="Only the last records; all by default.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell the history, one line for each record.
+
+    \b
+    Examples:
+      parley ledger show --last 20
+      parley ledger show --json
+
+    Refused requests are part of it: a refusal has a number and a reason like everything else. What
+    is marked as pending has not been signed by a majority yet. Works while the party is down too.
+    """
+    entries = read(home, lambda ledger: ledger.entries(last))
+
+    def show(console: Console) -> None:
+        table = columns("", "time", "who", "what", right=("",))
+        for each in entries:
+            table.add_row(str(each.number), moment(each.time), each.sender, _told(each))
+        console.print(table)
+
+    answer({"records": [_record(each) for each in entries]}, show, as_json=as_json)
+
+
+def _told(entry: Entry) -> Text:
+    text = Text(deed(entry))
+    if not entry.accepted:
+        text.append(f"  refused: {entry.reason}", style="red")
+    if not entry.final:
+        text.append("  pending", style="dim")
+    return text
+
+
+def _record(entry: Entry) -> dict[str, object]:
+    return {
+        "number": entry.number,
+        "height": entry.height,
+        "time": entry.time,
+        "sender": entry.sender,
+        "type": entry.type,
+        "words": deed(entry),
+        "body": entry.body,
+        "digest": entry.digest,
+        "code": entry.code,
+        "reason": entry.reason,
+        "final": entry.final,
+    }
+
+
+@app.command("status")
+def status(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Say where our copy of the ledger stands.
+
+    \b
+    Example:
+      parley ledger status
+
+    Records are final when more than half of the active members have signed for them. If a member
+    "signs nothing any more", it has seen something that must not happen, such as two histories.
+    """
+    stands = read(home, standing)
+    condition = asyncio.run(look(home))
+    halted = None if condition is None else condition.halted
+
+    def show(console: Console) -> None:
+        behind = stands.size - stands.final
+        pairs = [
+            ("consortium", f"{stands.name}  {stands.consortium}"),
+            ("records", f"{stands.size:,}, of which {stands.final:,} final"),
+            ("sequencer", stands.sequencer or "none: CometBFT orders"),
+            ("signed for all", ", ".join(stands.signed) or "nobody yet"),
+        ]
+        if behind and stands.unsigned:
+            pairs.append(("not yet", ", ".join(stands.unsigned)))
+        pairs.append(("our party", _condition(halted)))
+        facts(console, pairs)
+
+    record = {"running": condition is not None, "halted": halted} | msgspec.to_builtins(stands)
+    answer(record, show, as_json=as_json)
+
+
+def _condition(halted: str | None) -> str:
+    if halted is None:
+        return "is not running, so this is how it was when it stopped"
+    return f"signs nothing any more: {halted}" if halted else "runs"
+
+
+@app.command("export")
+def export_ledger(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; overwritten if it is there.")],
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the whole ledger into one file that anyone can verify.
+
+    \b
+    Example:
+      parley ledger export credit.ledger
+
+    JSON lines: every transaction, and every checkpoint with the members' signatures. No secret is
+    in it, but everything that the members said on the ledger.
+    """
+    partial = file.with_name(f"{file.name}.partial")
+    try:
+        with partial.open("wb") as target:
+            size = read(home, lambda ledger: _exported(ledger, target))
+        partial.replace(file)
+    except OSError as error:
+        raise not_writable(file, error) from None
+
+    def show(console: Console) -> None:
+        console.print(Text(f"{file} holds {size:,} records; anyone can check it with `parley ledger verify`"))
+
+    answer({"file": str(file), "records": size}, show, as_json=as_json)
+
+
+def _exported(ledger: Chronicle, target: BinaryIO) -> int:
+    snapshot = Snapshot(ledger)
+    export(snapshot, target)
+    return snapshot.size
+
+
+@app.command("verify")
+def verify_ledger(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="From `parley ledger export`; else our own copy.")
+    ] = None,
+    *,
+    consortium: Annotated[
+        str,
+        typer.Option(
+            "--consortium", metavar="ID", help="The ledger it must be; by default that of our home."
+        ),
+    ] = "",
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay the ledger and check every signature, offline.
+
+    \b
+    Examples:
+      parley ledger verify
+      parley ledger verify credit.ledger --consortium 5e24...
+
+    Nothing is believed: the contract is executed anew from the foundation on, and the first
+    difference is named with its line. For a file, --consortium says which ledger it must be;
+    without it and without a home of ours, the file only proves itself consistent.
+    """
+    origin = _origin(home, consortium)
+    try:
+        if file is None:
+            found = read(home, lambda ledger: _verified_copy(ledger, origin))
+        else:
+            with file.open("rb") as lines:
+                found = verify(lines, consortium=origin)
+    except Difference as error:
+        problem = Problem("refused", "ledger-differs", f"the ledger does not hold: {error}", _COMPARE)
+        raise Failure(problem) from None
+    except OSError as error:
+        raise not_readable(file or home, error) from None
+
+    def show(console: Console) -> None:
+        console.print(Text(f"all of it holds: {found.leaves:,} records, {found.refused:,} refused"))
+        facts(console, _findings(found))
+
+    record = msgspec.to_builtins(found) | {"root": found.root.hex(), "state_root": found.state_root.hex()}
+    answer(record, show, as_json=as_json)
+
+
+_COMPARE = "do not rely on this copy; compare with another member's `parley ledger export`"
+
+
+def _origin(home: Path, consortium: str) -> str:
+    """The ledger it must be: the one named, or that of our home if there is one."""
+    if consortium:
+        return f"parley/{consortium}"
+    try:
+        membership = Home.open(home).membership
+    except UsageError:
+        return ""
+    return "" if membership is None else f"parley/{membership.consortium}"
+
+
+def _verified_copy(ledger: Chronicle, origin: str) -> Verified:
+    with tempfile.TemporaryFile() as copy:
+        _exported(ledger, copy)
+        copy.seek(0)
+        return verify(copy, consortium=origin)
+
+
+def _findings(found: Verified) -> list[tuple[str, str]]:
+    return [
+        ("ledger", found.origin.removeprefix("parley/")),
+        ("final", f"{found.final:,} records, signed for by more than half of the members"),
+        ("signed at the end", ", ".join(found.cosigners) or "nobody yet"),
+        ("root of the log", found.root.hex()),
+        ("root of the state", found.state_root.hex()),
+    ]

@@ -1,0 +1,207 @@
+"""Votes: what is open, casting a ballot, and putting a sanction to the vote."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from parley.cli.asking import SHORT, ask, read
+from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
+from parley.cli.output import answer
+from parley.cli.words import moment, subject_in_words
+from parley.ledger.contract.votes import Proposal
+from parley.ledger.encoding import Value
+from parley.party.compose import CLOCKS
+
+app = group("Put something to the vote of the members.")
+
+MemberArgument = Annotated[str, typer.Argument(metavar="NAME", help="The member in question.")]
+WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the other members.")]
+DaysOption = Annotated[
+    int, typer.Option("--days", metavar="N", min=1, max=90, help="Days until the vote ends.")
+]
+_DAY: Final = 86_400
+_WEEK: Final = 7
+
+
+def votes(
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Decided votes too.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """List what the members vote on.
+
+    \b
+    Example:
+      parley votes
+      parley votes --all
+
+    Two thirds of the members that were active when a vote was opened must say yes; the member in
+    question has no vote. The deciding ballot carries the decision out.
+    """
+    found = read(home, lambda ledger: ledger.proposals())
+    shown = [each for each in found if everything or each.status == "open"]
+
+    def show(console: Console) -> None:
+        if not shown:
+            console.print("no open votes" if not everything else "no votes yet")
+        for each in shown:
+            _show(console, each)
+
+    answer({"votes": [_record(each) for each in shown]}, show, as_json=as_json)
+
+
+def vote(
+    proposal: Annotated[str, typer.Argument(metavar="ID", help="Of the vote; its beginning will do.")],
+    ballot: Annotated[Literal["yes", "no"], typer.Argument(help="What we say; final.")],
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Cast our ballot.
+
+    \b
+    Example:
+      parley vote 3f9ac2 yes
+
+    `parley votes` shows the ids. A ballot is final. Needs our running party.
+    """
+    identifier = read(home, lambda ledger: ledger.identify("proposal", proposal))
+    receipt = ask(home, "vote.cast", {"proposal": identifier, "ballot": ballot})
+    _report(home, identifier, receipt.number, as_json=as_json)
+
+
+@app.command("suspend")
+def suspend(
+    name: MemberArgument,
+    *,
+    why: WhyOption,
+    days: DaysOption = _WEEK,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose that a member may start nothing until reinstated.
+
+    \b
+    Example:
+      parley propose suspend operator --why "uses scores outside the agreed purpose"
+    """
+    _propose(Sanction("suspend", name, why, days), home, as_json=as_json)
+
+
+@app.command("reinstate")
+def reinstate(
+    name: MemberArgument,
+    *,
+    why: WhyOption,
+    days: DaysOption = _WEEK,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose to end a member's suspension.
+
+    \b
+    Example:
+      parley propose reinstate operator --why "settled in the meeting of 3 May"
+    """
+    _propose(Sanction("reinstate", name, why, days), home, as_json=as_json)
+
+
+@app.command("remove")
+def remove(
+    name: MemberArgument,
+    *,
+    why: WhyOption,
+    days: DaysOption = _WEEK,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose to end a membership for good.
+
+    \b
+    Example:
+      parley propose remove operator --why "has left the market"
+
+    Its keys are revoked and its name is never given again. The sequencer cannot be removed before
+    the members have handed its task over.
+    """
+    _propose(Sanction("remove", name, why, days), home, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class Sanction:
+    """What is put to the vote about a member's standing, and for how many days."""
+
+    kind: str
+    member: str
+    why: str
+    days: int
+
+
+def _propose(sanction: Sanction, home: Path, *, as_json: bool) -> None:
+    body: dict[str, Value] = {
+        "subject": {"kind": sanction.kind, "member": sanction.member, "why": sanction.why},
+        "until": int(CLOCKS.wall()) + sanction.days * _DAY,
+    }
+    receipt = ask(home, "vote.propose", body)
+    _report(home, receipt.transaction, receipt.number, as_json=as_json)
+
+
+def _report(home: Path, identifier: str, number: int, *, as_json: bool) -> None:
+    """Show how a vote stands after what we did."""
+    proposal = read(home, lambda ledger: ledger.draft.known(Proposal, f"proposal/{identifier}"))
+
+    def show(console: Console) -> None:
+        console.print(Text(f"on the ledger as record {number}"))
+        _show(console, proposal)
+
+    answer({"record": number} | _record(proposal), show, as_json=as_json)
+
+
+def _missing(proposal: Proposal) -> list[str]:
+    """Who may still vote."""
+    if proposal.status != "open":
+        return []
+    return [voter for voter in proposal.electorate if voter not in proposal.ballots]
+
+
+def _record(proposal: Proposal) -> dict[str, object]:
+    return {
+        "id": proposal.id,
+        "subject": subject_in_words(proposal.subject.value()),
+        "by": proposal.by,
+        "status": proposal.status,
+        "needed": proposal.needed,
+        "ballots": proposal.ballots,
+        "missing": _missing(proposal),
+        "until": proposal.until,
+    }
+
+
+def _show(console: Console, proposal: Proposal) -> None:
+    style = {"accepted": "green", "rejected": "red"}.get(proposal.status, "cyan")
+    console.print(
+        Text.assemble(
+            (proposal.id[:SHORT], "bold"),
+            f"  {subject_in_words(proposal.subject.value())}  ",
+            (proposal.status, style),
+        )
+    )
+    cast = (
+        ", ".join(f"{voter} {ballot}" for voter, ballot in sorted(proposal.ballots.items())) or "nobody yet"
+    )
+    console.print(
+        Text(f"  proposed by {proposal.by}; yes needed: {proposal.needed} of {_electorate(proposal)}")
+    )
+    console.print(Text(f"  said so far: {cast}"))
+    missing = _missing(proposal)
+    if missing:
+        console.print(Text(f"  not yet: {', '.join(missing)}, until {moment(proposal.until)}"))
+
+
+def _electorate(proposal: Proposal) -> str:
+    return f"{len(proposal.electorate)} ({', '.join(proposal.electorate)})"

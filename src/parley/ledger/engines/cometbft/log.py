@@ -1,0 +1,171 @@
+"""The ledger of one party on CometBFT: its replica and its database, moving together.
+
+Everything here is final: the engine has decided it. The checkpoint behind a block carries this party's own
+signatures, as the log and as a cosigner; that the others agree is in the chain, whose every header has the
+hash of the checkpoint before it (`app_hash`) and is signed by two thirds of the voting power.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from parley.core.errors import UsageError
+from parley.crypto.hashing import TaggedHash
+from parley.crypto.signatures import SigningKey
+from parley.ledger.block import Leaf
+from parley.ledger.checkpoint import Checkpoint
+from parley.ledger.electorate import origin
+from parley.ledger.encoding import EncodingError, encode
+from parley.ledger.engines.cometbft.store import ChainStore, ExecutedBlock, Position
+from parley.ledger.engines.embedded.store import StoredBlock, StoredLeaf
+from parley.ledger.merkle import Frontier, leaf_hash
+from parley.ledger.notes import NoteError, SignedNote, cosign, parse_note
+from parley.ledger.replica import Executed, Overlay, Replica
+
+_APP_HASH: Final = TaggedHash("parley/cometbft/app/v1")
+DATABASE: Final = "ledger.db"
+
+
+def app_hash(checkpoint: Checkpoint) -> bytes:
+    """What the nodes agree on: the tagged hash of the checkpoint's text.
+
+    It covers consortium, number of leaves, root of the log and root of the state, and nothing that a block
+    without transactions would change.
+    """
+    return _APP_HASH(checkpoint.text.encode())
+
+
+class ChainLog:
+    """The ledger as one party on CometBFT has it.
+
+    Args:
+        folder: where the database lies; that of the embedded engine, if the consortium has moved.
+        name: of the party.
+        key: its cosigning key, which is its validator's.
+
+    Raises:
+        UsageError: ``ledger-damaged``: the database does not match its own last checkpoint.
+
+    """
+
+    def __init__(self, folder: Path, name: str, key: SigningKey) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.name = name
+        self._key = key
+        self.store = ChainStore(folder / DATABASE)
+        try:
+            self.position = self.store.position()
+            self.replica = _loaded(self.store, name)
+        except BaseException:
+            self.store.close()
+            raise
+        self._numbers = self.store.numbers()
+
+    @property
+    def size(self) -> int:
+        """Leaves."""
+        return self.replica.size
+
+    @property
+    def final_size(self) -> int:
+        """Leaves that are final: all."""
+        return self.replica.size
+
+    def number(self, digest: bytes) -> int | None:
+        """The leaf of the transaction with this digest, if it is in the log."""
+        return self._numbers.get(digest)
+
+    def note(self, size: int) -> SignedNote | None:
+        """The checkpoint of a size."""
+        data = self.store.note(size)
+        return None if data is None else parse_note(data)
+
+    def root_at(self, size: int) -> bytes:
+        """The root the log had when it had so many leaves."""
+        frontier = Frontier()
+        for digest in self.store.hashes(size):
+            frontier.append(digest)
+        return frontier.root()
+
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint of the log as it stands."""
+        replica = self.replica
+        return Checkpoint.seal(
+            origin(replica.state), replica.size, replica.frontier.root(), replica.state.root
+        )
+
+    def checkpoint_after(self, executed: Executed) -> Checkpoint:
+        """The checkpoint of the log with a block behind it."""
+        state = Overlay(self.replica.state, executed.writes)
+        return Checkpoint.seal(origin(state), executed.size, executed.root, executed.state_root)
+
+    def start_over(self) -> None:
+        """Forget what was executed and never committed."""
+        self.replica = _loaded(self.store, self.name)
+
+    def commit(self, blocks: Sequence[Executed], position: Position) -> None:
+        """Write what a block of the chain has executed, all or nothing; `adopt` follows."""
+        written = [ExecutedBlock(self._stored(executed), executed.writes) for executed in blocks]
+        self.store.commit(written, position)
+
+    def adopt(self, blocks: Sequence[Executed], position: Position) -> None:
+        """Go on from what was committed; blocks that the replica has already are counted only."""
+        for executed in blocks:
+            first = executed.size - len(executed.leaves)
+            self._numbers |= {digest: first + place for place, digest in enumerate(executed.digests)}
+            if executed.height > self.replica.height:
+                self.replica.adopt(executed)
+        self.position = position
+
+    def _stored(self, executed: Executed) -> StoredBlock:
+        """The block as it is written; its checkpoint is signed as of the block's time."""
+        sealed = self.checkpoint_after(executed)
+        own = cosign(self.name, sealed.text, self._key, executed.time)
+        note = sealed.sign(self._key).with_signatures([own])
+        receipts = [encode(receipt.value()) for receipt in executed.receipts] or [b"{}"]
+        leaves = tuple(
+            StoredLeaf(data, leaf_hash(data), digest, receipt)
+            for data, digest, receipt in zip(executed.leaves, executed.digests, receipts, strict=True)
+        )
+        first = executed.size - len(leaves)
+        return StoredBlock(executed.height, first, leaves, note.encoded())
+
+
+def _loaded(store: ChainStore, name: str) -> Replica:
+    """The replica as it was left.
+
+    Numbered checks: 1 every leaf has the hash that stands beside it; 2 the last checkpoint has the root of
+    the leaves and 3 the root of the state.
+    """
+    frontier = Frontier()
+    last = b""
+    for leaf in store.leaves(0, store.size):
+        # 1
+        if leaf_hash(leaf.data) != leaf.hash:
+            raise _damaged(name, f"leaf {frontier.size} has another hash than was written")
+        frontier.append(leaf.hash)
+        last = leaf.data
+    if not frontier.size:
+        return Replica({}, frontier)
+    try:
+        checkpoint = Checkpoint.parse(parse_note(store.note(frontier.size) or b"").text)
+        height, time = (0, 0) if frontier.size == 1 else _where(last)
+        replica = Replica(store.state(), frontier, height, time)
+        if (checkpoint.root, checkpoint.state_root) != (frontier.root(), replica.state.root):  # 2, 3
+            raise _damaged(name, f"it does not match its own checkpoint of {frontier.size} leaves")
+    except (NoteError, EncodingError) as error:
+        raise _damaged(name, str(error)) from None
+    return replica
+
+
+def _where(leaf: bytes) -> tuple[int, int]:
+    read = Leaf.decoded(leaf)
+    return read.height, read.time
+
+
+def _damaged(name: str, what: str) -> UsageError:
+    return UsageError(
+        "ledger-damaged",
+        f"the ledger of {name} is not as it was written: {what}",
+        remedy="move the database away and start again; the node has every block since the genesis",
+    )

@@ -1,0 +1,107 @@
+"""A run held to a real ledger: who may enter it, and what ends it."""
+
+import asyncio
+import time
+
+import pytest
+
+from parley.core.errors import PolicyRefused
+from parley.core.plan import read_plan
+from parley.core.transcript import Transcript
+from parley.ledger.contract.runs import Run, run_path
+from parley.party.gate import Gate, terms_of
+from parley.party.ledger import PartyLedger
+from parley.store.keys import KINDS, LedgerKeys
+
+from tests.ledger.members import Consortium, key, transaction
+
+pytestmark = pytest.mark.timeout(60)
+
+PLAN = """
+name = "test"
+purpose = "to see that it works"
+[parties.bank]
+table = "people"
+id = "id"
+label = "y"
+columns = ["x"]
+[parties.operator]
+table = "people"
+id = "id"
+columns = [{columns}]
+[limits]
+rows = 1000
+runs = 2
+"""
+
+
+def plan(columns='"a"'):
+    return read_plan(PLAN.format(columns=columns))
+
+
+def ledger_of(consortium, name):
+    return PartyLedger(consortium.members[name], LedgerKeys(*(key(name, kind) for kind in KINDS)))
+
+
+async def begun(consortium, shown):
+    """A run that the ledger knows as started, by terms; returns its gate at the operator."""
+    table = {"name": "people", "schema": "00" * 32, "rows": 10, "root": "11" * 32}
+    bank, operator = (ledger_of(consortium, name) for name in ("bank", "operator"))
+    for each in (bank, operator):
+        await each.demand("table.register", table)
+    leading = Gate(bank, "run-1", Transcript("bank"))
+    opening = asyncio.create_task(leading.open(shown, 30.0, lambda _: None))
+    while not (paths := operator.draft.paths("plan/")):
+        assert not opening.done(), opening.exception()
+        await asyncio.sleep(0.02)
+    await operator.demand("plan.approve", {"plan": paths[0].split("/")[1]})
+    await opening
+    return Gate(operator, "run-1", Transcript("operator"))
+
+
+async def rounds_without_end(gate):
+    while True:
+        await asyncio.sleep(0.02)
+        gate.round_over(heard_next=False)
+
+
+async def test_a_plan_that_the_approved_terms_did_not_show_is_not_entered_and_the_run_lives_on(tmp_path):
+    secret = plan('"a", "salary"')
+    shown = terms_of(plan(), {}, int(time.time())).but(document=secret.digest)
+    async with Consortium(tmp_path, ("bank", "operator")) as consortium:
+        gate = await begun(consortium, shown)
+        with pytest.raises(PolicyRefused) as caught:
+            await gate.enter(secret, "bank")
+        assert caught.value.code == "run-differs-from-ledger"
+        assert gate.ledger.draft.known(Run, run_path("run-1")).state == "aligning"
+
+
+async def test_a_refused_commitment_ends_the_run_at_the_next_round(tmp_path):
+    async with Consortium(tmp_path, ("bank", "operator")) as consortium:
+        gate = await begun(consortium, terms_of(plan(), {}, int(time.time())))
+        await gate.enter(plan(), "bank")
+        gate.aligned(1001)
+        with pytest.raises(PolicyRefused, match="rows-exceeded") as caught:
+            await rounds_without_end(gate)
+        await gate.fail(caught.value)
+        assert gate.ledger.draft.known(Run, run_path("run-1")).state == "failed"
+
+
+async def test_a_start_that_only_we_were_shown_is_not_final_and_not_entered(tmp_path, monkeypatch):
+    monkeypatch.setattr("parley.party.gate.STARTED", 1.0)
+    async with Consortium(tmp_path, ("auditor", "bank", "operator", "regulator")) as consortium:
+        first = await begun(consortium, terms_of(plan(), {}, int(time.time())))
+        approved = first.ledger.draft.known(Run, run_path("run-1")).plan
+        consortium.cut |= {"auditor", "regulator"}
+        for name in ("auditor", "regulator"):
+            await consortium.stop(name)
+        for act, body in (
+            ("run.propose", {"run": "run-2", "plan": approved}),
+            ("run.start", {"run": "run-2"}),
+        ):
+            await consortium.members["bank"].place(transaction(consortium.spec, "bank", act, body))
+        gate = Gate(first.ledger, "run-2", Transcript("operator"))
+        with pytest.raises(PolicyRefused) as caught:
+            await gate.enter(plan(), "bank")
+        assert caught.value.code == "run-not-on-ledger"
+        assert gate.ledger.draft.known(Run, run_path("run-2")).state == "aligning"

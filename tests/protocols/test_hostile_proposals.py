@@ -1,0 +1,137 @@
+"""What a peer can make a party do by proposing runs: nothing to other runs, and nothing without end."""
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+
+from parley.core.errors import PeerAborted
+from parley.core.plan import read_plan
+from parley.core.trace import Trace
+from parley.learn.shares import PassiveShare
+from parley.net.channel import CheckedChannel, Setting
+from parley.net.memory import memory_pair
+from parley.party.service import RUNS_OF_ONE, Clocks, Party
+from parley.protocols import proposal
+from parley.store.catalogue import RunRecord, TableRecord
+from parley.store.home import Home, Settings
+
+pytestmark = pytest.mark.timeout(60)
+
+PLAN = read_plan("""
+name = "test"
+purpose = "to see that it works"
+[parties.mallory]
+table = "accounts"
+id = "id"
+label = "y"
+[parties.operator]
+table = "subscribers"
+id = "id"
+""")
+
+
+@pytest.fixture
+def home(tmp_path):
+    rows = tmp_path / "operator.csv"
+    rows.write_text("id,a\n" + "".join(f"{row},{row % 7}\n" for row in range(40)))
+    settings = Settings(party="operator", listen="127.0.0.1:7443", patience=0.3)
+    home = Home.create(tmp_path / "operator", settings)
+    home.catalogue.keep_table(
+        TableRecord(name="subscribers", source=str(rows), id="id", partners=("mallory", "bank"))
+    )
+    return home
+
+
+async def no_dialling(_peer, _path):
+    raise AssertionError
+
+
+class Served:
+    """The operator's party, and what it logged."""
+
+    def __init__(self, home):
+        self.log = []
+        self.party = Party(home, no_dialling, Clocks(time.time, time.monotonic), 1, self.log.append)
+
+    @asynccontextmanager
+    async def reached(self, path, peer="mallory"):
+        near, far = memory_pair(peer, "operator")
+        serving = asyncio.create_task(self.party.connected(peer, path, far))
+        try:
+            yield near, serving
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            await far.close()
+
+    async def propose(self, run, plan=PLAN):
+        """Propose a run and hold the line; returns how that ended."""
+        setting = Setting(proposal.STEPS, proposal.ACTIVE, run, Trace(time.monotonic), 5.0)
+        try:
+            async with (
+                self.reached(f"/proposals/{run}") as (near, _),
+                CheckedChannel(near, setting) as line,
+            ):
+                await proposal.propose(line, plan)
+                await line.recv(proposal.Ended)
+        except PeerAborted as error:
+            return error
+
+
+async def test_a_proposal_cannot_take_the_name_of_another_run_or_model(home):
+    record = RunRecord(id="run-1", began=1.0, role="passive", plan="{}", state="finished")
+    home.catalogue.keep_run(record)
+    share = home.keep_share(PassiveShare("run-2", "operator", (), ()))
+    before = share.read_bytes()
+    served = Served(home)
+    for run in ("run-1", "run-2"):
+        assert (await served.propose(run)).code == "run-known"
+    assert home.catalogue.runs() == [record]
+    assert share.read_bytes() == before
+
+
+async def test_a_run_that_was_tried_once_is_not_tried_again(home):
+    served = Served(home)
+    assert (await served.propose("run-1")).code == "conversation-not-opened"
+    assert (await served.propose("run-1")).code == "run-known"
+
+
+async def test_a_peer_cannot_have_us_take_part_in_any_number_of_runs(home):
+    served = Served(home)
+    ends = await asyncio.gather(*(served.propose(f"run-{number}") for number in range(RUNS_OF_ONE + 1)))
+    codes = sorted(each.code for each in ends)
+    assert codes == ["conversation-not-opened"] * RUNS_OF_ONE + ["too-many-runs"]
+
+
+async def test_two_proposals_of_one_run_at_once_are_one(home):
+    served = Served(home)
+    ends = await asyncio.gather(served.propose("run-1"), served.propose("run-1"))
+    assert sorted(each.code for each in ends) == ["conversation-not-opened", "run-known"]
+
+
+async def test_who_proposes_nothing_does_not_hold_the_line(home):
+    served = Served(home)
+    async with served.reached("/proposals/run-1") as (_, serving):
+        await asyncio.wait_for(serving, 5)
+    assert "proposed nothing" in served.log[-1]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/control",
+        "/join",
+        "/ledger/gossip",
+        "/proposals/../x",
+        "/proposals/A",
+        "/runs/run-1/boosting",
+        "/runs/x/other",
+    ],
+)
+async def test_other_paths_lead_nowhere(home, path):
+    served = Served(home)
+    async with served.reached(path) as (_, serving):
+        await asyncio.wait_for(serving, 5)
+    assert path in served.log[-1]
