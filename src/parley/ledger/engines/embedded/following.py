@@ -51,7 +51,9 @@ class Following:
                     attempt = 0
                     await self._follow(channel)
             except ParleyError as error:
-                if isinstance(error, StoreFailed) or error.code == "ledger-stopped":
+                # the code of an abort is the peer's choice: only our own engine's end is ours
+                ended = isinstance(error, UsageError) and error.code == "ledger-stopped"
+                if ended or isinstance(error, StoreFailed):
                     raise
                 if attempt == len(_RETRY) - 1:
                     bench.around.log(f"the ledger waits for {leader}: {error.what}")
