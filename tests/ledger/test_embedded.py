@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from parley.core.errors import PeerLost, PolicyRefused
+from parley.core.errors import PeerLost, PolicyRefused, UsageError
 
 from tests.ledger.members import Consortium, registration, transaction
 
@@ -96,3 +96,17 @@ async def test_many_submissions_at_once_are_each_in_exactly_once(tmp_path):
         receipts = await asyncio.gather(*works)
         assert sorted(receipt.number for receipt in receipts) == list(range(1, 121))
         await equal_everywhere(consortium, 121)
+
+
+class Stopping(Consortium):
+    """The sequencer says to each follower that its engine has ended."""
+
+    async def serve(self, _callee, _table, channel):
+        async with channel:
+            raise UsageError("ledger-stopped", "its engine has ended", remedy="start the party again")
+
+
+async def test_a_sequencer_that_stops_does_not_stop_its_followers(tmp_path):
+    async with Stopping(tmp_path) as consortium:
+        await asyncio.sleep(0.5)
+        assert [name for name, task in consortium.tasks.items() if task.done()] == []
