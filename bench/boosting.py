@@ -38,7 +38,7 @@ from parley.net.certificates import Identity, create_identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial
-from parley.protocols.boosting import ACTIVE, PASSIVE, STEPS, Means, active, passive
+from parley.protocols.boosting import ACTIVE, PASSIVE, STEPS, Resources, active, passive
 
 RUN = "bench"
 HELD_OUT = 50_000
@@ -187,19 +187,19 @@ class Party:
         share, shape, tally = self.share, self.share.shape, Tally()
         sinks = (tally, show_progress) if share.progress else (tally,)
         setting = Setting(STEPS, share.role, RUN, Trace(time.perf_counter, *sinks), 600.0)
-        means = Means(os.urandom(32), shape.threads)
+        resources = Resources(os.urandom(32), shape.threads)
         idle = peak_mib()
         await asyncio.to_thread(self.together.wait)
         began, cpu = time.perf_counter(), cpu_seconds()
         trees, quality = 0, 0.0
         if share.role == PASSIVE:
             async with CheckedChannel(transport, setting) as channel:
-                rules = await passive(channel, shape.parameters, self.own, means)
+                rules = await passive(channel, shape.parameters, self.own, resources)
             spent = time.perf_counter() - began, cpu_seconds() - cpu
             await asyncio.to_thread(self.link.send, directions(rules, self.held_out))
         else:
             async with CheckedChannel(transport, setting) as channel:
-                outcome = await active([channel], self.problem(), self.own, means)
+                outcome = await active([channel], self.problem(), self.own, resources)
             spent = time.perf_counter() - began, cpu_seconds() - cpu
             trees = len(outcome.state.trees)
             left = [directions(outcome.rules, self.held_out), await asyncio.to_thread(self.link.recv)]

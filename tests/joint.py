@@ -17,7 +17,7 @@ from parley.learn.joined import fit_joined
 from parley.learn.objectives import objective_for
 from parley.learn.parameters import BoostingParameters
 from parley.net.channel import CheckedChannel, Setting
-from parley.protocols.boosting import ACTIVE, PASSIVE, STEPS, Means, active, passive
+from parley.protocols.boosting import ACTIVE, PASSIVE, STEPS, Resources, active, passive
 
 from tests.channels import transports
 
@@ -43,8 +43,8 @@ def problem(label, *, weight=None, training_rows=None, **parameters):
     return Problem(chosen, objective, label.astype(np.float64), weight, training)
 
 
-def means(party):
-    return Means(bytes([party]) * 32, threads=2)
+def resources(party):
+    return Resources(bytes([party]) * 32, threads=2)
 
 
 @asynccontextmanager
@@ -74,12 +74,12 @@ async def train(
         async def lead():
             channels = [channel(near, ACTIVE, sinks[0]) for near, _ in pairs]
             async with entered(channels):
-                return await leading(channels, problem, blocks[0], means(0))
+                return await leading(channels, problem, blocks[0], resources(0))
 
         async def follow(index):
             role = (following or {}).get(index, passive)
             async with channel(pairs[index - 1][1], PASSIVE, sinks[index]) as end:
-                return await role(end, problem.parameters, blocks[index], means(index))
+                return await role(end, problem.parameters, blocks[index], resources(index))
 
         async with asyncio.timeout(120):
             return await asyncio.gather(

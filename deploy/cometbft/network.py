@@ -1,43 +1,42 @@
 """A consortium on this machine: several parties, each with its ledger and its CometBFT node.
 
-A line per party whenever something changes: height, app hash, transactions, connected peers, process
-id. A node that ends is started again. Ctrl-C ends them all. Every start is a new network in a new
-directory.
+A line per party whenever something changes: leaves of its ledger, root of its state, height of the chain,
+connected peers, process id of the node. A node that ends is started again. Ctrl-C ends them all. Every start
+is a new consortium in a new directory.
 """
 
 import argparse
 import asyncio
-import json
 import os
+import secrets
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 from parley.core.errors import ParleyError, PeerLost
-from parley.ledger.engines.cometbft.application import Application
+from parley.ledger.contract import Founder, Genesis
+from parley.ledger.engines.cometbft.beginning import Beginning, Founding
 from parley.ledger.engines.cometbft.binary import find_binary
+from parley.ledger.engines.cometbft.keys import KeyPair, node_id
 from parley.ledger.engines.cometbft.local import LocalParty, draw_parties, write_network
-from parley.ledger.engines.cometbft.node import Node, start_node
-from parley.ledger.engines.cometbft.server import serving
+from parley.ledger.engines.cometbft.log import ChainLog
+from parley.ledger.engines.cometbft.member import CometMember, NodePlace
+from parley.store.keys import LedgerKeys
 
 LOOK_EVERY = 0.5
-REST = 3.0
-"""Seconds before a node that ended is started again."""
+KEYS = "keys"
+LEDGER = "ledger"
 
 
 @dataclass
-class Member:
-    """A party of the network while it runs."""
+class Shown:
+    """A party of the network while it runs, and the last line about it."""
 
-    local: LocalParty
-    node: Node | None = None
-    said: str = ""
+    member: CometMember
+    line: str = ""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -45,78 +44,84 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="a consortium with CometBFT on this machine")
     parser.add_argument("--parties", type=int, default=4, help="how many (default 4)")
     parser.add_argument("--home", type=Path, default=Path(".cometbft"), help="directory (default .cometbft)")
-    parser.add_argument(
-        "--application",
-        default="tests.book:Book",
-        help="MODULE:FACTORY of the ledger, called with the path of its file (default tests.book:Book)",
-    )
-    parser.add_argument("--app-state", default='{"peers": null}', help="JSON given to the ledgers at genesis")
     return parser.parse_args()
 
 
-def application_factory(name: str) -> Callable[[Path], Application]:
-    """The function that opens a party's ledger."""
-    module, _, factory = name.partition(":")
-    return cast("Callable[[Path], Application]", getattr(import_module(module), factory))
+def found(names: list[str], home: Path) -> tuple[LocalParty, ...]:
+    """Make homes, keys and the genesis of a consortium of those parties."""
+    parties = tuple(with_ledger_keys(party) for party in draw_parties(names, home))
+    founders = tuple(
+        Founder(name=name, role="holder", **LedgerKeys.load(home / name / KEYS).public()) for name in names
+    )
+    spec = Genesis(
+        name="local",
+        founders=founders,
+        time=int(time.time()),
+        nonce=secrets.token_hex(16),
+        engine="cometbft",
+        sequencer=None,
+    )
+    nodes = {party.settings.name: node_id(party.node_key.public_key) for party in parties}
+    beginning = Beginning(Founding(spec.value()), nodes)
+    write_network(parties, "local", datetime.now(UTC), beginning.app_state())
+    return parties
 
 
-async def keep_running(member: Member, binary: Path) -> None:
-    """Start a party's node again whenever it ends."""
-    while True:
-        node = await start_node(member.local.settings, binary)
-        member.node = node
-        try:
-            await node.wait()
-        finally:
-            await node.stop()
-        await asyncio.sleep(REST)
+def with_ledger_keys(party: LocalParty) -> LocalParty:
+    """The party with fresh keys of its own; the cosigning key is its validator's."""
+    folder = party.settings.home / KEYS
+    LedgerKeys.create(folder)
+    return replace(party, validator_key=KeyPair(bytes.fromhex((folder / "cosigning.key").read_text())))
 
 
-async def report(members: list[Member]) -> None:
+def member_of(party: LocalParty, binary: Path) -> CometMember:
+    """The party's engine, not yet running."""
+    settings = party.settings
+    keys = LedgerKeys.load(settings.home / KEYS)
+    log = ChainLog(settings.home / LEDGER, settings.name, keys.cosigning)
+    return CometMember(
+        log, NodePlace(settings, binary), lambda line: print(f"{settings.name}: {line}", flush=True)
+    )
+
+
+async def report(shown: list[Shown]) -> None:
     """Print a party's line whenever it differs from the last."""
     while True:
-        for member in members:
-            line = await describe(member)
-            if line != member.said:
-                member.said = line
+        for one in shown:
+            line = await describe(one.member)
+            if line != one.line:
+                one.line = line
                 print(line, flush=True)
         await asyncio.sleep(LOOK_EVERY)
 
 
-async def describe(member: Member) -> str:
+async def describe(member: CometMember) -> str:
     """A party in a line."""
-    name = member.local.settings.name
-    if member.node is None or not member.node.running:
+    name, node = member.name, member.node
+    if node is None or not node.running:
         return f"{name}: down"
     try:
-        status = await member.node.rpc.status()
-        peers = await member.node.rpc.peers()
+        status = await member.rpc.status()
+        peers = await member.rpc.peers()
     except PeerLost:
         return f"{name}: starting"
     state = "catching up" if status.catching_up else "ready"
-    app_hash = status.app_hash.hex()[:16] or "-"
-    return f"{name}: {state} height={status.height} app={app_hash} peers={len(peers)} pid={member.node.pid}"
+    root = member.log.replica.state.root.hex()[:16]
+    counts = f"leaves={member.log.size} state={root} height={status.height} peers={len(peers)}"
+    return f"{name}: {state} {counts} pid={node.pid}"
 
 
 async def run(arguments: argparse.Namespace) -> None:
     """Run the network until this task is cancelled."""
     binary = find_binary(os.environ)
-    opened = application_factory(arguments.application)
     home = arguments.home.absolute()
-    parties = draw_parties([f"party{number + 1}" for number in range(arguments.parties)], home)
-    write_network(parties, "local", datetime.now(UTC), json.loads(arguments.app_state))
-    print(
-        f"submit with: curl --unix-socket {home}/party1/rpc.sock 'http://node/broadcast_tx_sync?tx=\"a=1\"'"
-    )
-    members = [Member(party) for party in parties]
-    async with AsyncExitStack() as ledgers:
-        for party in parties:
-            application = opened(party.settings.home / "ledger.json")
-            await ledgers.enter_async_context(serving(application, party.settings.abci_socket))
-        async with asyncio.TaskGroup() as group:
-            for member in members:
-                group.create_task(keep_running(member, binary))
-            group.create_task(report(members))
+    parties = found([f"party{number + 1}" for number in range(arguments.parties)], home)
+    print(f"submit with: deploy/cometbft/register {arguments.home}/party1 people")
+    shown = [Shown(member_of(party, binary)) for party in parties]
+    async with asyncio.TaskGroup() as group:
+        for one in shown:
+            group.create_task(one.member.run())
+        group.create_task(report(shown))
 
 
 async def run_until_interrupted(arguments: argparse.Namespace) -> None:

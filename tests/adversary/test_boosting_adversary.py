@@ -6,7 +6,7 @@ import pytest
 from parley.protocols.boosting import ACTIVE, PASSIVE, STEPS, active, passive
 
 from tests.adversary.harness import cases, sweep
-from tests.joint import block, means, problem
+from tests.joint import block, problem, resources
 
 ROWS = 30
 
@@ -20,12 +20,12 @@ def roles(**parameters):
 
     async def lead(channel):
         async with channel:
-            outcome = await active([channel], task, blocks[0], means(0))
+            outcome = await active([channel], task, blocks[0], resources(0))
             return outcome.state.trees, outcome.state.margins.tobytes(), outcome.rules
 
     async def follow(channel):
         async with channel:
-            return await passive(channel, task.parameters, blocks[1], means(1))
+            return await passive(channel, task.parameters, blocks[1], resources(1))
 
     return {ACTIVE: lead, PASSIVE: follow}
 

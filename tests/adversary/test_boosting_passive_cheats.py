@@ -26,7 +26,7 @@ from tests.adversary.cheating import (
     tables,
     uint32,
 )
-from tests.joint import means, problem, train
+from tests.joint import problem, resources, train
 
 COLUMNS = [
     ({"rows": ROWS + 1}, "rows-differ"),
@@ -70,7 +70,7 @@ def sums_of(message):
 
 def encrypted(gradient, hessian):
     """What only the active party could make: an encryption of the two sums."""
-    secret = SecretKey.from_seed(2, derive(means(0).seed, "key"))
+    secret = SecretKey.from_seed(2, derive(resources(0).seed, "key"))
     return secret.encrypt(np.array([[gradient, hessian]], dtype=np.int32), b"n" * 32, 0, 1)[0]
 
 
@@ -137,7 +137,7 @@ async def test_sums_that_the_parent_cannot_hold():
 
 
 def encrypted_total(ciphertexts):
-    secret = SecretKey.from_seed(2, derive(means(0).seed, "key"))
+    secret = SecretKey.from_seed(2, derive(resources(0).seed, "key"))
     bounds = np.full((len(ciphertexts), 2), 10**5)
     return encrypted(*secret.decrypt(ciphertexts, bounds, 1).sum(axis=0))
 

@@ -36,26 +36,18 @@ def withhold(runner):
 
 def fork(runner):
     """A sequencer that shows the regulator another history, each block a second later, and signs both."""
-    other, answering = {}, runner.answer
+    other, answering, speaking = {}, runner.answer, runner.speaking
 
     async def answer(peer, path, transport):
-        if peer == "regulator":
-            if path != "/replication":
-                return
-            speaking = runner.speaking
-
-            def deceiving(transport, table, role):
-                return _Deceiving(speaking(transport, table, role), runner, other)
-
-            runner.speaking = deceiving
-            try:
-                await answering(peer, path, transport)
-            finally:
-                runner.speaking = speaking
-        else:
+        if peer != "regulator" or path == "/replication":
             await answering(peer, path, transport)
 
-    runner.answer = answer
+    def deceiving(transport, table, role):
+        honest = speaking(transport, table, role)
+        deceived = transport.peer == "regulator" and role == replication.SEQUENCER
+        return _Deceiving(honest, runner, other) if deceived else honest
+
+    runner.answer, runner.speaking = answer, deceiving
 
 
 class _Deceiving:

@@ -83,7 +83,7 @@ class Consortium:
             time.monotonic,
             lambda line: self.lines.append((name, line)),
             self.force_after,
-            0.1,
+            0.25,
         )
         self.members[name] = LedgerMember(log, around, self.spec.sequencer)
         self.tasks[name] = asyncio.create_task(self.members[name].run())

@@ -117,7 +117,7 @@ class Processes:
             self.wait(lambda: path.exists() and path.read_text().endswith("done\n"), f"client of {name}")  # noqa: B023
 
     def settled(self, *names):
-        """Wait until members have the same log, all of it final and nothing left to submit; then kill them."""
+        """Wait until all is final, the same everywhere, and nothing left to submit; then kill the members."""
         self.wait(lambda: self._is_settled(names), "the same final log everywhere")
         for name in names:
             if name in self.running:

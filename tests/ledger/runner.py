@@ -102,7 +102,7 @@ class Runner:
         return log
 
     def say(self, line):
-        print(f"{self.name}: {line}", flush=True)
+        print(f"{self.name}: {line}", flush=True)  # noqa: T201 (its log)
 
     def is_cut(self, other):
         try:
@@ -221,7 +221,7 @@ def main():
         asyncio.run(Runner(config).run())
     except* ParleyError as errors:
         for error in errors.exceptions:
-            print(f"{config['name']}: {error}", flush=True)
+            print(f"{config['name']}: {error}", flush=True)  # noqa: T201 (its log)
         sys.exit(errors.exceptions[0].exit_code)
 
 

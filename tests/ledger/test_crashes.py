@@ -1,4 +1,4 @@
-"""Real processes, killed at every point of accept, execute, write, sign, send, acknowledge: nothing is lost."""
+"""Real processes, killed wherever they accept, execute, write, sign, send, acknowledge: nothing is lost."""
 
 import pytest
 

@@ -13,7 +13,7 @@ from parley.party.gate import Gate, terms_of
 from parley.party.ledger import PartyLedger
 from parley.store.keys import KINDS, LedgerKeys
 
-from tests.ledger.members import Consortium, key
+from tests.ledger.members import Consortium, key, transaction
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -31,6 +31,7 @@ id = "id"
 columns = [{columns}]
 [limits]
 rows = 1000
+runs = 2
 """
 
 
@@ -84,3 +85,23 @@ async def test_a_refused_commitment_ends_the_run_at_the_next_round(tmp_path):
             await rounds_without_end(gate)
         await gate.fail(caught.value)
         assert gate.ledger.draft.known(Run, run_path("run-1")).state == "failed"
+
+
+async def test_a_start_that_only_we_were_shown_is_not_final_and_not_entered(tmp_path, monkeypatch):
+    monkeypatch.setattr("parley.party.gate.STARTED", 1.0)
+    async with Consortium(tmp_path, ("auditor", "bank", "operator", "regulator")) as consortium:
+        first = await begun(consortium, terms_of(plan(), {}, int(time.time())))
+        approved = first.ledger.draft.known(Run, run_path("run-1")).plan
+        consortium.cut |= {"auditor", "regulator"}
+        for name in ("auditor", "regulator"):
+            await consortium.stop(name)
+        for act, body in (
+            ("run.propose", {"run": "run-2", "plan": approved}),
+            ("run.start", {"run": "run-2"}),
+        ):
+            await consortium.members["bank"].place(transaction(consortium.spec, "bank", act, body))
+        gate = Gate(first.ledger, "run-2", Transcript("operator"))
+        with pytest.raises(PolicyRefused) as caught:
+            await gate.enter(plan(), "bank")
+        assert caught.value.code == "run-not-on-ledger"
+        assert gate.ledger.draft.known(Run, run_path("run-2")).state == "aligning"

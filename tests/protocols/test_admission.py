@@ -74,6 +74,14 @@ async def test_our_own_certificate_is_welcome_under_our_own_name():
         await transport.close()
 
 
+async def test_a_pin_in_our_own_name_lets_nobody_in():
+    other = create_identity("right")
+    pins = {"right": PeerPin("right", other.certificate_pem)}
+    async with listening(nothing, pins) as listener:
+        error = await refusal(listener.address, other, pin_of("right"))
+    assert error.code == "certificate-unknown-to-peer"
+
+
 async def test_a_client_that_is_not_pinned_is_turned_away_and_told():
     refused = []
     async with listening(nothing, on_refused=lambda *what: refused.append(what)) as listener:

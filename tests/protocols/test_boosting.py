@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parley.protocols.boosting import active, passive
+from parley.protocols.boosting import Resources, active, passive
 
 from tests.joint import (
     PARTNER,
@@ -213,3 +213,7 @@ async def test_from_any_saved_round_the_rest_is_identical(kind):
 
 def _with(role=active, **more):
     return partial(role, **more)
+
+
+def test_a_seed_does_not_show_in_what_is_printed():
+    assert "seed" not in repr(Resources(bytes(32)))

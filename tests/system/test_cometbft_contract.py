@@ -1,23 +1,30 @@
 """The contract through real CometBFT nodes: submitting, crashes, equal state everywhere, moving there."""
 
 import asyncio
+import contextlib
 import secrets
 import shutil
+import signal
+import sys
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 import pytest
 
 from parley.core.errors import PeerLost, PolicyRefused
+from parley.ledger.block import Leaf
 from parley.ledger.contract import consortium_id
 from parley.ledger.engines.cometbft.log import app_hash
 from parley.ledger.engines.cometbft.migration import carried
+from parley.ledger.engines.cometbft.node import start_node
 from parley.ledger.merkle import Frontier
 from parley.ledger.replica import Replica
 from parley.ledger.transaction import Transaction, sign
 
-from tests.comet import skip_without_binary, until
+from tests.comet import ROOT, binary, skip_without_binary, until
 from tests.contract import digest, key, spec
 from tests.contract_moves import MEMBERS
+from tests.ledger.chain_process import POINTS
 from tests.ledger.comet_members import caught_up, network, roots
 from tests.ledger.histories import History
 from tests.ledger.moving import Author, end_embedded
@@ -67,7 +74,7 @@ async def test_what_a_member_submits_gets_its_receipt():
             break
 
 
-async def test_a_node_and_a_party_that_are_killed_lose_nothing():
+async def test_a_node_that_is_killed_and_a_party_that_restarts_lose_nothing():
     founded = spec(ALONE, **COMET)
     async with network(ALONE, founded) as net:
         await net.start_all()
@@ -85,6 +92,48 @@ async def test_a_node_and_a_party_that_are_killed_lose_nothing():
         before = roots(bank.log)
         await net.stop("bank")
         assert roots(net.start("bank").log) == before
+
+
+@asynccontextmanager
+async def served(socket, folder, *dies_at):
+    """The contract in a process of its own, until the block is left."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.ledger.chain_process", socket, folder, *map(str, dies_at)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert await process.stdout.readline() == b"serving\n"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_contract_killed_at_any_point_of_a_block_has_each_transaction_once(point):
+    founded = spec(ALONE, **COMET)
+    async with network(ALONE, founded) as net:
+        settings, folder = net.parties["bank"].settings, net.folder("bank")
+        taken = []
+        async with served(settings.abci_socket, folder, point, 4) as contract:
+            node = await start_node(settings, binary())
+            await node.ready()
+            with contextlib.suppress(PeerLost):
+                for number in range(300):
+                    taken.append(register(founded, "bank", f"t{number}").data)
+                    await node.rpc.submit(taken[-1])
+            assert await asyncio.wait_for(contract.wait(), 20) == -signal.SIGKILL
+            await asyncio.wait_for(node.wait(), 20)
+        bank = net.start("bank")
+        last = register(founded, "bank", "last")
+        assert (await bank.submit(last)).accepted
+        assert roots(bank.log) == fed(founded, await blocks_of(bank))
+        leaves = [Leaf.decoded(leaf.data).signed for leaf in bank.log.store.leaves(1, bank.log.size)]
+        assert len({*leaves}) == len(leaves) > 1
+        assert {*leaves} <= {*taken, last.data}
 
 
 async def test_a_transaction_waits_on_disk_for_a_node_that_is_away():
@@ -127,7 +176,7 @@ def fed(founded, blocks):
 
 
 async def test_a_long_history_ends_alike_in_both_engines_and_after_a_replay():
-    history = History(11, 1000, **COMET)
+    history = History(11, 600, **COMET)
     async with network(MEMBERS, history.spec) as net:
         for name in ("bank", "operator", "regulator"):
             net.start(name)
@@ -140,7 +189,7 @@ async def test_a_long_history_ends_alike_in_both_engines_and_after_a_replay():
         for data in history.signed:
             await bank.rpc.submit(data)
         await bank.submit(register(history.spec, "bank", "last"))
-        assert bank.log.size > 900
+        assert bank.log.size > 500
         [ended] = await net.level(bank.log.size)
         assert ended == fed(history.spec, await blocks_of(bank))
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from parley.ledger.engines.cometbft.binary import SETTING, VERSION
-from parley.ledger.engines.cometbft.rpc import RpcClient
 
 from tests.comet import ROOT, binary, skip_without_binary
 
@@ -30,23 +29,43 @@ async def test_four_parties_start_commit_restart_a_node_and_stop():
             sys.executable,
             *(DEPLOY / "network.py", "--home", home),
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), SETTING: str(binary())},
+            env=environment(),
             stdout=asyncio.subprocess.PIPE,
         )
         lines = network.stdout
         try:
-            assert b"curl --unix-socket" in await lines.readline()
+            assert b"deploy/cometbft/register" in await lines.readline()
             party1 = await line_of(lines, "party1: ready", "peers=3")
-            await RpcClient(home / "party1" / "rpc.sock").submit(b"a=1")
-            seen = await line_of(lines, "party4: ready", "height=3")
-            assert "app=-" not in seen
+            assert '"status":"accepted"' in await registered(home / "party1")
+            seen = await line_of(lines, "party4: ready", "leaves=2")
             os.kill(int(party1.rpartition("pid=")[2]), signal.SIGKILL)
-            await line_of(lines, "party1: down")
-            await line_of(lines, "party1: ready", "height=3")
+            await line_of(lines, "party1: the CometBFT node ended with code -9; it is started again")
+            await line_of(lines, "party1: ready", "leaves=2", field(seen, "state"))
+            assert '"code":"table-known"' in await registered(home / "party1")
         finally:
             network.send_signal(signal.SIGINT)
         assert b"all nodes are stopped" in await lines.read()
         assert await network.wait() == 0
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), SETTING: str(binary())}
+
+
+async def registered(home):
+    """What the command prints that registers a table."""
+    command = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *(DEPLOY / "register.py", home, "people"),
+        env=environment(),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await command.communicate()
+    return printed.decode()
+
+
+def field(line, name):
+    return next(word for word in line.split() if word.startswith(f"{name}="))
 
 
 async def line_of(lines, *parts):

@@ -3,7 +3,6 @@
 import hashlib
 from typing import Final
 
-DIGEST_BYTES: Final = 32
 _MAX_TAG: Final = 255
 
 

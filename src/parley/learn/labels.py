@@ -1,6 +1,4 @@
-"""Labels as numbers, and back."""
-
-from collections.abc import Sequence
+"""Labels as numbers."""
 
 import numpy as np
 import polars as pl
@@ -35,8 +33,3 @@ def encode_label(label: pl.Series, objective: ObjectiveName) -> tuple[Floats, tu
     written = text(ordered).to_list()
     codes = dict(zip(written, range(len(written)), strict=True))
     return np.array([codes[value] for value in text(label)], dtype=np.float64), tuple(written)
-
-
-def decode_label(classes: Sequence[str], code: NDArray[np.int64]) -> NDArray[np.str_]:
-    """The classes as written, for class numbers ``int64[rows]``."""
-    return np.array(classes)[code]

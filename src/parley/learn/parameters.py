@@ -1,13 +1,15 @@
 """What a user may set about boosted trees; names follow scikit-learn and LightGBM."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from parley.core.errors import UsageError
+from parley.core.errors import BudgetExhausted, UsageError
 
+MOST_SUMS: Final = 1 << 27
+"""Sums of one level over all nodes, columns and bins: at eight bytes, a gibibyte for each thing summed."""
 ObjectiveName = Literal["binary", "regression", "multiclass"]
 
 
@@ -67,6 +69,27 @@ class BoostingParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
                 raise ValueError(f"{name} must be a finite number")
         if self.top_rate + self.other_rate > 1:
             raise ValueError("top_rate + other_rate must not exceed 1")
+
+    def check_level(self, rows: int, columns: int, bins: int) -> None:
+        """Refuse a training whose largest level would not fit into a machine: others chose its figures.
+
+        Args:
+            rows: training rows.
+            columns: of one party.
+            bins: of the column that has most.
+
+        Raises:
+            BudgetExhausted: more than `MOST_SUMS` sums in a level.
+        """
+        pairs = max(1, min(2 ** (self.max_depth - 1), rows // (2 * self.min_child_samples)))
+        if pairs * columns * bins > MOST_SUMS:
+            raise BudgetExhausted(
+                "level-too-large",
+                f"a level of the trees has up to {pairs} pairs of nodes over {columns} columns of {bins} "
+                f"bins, more than {MOST_SUMS} sums",
+                remedy="propose smaller max_depth or max_bins, fewer columns, or larger min_child_samples",
+                public="max_depth, max_bins, min_child_samples and the columns make a level too large for us",
+            )
 
 
 def boosting_parameters(values: dict[str, object]) -> BoostingParameters:

@@ -23,6 +23,7 @@ from parley.ledger.contract import (
     apply,
     genesis,
 )
+from parley.ledger.contract.refusal import Refusal
 from parley.ledger.encoding import EncodingError, Value, encode
 from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.sparse import EMPTY, SparseTree
@@ -261,7 +262,7 @@ class Replica:
         try:
             (leaf,) = leaves
             return self.begin(read_genesis(leaf))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, Refusal) as error:
             raise IllegalBlock(f"the log does not begin with a genesis: {error}") from None
 
     def _leaf(self, place: int, data: bytes) -> Leaf:

@@ -237,7 +237,8 @@ class PeerListener:
         pins = self._pins() if callable(self._pins) else self._pins
         context = tls.server_context(self._identity, pins.values())
         secured = await _start_tls(stream, wire, context, None)
-        names = {pin.fingerprint: name for name, pin in pins.items()}
+        # whoever bears our name may command us: that is our own certificate and no pin's
+        names = {pin.fingerprint: name for name, pin in pins.items() if name != self._identity.party}
         names[self._identity.fingerprint] = self._identity.party
         peer = names.get(tls.presented(secured))
         if peer is None:

@@ -3,6 +3,7 @@
 from parley.core.conversation import Channel
 from parley.party.invitations import Invitation
 from parley.party.ledger import Author, announcement
+from parley.party.peers import check_peer
 from parley.protocols import joining
 from parley.store.catalogue import Peer
 from parley.store.home import Home, Membership
@@ -17,11 +18,22 @@ async def enter(channel: Channel, home: Home, invitation: Invitation, certificat
         home: of the newcomer.
         invitation: that it holds.
         certificate: of the newcomer's port, in PEM.
+
+    Raises:
+        UsageError: the inviter names a member by another certificate than the one we pinned, or by none.
+        PeerMisbehaved: it keeps another ledger than the invitation names.
     """
     await channel.send(joining.Arrival(invitation.name))
     welcome = await channel.recv(joining.Welcome)
     if welcome.consortium != invitation.consortium:
         raise channel.fault("consortium-other", "keeps another ledger than the invitation names")
+    members = [
+        Peer(each.name, each.address, each.certificate)
+        for each in welcome.members
+        if each.name != home.settings.party
+    ]
+    for member in members:  # the inviter's word is not enough to exchange what we pinned ourselves
+        check_peer(home, member, replace=False)
     keys = LedgerKeys.create(home.path / "keys")
     signer = Author(invitation.name, invitation.key, welcome.consortium)
     joins = signer.sign("member.join", dict(keys.public()), welcome.height)
@@ -31,6 +43,6 @@ async def enter(channel: Channel, home: Home, invitation: Invitation, certificat
     )
     await channel.send(joining.Entry(joins.data, announces.data))
     await channel.recv(joining.Entered)
-    for each in welcome.members:
-        home.catalogue.keep_peer(Peer(each.name, each.address, each.certificate))
+    for member in members:
+        home.catalogue.keep_peer(member)
     home.keep_membership(Membership(welcome.consortium, welcome.sequencer))

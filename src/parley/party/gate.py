@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from parley.core.errors import ParleyError, PeerLost, PolicyRefused
+from parley.core.errors import ParleyError, PeerLost, PolicyRefused, UsageError
 from parley.core.plan import Plan
 from parley.core.transcript import Said, Transcript
 from parley.learn.parameters import boosting_parameters
@@ -31,6 +31,8 @@ from parley.privacy.leakage import statement
 DAY: Final = 86_400
 APPROVAL: Final = 600.0
 """Seconds the active party waits for approvals."""
+STARTED: Final = 10.0
+"""Seconds that our own ledger may be behind with the start of a run, and again until that is final."""
 SETTLE: Final = 60.0
 """Seconds to wait for the others' commitments at the end of a run."""
 
@@ -186,19 +188,23 @@ class Gate:
         """As a passive party: take part only in what the ledger says was approved and started.
 
         Raises:
-            PolicyRefused: the ledger knows no such run, or another plan.
+            PolicyRefused: the ledger knows no such run, not yet for good, or another plan.
         """
 
         def started() -> Run | None:
             found = self.ledger.draft.find(Run, run_path(self.run))
             return found if found is not None and found.state != "approved" else None
 
+        log = self.ledger.member.log
         try:
-            run = await self._until(started, 10.0, f"run {self.run} on the ledger")
+            await self._until(started, STARTED, f"run {self.run} on the ledger")
+            size = log.size
+            await self._until(lambda: log.final_size >= size or None, STARTED, f"{size} records to be final")
+            run = await self._until(started, STARTED, f"run {self.run} on the final ledger")
         except PeerLost:
             raise PolicyRefused(
                 "run-not-on-ledger",
-                f"{leader} began {self.run}, which the ledger does not know as started",
+                f"{leader} began {self.run}, which the ledger does not know for good as started",
                 remedy="nothing joint is done outside the ledger; propose the plan there",
                 public="the ledger knows no such run as started",
             ) from None
@@ -321,7 +327,7 @@ class Gate:
         return self.ledger.draft.find(Approval, approval_path(plan, party))
 
     async def _until(self, found: Callable[[], R | None], patience: float, what: str) -> R:
-        """Wait until the final state shows something."""
+        """Wait until our state shows something; it may not be final yet."""
         at_once = found()
         if at_once is not None:
             return at_once
@@ -338,7 +344,11 @@ class Gate:
                 peer=self.ledger.member.leader,
                 remedy="see `parley ledger show`, and ask the members that are missing there",
             ) from None
-        raise AssertionError("changes never end")
+        raise UsageError(
+            "ledger-stopped",
+            f"our ledger stopped while we waited for {what}",
+            remedy="see the party's log, and start it again with `parley up`",
+        )
 
 
 class _Telling:

@@ -8,7 +8,13 @@ from parley.store.home import Home
 
 
 def register_peer(home: Home, peer: Peer, *, replace: bool) -> None:
-    """Trust a peer by the one certificate it may present. Numbered checks.
+    """Trust a peer by the one certificate it may present; raises as `check_peer`."""
+    check_peer(home, peer, replace=replace)
+    home.catalogue.keep_peer(peer)
+
+
+def check_peer(home: Home, peer: Peer, *, replace: bool) -> None:
+    """Whether a peer may be trusted by a certificate. Numbered checks.
 
     Args:
         home: who trusts.
@@ -16,7 +22,7 @@ def register_peer(home: Home, peer: Peer, *, replace: bool) -> None:
         replace: whether another certificate may take the place of the one we pinned.
 
     Raises:
-        UsageError: a check failed; nothing was changed.
+        UsageError: a check failed.
     """
     # 1. the name may name a party, and the address is one
     check_party(peer.name)
@@ -45,4 +51,3 @@ def register_peer(home: Home, peer: Peer, *, replace: bool) -> None:
             f"{peer.name} is known here by certificate {grouped(pinned)}, not by {grouped(fingerprint)}",
             remedy=f"compare fingerprints with {peer.name} by telephone; if it has a new one, add --replace",
         )
-    home.catalogue.keep_peer(peer)

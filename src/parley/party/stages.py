@@ -49,9 +49,9 @@ class Means:
     minimum_rows: int = 10
     threads: int = 1
 
-    def protocol(self, purpose: str) -> boosting.Means:
-        """The means of one protocol, with a seed of its own."""
-        return boosting.Means(derive(self.seed, purpose), self.threads)
+    def protocol(self, purpose: str) -> boosting.Resources:
+        """The resources of one protocol, with a seed of its own."""
+        return boosting.Resources(derive(self.seed, purpose), self.threads)
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,7 @@ async def train_active(
     parameters = problem.parameters
     binned = await channels[0].compute("bin", rows.binned, parameters.max_bins, means.threads, rows.features)
     block = ColumnBlock(binned.codes, binned.bin_counts, binned.categorical)
+    parameters.check_level(rows.training, len(block.codes), int(block.bin_counts.max(initial=0)))
     outcome = await boosting.active(channels, problem, block, means.protocol("boosting"), on_round)
     outputs = problem.objective.outputs
     share = ActiveShare(
@@ -172,6 +173,7 @@ async def train_passive(
     features = [rows.features[place] for place in order]
     binned = await channel.compute("bin", rows.binned, parameters.max_bins, means.threads, features)
     block = ColumnBlock(binned.codes, binned.bin_counts, binned.categorical, means.minimum_rows)
+    parameters.check_level(rows.training, len(block.codes), int(block.bin_counts.max(initial=0)))
     rules = await boosting.passive(channel, parameters, block, means.protocol("boosting"), on_tree)
     return PassiveShare(means.model, means.party, _columns(binned), rules)
 

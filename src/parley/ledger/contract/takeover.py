@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from parley.crypto import signatures
+from parley.crypto.signatures import verify
 from parley.ledger.contract.consortium import CONSORTIUM, ENGINE, Consortium, Engine
 from parley.ledger.contract.fields import Count, Digest, Height, Party, Positive, ascending
 from parley.ledger.contract.members import Key, Member, active_members, key_path
@@ -133,7 +133,7 @@ def _is_promised(draft: Draft, epoch: int, successor: str, promise: Promise) -> 
         return False
     public = bytes.fromhex(draft.known(Key, key_path(member.cosigning)).public)
     text = promised(draft.known(Consortium, CONSORTIUM).id, epoch, successor, promise)
-    return signatures.verify(public, DOMAIN, text, bytes.fromhex(promise.signature))
+    return verify(public, DOMAIN, text, bytes.fromhex(promise.signature))
 
 
 RULES = (Rule("sequencer.takeover", Takeover, take_over, keys=("cosigning",)),)

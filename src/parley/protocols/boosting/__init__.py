@@ -21,7 +21,7 @@ parties, decisional Diffie-Hellman in ristretto255. ``spec/boosting.md`` has the
 """
 
 from parley.protocols.boosting.active import ActiveOutcome, active
-from parley.protocols.boosting.messages import ACTIVE, PASSIVE, STEPS, Means
+from parley.protocols.boosting.messages import ACTIVE, PASSIVE, STEPS, Resources
 from parley.protocols.boosting.passive import passive
 
-__all__ = ["ACTIVE", "PASSIVE", "STEPS", "ActiveOutcome", "Means", "active", "passive"]
+__all__ = ["ACTIVE", "PASSIVE", "STEPS", "ActiveOutcome", "Resources", "active", "passive"]

@@ -33,9 +33,9 @@ from parley.protocols.boosting.messages import (
     Directions,
     GradientBlock,
     HistogramBlock,
-    Means,
     Memberships,
     PublicKeyOffer,
+    Resources,
     SplitNote,
     Splits,
     TrainingEnds,
@@ -75,7 +75,7 @@ async def active(
     channels: Sequence[Channel],
     problem: Problem,
     own: ColumnBlock,
-    means: Means,
+    resources: Resources,
     on_round: Callable[[BoostingState], None] = lambda _: None,
     state: BoostingState | None = None,
 ) -> ActiveOutcome:
@@ -85,20 +85,20 @@ async def active(
         channels: one to each passive party; their order breaks ties between equally good splits.
         problem: label, weights and parameters over the aligned rows.
         own: our columns over the same rows; may hold no column at all.
-        means: seed and threads.
+        resources: seed and threads.
         on_round: told the state after each round, before the next begins.
         state: what a former conversation told ``on_round``, to go on from there; the passive parties
             must go on from the same round.
 
     Raises:
         PeerMisbehaved: a passive party's message does not pass a check.
+        BudgetExhausted: its columns are more than our memory holds sums of.
         PeerLost, PeerAborted: a passive party is gone.
     """
-    secret = SecretKey.from_seed(problem.messages, derive(means.seed, "key"))
+    secret = SecretKey.from_seed(problem.messages, derive(resources.seed, "key"))
     # 1. the key goes out, the shapes of the columns come in
     partners = await all_of(
-        _introduce(channel, owner, secret, len(problem.label))
-        for owner, channel in enumerate(channels, start=1)
+        _introduce(channel, owner, secret, problem) for owner, channel in enumerate(channels, start=1)
     )
     categorical = [own.categorical, *(partner.categorical for partner in partners)]
     compute = channels[0].compute
@@ -110,20 +110,25 @@ async def active(
                 "gradients", tasks, problem, state, [len(each) for each in categorical]
             ):
                 growing = await compute("divide", grower, problem, task, categorical)
-                seed = derive(means.seed, "encrypt", state.round, task.output)
+                seed = derive(resources.seed, "encrypt", state.round, task.output)
                 # 2. rows and columns drawn, encrypted gradients
                 await all_of(_open_tree(partner, state.round, task) for partner in partners)
-                await _send_gradients(channels, task, secret, seed, means.threads)
+                await _send_gradients(channels, task, secret, seed, resources.threads)
                 mine = await compute("draw", DrawnColumns, own, task.columns[0], task.sampled)
                 while growing.membership.pairs:
                     # 3. sums of the small nodes, ours and theirs
                     found = await all_of(
                         [
                             compute(
-                                "sum own", small_sums, mine, growing, task.quantised.messages, means.threads
+                                "sum own",
+                                small_sums,
+                                mine,
+                                growing,
+                                task.quantised.messages,
+                                resources.threads,
                             ),
                             *(
-                                _receive_sums(partner, growing, task, secret, means.threads)
+                                _receive_sums(partner, growing, task, secret, resources.threads)
                                 for partner in partners
                             ),
                         ]
@@ -149,7 +154,8 @@ async def active(
     return ActiveOutcome(state, state.rules[: kept[0]], rounds)
 
 
-async def _introduce(channel: Channel, owner: int, secret: SecretKey, rows: int) -> _Partner:
+async def _introduce(channel: Channel, owner: int, secret: SecretKey, problem: Problem) -> _Partner:
+    rows = len(problem.label)
     await channel.send(PublicKeyOffer(secret.public().encode()))
     offer = await channel.recv(ColumnsOffer)
     if offer.rows != rows:
@@ -157,6 +163,7 @@ async def _introduce(channel: Channel, owner: int, secret: SecretKey, rows: int)
     counts = array_of(channel, offer.bin_counts, np.uint32, offer.columns, "bin counts")
     if not ((counts >= 1) & (counts <= 256)).all():  # noqa: PLR2004 (a code is one byte)
         raise channel.fault("bin-counts", "offers a column without bins or with more than 256")
+    problem.parameters.check_level(problem.training_rows, offer.columns, int(counts.max(initial=0)))
     categorical = unpack_bits(channel, offer.categorical, offer.columns, "column kinds")
     return _Partner(channel, owner, BinLayout(counts), categorical)
 

@@ -1,6 +1,6 @@
 """The messages of joint boosting and their order. Symbols: k messages a ciphertext, C columns, P pairs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -119,7 +119,7 @@ STEPS = steps(
 
 
 @dataclass(frozen=True)
-class Means:
+class Resources:
     """What a role computes with.
 
     Attributes:
@@ -128,7 +128,7 @@ class Means:
         threads: how many a kernel may use.
     """
 
-    seed: bytes
+    seed: bytes = field(repr=False)
     threads: int = 1
 
 

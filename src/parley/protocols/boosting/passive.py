@@ -19,9 +19,9 @@ from parley.protocols.boosting.messages import (
     Directions,
     GradientBlock,
     HistogramBlock,
-    Means,
     Memberships,
     PublicKeyOffer,
+    Resources,
     SplitNote,
     Splits,
     TrainingEnds,
@@ -38,7 +38,7 @@ async def passive(
     channel: Channel,
     parameters: BoostingParameters,
     own: ColumnBlock,
-    means: Means,
+    resources: Resources,
     on_tree: Callable[[int, tuple[SplitRule, ...]], None] = lambda *_: None,
     *,
     rounds: int = 0,
@@ -50,7 +50,7 @@ async def passive(
         channel: to the active party.
         parameters: of the plan; the active party is held to them.
         own: our columns over the aligned rows, with the minimum of rows that a sum must hold.
-        means: seed and threads.
+        resources: seed and threads.
         on_tree: told the round and all rules so far before each tree.
         rounds: rounds done in a former conversation, to go on from there.
         rules: what ``on_tree`` was told before the first tree of the round after those.
@@ -80,17 +80,17 @@ async def passive(
             sampled = unpack_bits(channel, begun.sampled, rows, "rows drawn")
             order.draw(chosen, sampled)
             columns = np.flatnonzero(chosen)
-            ciphertexts = await _receive_gradients(channel, public.k, int(sampled.sum()), means.threads)
+            ciphertexts = await _receive_gradients(channel, public.k, int(sampled.sum()), resources.threads)
             membership = Membership(sampled, parameters.max_depth, parameters.min_child_samples)
             drawn = await compute("draw", DrawnColumns, own, columns, sampled)
-            seed = derive(means.seed, "rerandomise", begun.round, begun.output)
+            seed = derive(resources.seed, "rerandomise", begun.round, begun.output)
             while membership.pairs:
                 # 3. sums of the small nodes
-                level = await compute("count rows", _Level, drawn, membership, means.threads)
+                level = await compute("count rows", _Level, drawn, membership, resources.threads)
                 for place in level.places():
                     place_seed = derive(seed, membership.depth, *place)
                     block = await compute(
-                        "sum", level.block, place, ciphertexts, public, place_seed, means.threads
+                        "sum", level.block, place, ciphertexts, public, place_seed, resources.threads
                     )
                     await channel.send(block)
                 # 4. say where the rows of our own splits go

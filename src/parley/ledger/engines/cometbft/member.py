@@ -71,6 +71,8 @@ class CometMember:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Condition()
         self._wanted: dict[bytes, bytes] = {}
+        self._unkept: dict[bytes, bytes] = {}
+        self._keeping = asyncio.Lock()
         self._dropped: dict[bytes, Dropped] = {}
         self._notices: set[asyncio.Task[None]] = set()
 
@@ -156,9 +158,17 @@ class CometMember:
     async def _want(self, digest: bytes, data: bytes) -> None:
         if self.log.number(digest) is not None:
             return
-        await asyncio.to_thread(self.log.store.keep_pending, digest, data)
+        await self._keep(digest, data)
         self._wanted[digest] = data
         await self._offer(digest, data)
+
+    async def _keep(self, digest: bytes, data: bytes) -> None:
+        """Write a transaction to disk, together with those that come while another write is under way."""
+        self._unkept[digest] = data
+        async with self._keeping:
+            if digest in self._unkept:
+                together, self._unkept = self._unkept, {}
+                await asyncio.shield(asyncio.to_thread(self.log.store.keep_all_pending, together))
 
     async def _offer(self, digest: bytes, data: bytes) -> None:
         """Give a transaction to the node; what it does not take now is offered again."""

@@ -72,6 +72,12 @@ class ChainStore(LedgerStore):
         rows = self._read("SELECT height, nodes FROM chain")
         return Position(rows[0][0], json.loads(rows[0][1])) if rows else Position()
 
+    def keep_all_pending(self, transactions: Mapping[bytes, bytes]) -> None:
+        """Remember transactions, by digest, until they are in the log; one write for all."""
+        with self._writing():
+            for digest, data in transactions.items():
+                self.keep_pending(digest, data)
+
     def commit(self, blocks: Sequence[ExecutedBlock], position: Position) -> None:
         """Write a block of the chain, which holds some blocks of leaves or none; all or nothing."""
         with self._writing() as database:

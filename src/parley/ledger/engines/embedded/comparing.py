@@ -118,8 +118,9 @@ class Comparing:
         except Rejected as rejected:
             raise channel.fault(rejected.code, str(rejected)) from None
         except Forked as fork:
-            kept = await self._bench.keep_evidence(fork)
-            self._bench.halt(f"the sequencer has forked the log: {channel.peer} shows that {kept}")
+            if not self._bench.halted:
+                kept = await self._bench.keep_evidence(fork)
+                self._bench.halt(f"the sequencer has forked the log: {channel.peer} shows that {kept}")
             raise channel.fault("log-forked", fork.what) from None
         if not behind:
             self._bench.heard(channel.peer)
@@ -142,8 +143,8 @@ class Comparing:
         """As a step: whether the transaction could come in, and there is room to watch it."""
         if not self._log.size or self._log.number(signed.digest) is not None:
             return False
-        known = signed.digest in self._bench.watch.wanted()
-        return not known and objection(self._log, signed) is None and self._bench.want(signed, ours=False)
+        known = self._bench.watch.get(signed.digest)
+        return known is None and objection(self._log, signed) is None and self._bench.want(signed, ours=False)
 
     # ── filling one another up ────────────────────────────────────────────────────────────────────────
 

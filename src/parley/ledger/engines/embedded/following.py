@@ -12,11 +12,13 @@ from parley.ledger.engines.embedded.cosigner import Rejected
 from parley.ledger.engines.embedded.ordering import SIGN_OF_LIFE
 from parley.ledger.engines.embedded.store import StoreFailed
 from parley.ledger.engines.embedded.watch import objection
-from parley.ledger.engines.embedded.workbench import GOSSIP_EVERY, Workbench
+from parley.ledger.engines.embedded.workbench import GOSSIP_EVERY, Stopped, Workbench
 from parley.ledger.notes import NoteError, SignedNote, parse_note
 
 _RETRY: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between attempts to reach the sequencer."""
+_ASK_AGAIN: Final = 0.2
+"""Seconds after which a transaction is offered again that the sequencer would not have and we would."""
 
 
 class Following:
@@ -51,9 +53,7 @@ class Following:
                     attempt = 0
                     await self._follow(channel)
             except ParleyError as error:
-                # a peer whose engine has ended says so by the same code, and is dialled again
-                ended = isinstance(error, UsageError) and error.code == "ledger-stopped"
-                if isinstance(error, StoreFailed) or ended:
+                if isinstance(error, StoreFailed | Stopped):
                     raise
                 if attempt == len(_RETRY) - 1:
                     bench.around.log(f"the ledger waits for {leader}: {error.what}")
@@ -143,7 +143,7 @@ class Following:
         try:
             note = await bench.step(self._log.cosign, int(bench.around.wall()))
         except UsageError as error:
-            if isinstance(error, StoreFailed) or error.code == "ledger-stopped":
+            if isinstance(error, StoreFailed | Stopped):
                 raise
             if error.code == "ledger-rolled-back" and self._log.signed.size <= self._log.size:
                 bench.halt(
@@ -173,12 +173,17 @@ class Following:
         return True
 
     async def _told(self, digest: bytes) -> None:
-        """The sequencer says that a transaction cannot come in; believed only if we find so too."""
-        signed = self._bench.watch.wanted().get(digest)
+        """The sequencer says that a transaction cannot come in; believed only if we find so too.
+
+        It may have judged by an earlier state than ours; then it is asked again.
+        """
+        signed = self._bench.watch.get(digest)
         if signed is None:
             return
         why = await self._bench.step(objection, self._log, signed)
-        if why is not None:
-            await self._bench.step(self._bench.drop, digest)
-            self._bench.tell(digest, why)
-            await self._bench.notify()
+        if why is None:
+            asyncio.get_running_loop().call_later(_ASK_AGAIN, self.offer, signed.data)
+            return
+        await self._bench.step(self._bench.drop, digest)
+        self._bench.tell(digest, why)
+        await self._bench.notify()

@@ -23,7 +23,7 @@ def replica_of(store: LedgerStore, name: str) -> Replica:
 
     Numbered checks: 1 every leaf has the hash that stands beside it; 2 every checkpoint has the root of
     the leaves before it, and the last one stands behind the last leaf; 3 its state root is that of the
-    stored state; 4 a key that was a member's for checkpoints has sealed it.
+    stored state; 4 a key that was a member's for checkpoints has sealed it, and its cosignatures hold.
 
     Raises:
         UsageError: ``ledger-damaged``.
@@ -65,6 +65,9 @@ def _read(store: LedgerStore) -> Replica:
         raise _Damage("the state has another root than the last checkpoint says")
     # 4
     note.verified(electorate.log_keys(replica.state))
+    cosigned = [line for line in note.signatures if line.name != electorate.origin(replica.state)]
+    if len(electorate.Electorate.of(replica.state).good(note.text, cosigned)) != len(cosigned):
+        raise _Damage("a cosignature of the last checkpoint does not hold")
     return replica
 
 

@@ -25,7 +25,7 @@ from parley.ledger.engines.embedded.high_water import HighWater, Mark
 from parley.ledger.engines.embedded.promises import PromiseFile, Succession
 from parley.ledger.engines.embedded.store import LedgerStore, StoredBlock, StoredLeaf, StoreFailed
 from parley.ledger.merkle import Frontier, leaf_hash
-from parley.ledger.notes import NoteSignature, SignedNote, cosign, parse_note
+from parley.ledger.notes import Kind, NoteKey, NoteSignature, SignedNote, cosign, parse_note
 from parley.ledger.replica import Executed, Overlay, Replica
 from parley.ledger.transaction import Transaction, sign
 
@@ -111,11 +111,18 @@ class MemberLog:
             return size > mark.size
         return not mark.size or (mark.size <= self.size and self.root_at(mark.size).hex() == mark.root)
 
-    def admit_signed(self, note: SignedNote) -> None:
-        """Remember a checkpoint with our own signature that another member shows us and we have forgotten."""
+    def admit_signed(self, note: SignedNote) -> bool:
+        """Remember a checkpoint that we sealed and have forgotten, when another member shows it to us.
+
+        False if it is not our own seal.
+        """
+        own = NoteKey(electorate.origin(self.replica.state), Kind.ED25519, self._key.public)
+        if not any(holds(own, note.text, line) for line in note.signatures):
+            return False
         checkpoint = Checkpoint.parse(note.text)
         if checkpoint.size > self.signed.size:
             self._raise_to(checkpoint.size, checkpoint.root, note)
+        return True
 
     def why_not_signing(self) -> str:
         """What keeps `may_sign` from being true, in words."""

@@ -36,6 +36,8 @@ class LedgerMember:
         self._handover = Handover(self._bench)
         self._comparing = Comparing(self._bench, self._following, self._handover)
         self._waiters: dict[bytes, int] = {}
+        self._arrived: list[SignedTransaction] = []
+        self._keeping: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
@@ -139,9 +141,7 @@ class LedgerMember:
         self._bench.fates.setdefault(digest, None)
         try:
             async with asyncio.timeout(patience):
-                if await self._bench.step(self._keep, signed):
-                    self._take_up(signed)
-                    await self._bench.notify()
+                await self._keep(signed)
                 await self._bench.until(lambda: self._bench.fates[digest] is not None or reached(digest))
             return await self._fate(digest)
         finally:
@@ -149,17 +149,31 @@ class LedgerMember:
             if not self._waiters[digest]:
                 del self._waiters[digest], self._bench.fates[digest]
 
-    def _keep(self, signed: SignedTransaction) -> bool:
-        """As a step: remember a transaction on disk; False if it is in the log already."""
-        if self.log.number(signed.digest) is not None:
-            return False
-        self.log.store.keep_pending(signed.digest, signed.data)
-        return True
+    async def _keep(self, signed: SignedTransaction) -> None:
+        """Remember a transaction on disk, together with whatever else came meanwhile, and take it up."""
+        self._arrived.append(signed)
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.create_task(self._keep_arrived())
+        await asyncio.shield(self._keeping)
+
+    async def _keep_arrived(self) -> None:
+        while self._arrived:
+            arrived, self._arrived = self._arrived, []
+            for one in await self._bench.step(self._kept, arrived):
+                self._take_up(one)
+            await self._bench.notify()
+
+    def _kept(self, arrived: list[SignedTransaction]) -> list[SignedTransaction]:
+        """As a step: remember transactions on disk; those that are not in the log already."""
+        new = [one for one in arrived if self.log.number(one.digest) is None]
+        if new:
+            self.log.store.keep_pending({one.digest: one.data for one in new})
+        return new
 
     def _take_up(self, signed: SignedTransaction) -> None:
         self._bench.want(signed, ours=True)
         if self.orders:
-            self._ordering.queue(signed.digest, signed.data)
+            self._ordering.queue(signed)
         else:
             self._following.offer(signed.data)
 
@@ -220,10 +234,6 @@ class LedgerMember:
     async def serve_follower(self, channel: Channel) -> None:
         """Talk to one member that follows us, for as long as it does."""
         await self._ordering.serve(channel)
-
-    async def gossip_as_caller(self, channel: Channel) -> None:
-        """Our side of a comparison that we began."""
-        await self._comparing.as_caller(channel)
 
     async def gossip_as_called(self, channel: Channel) -> None:
         """Our side of a comparison that another began."""

@@ -12,8 +12,7 @@ from parley.ledger.encoding import EncodingError
 from parley.ledger.engines.embedded import cosigner, replication
 from parley.ledger.engines.embedded.cosigner import Forked, Rejected
 from parley.ledger.engines.embedded.store import StoreFailed
-from parley.ledger.engines.embedded.watch import objection
-from parley.ledger.engines.embedded.workbench import Workbench
+from parley.ledger.engines.embedded.workbench import Stopped, Workbench
 from parley.ledger.notes import parse_note
 from parley.ledger.transaction import SignedTransaction, open_signed
 
@@ -46,12 +45,13 @@ class Ordering:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._log = bench.log
+        # by envelope, not by digest: a copy with a false signature must not take the place of the true one
         self._queue: dict[bytes, bytes] = {}
         self._offered: dict[bytes, Replies] = {}
 
-    def queue(self, digest: bytes, data: bytes) -> None:
+    def queue(self, signed: SignedTransaction) -> None:
         """Put a transaction behind the others."""
-        self._queue.setdefault(digest, data)
+        self._queue.setdefault(signed.data, signed.digest)
 
     def _may_order(self) -> bool:
         return self._bench.orders and not self._bench.halted and self._bench.sure()
@@ -63,8 +63,8 @@ class Ordering:
         bench = self._bench
         while True:
             await bench.until(self._may_order)
-            for digest, signed in bench.watch.wanted().items():
-                self.queue(digest, signed.data)
+            for signed in bench.watch.wanted().values():
+                self.queue(signed)
             try:
                 await self._sign()
                 while self._may_order():
@@ -80,7 +80,7 @@ class Ordering:
 
     async def _cannot_order(self, error: UsageError) -> None:
         """Behind what was sealed: wait until the others have brought us forward. Otherwise sign no more."""
-        if isinstance(error, StoreFailed) or error.code == "ledger-stopped":
+        if isinstance(error, StoreFailed | Stopped):
             raise error
         if self._log.signed.size <= self._log.size:
             self._bench.halt(error.what)
@@ -90,22 +90,23 @@ class Ordering:
         await self._bench.until(lambda: self._log.size > size)
 
     async def _next_block(self) -> None:
-        taken = dict(itertools.islice(self._queue.items(), BLOCK_TRANSACTIONS))
-        taken = dict(_within(taken.items()))
-        dropped = await self._bench.step(self._make_block, list(taken.values()))
-        for digest, data in taken.items():
-            self._queue.pop(digest, None)
-            replies = self._offered.pop(digest, None)
+        taken = list(_within(itertools.islice(self._queue, BLOCK_TRANSACTIONS)))
+        dropped = await self._bench.step(self._make_block, taken)
+        for data in taken:
+            digest = self._queue.pop(data)
+            replies = self._offered.pop(data, None)
             if replies is not None:
                 replies.queued -= 1
             if data in dropped:
-                await self._drop(digest, dropped[data], replies)
+                await self._drop(digest, data, dropped[data], replies)
         await self._bench.settle()
 
-    async def _drop(self, digest: bytes, dropped: Dropped, replies: Replies | None) -> None:
+    async def _drop(self, digest: bytes, data: bytes, dropped: Dropped, replies: Replies | None) -> None:
         """Tell whoever submitted a transaction that it cannot come in any more."""
-        await self._bench.step(self._bench.drop, digest)
-        self._bench.tell(digest, dropped)
+        ours = self._bench.watch.get(digest)
+        if ours is not None and ours.data == data:
+            await self._bench.step(self._bench.drop, digest)
+            self._bench.tell(digest, dropped)
         if replies is not None and not replies.waiting.full():
             replies.waiting.put_nowait(_taken(digest, dropped))
 
@@ -159,7 +160,8 @@ class Ordering:
             self._bench.halt(await self._bench.keep_evidence(fork))
             raise channel.fault("log-forked", fork.what) from None
         if longer is not None:
-            await self._bench.step(self._log.admit_signed, parse_note(note))
+            if not await self._bench.step(self._log.admit_signed, parse_note(note)):
+                raise channel.fault("checkpoint-bad", "follows a log that we have not sealed")
             raise PolicyRefused(
                 "sequencer-behind",
                 f"{channel.peer} has {longer.size} leaves that we sealed, we only {self._log.size}",
@@ -216,18 +218,14 @@ class Ordering:
             signed = open_signed(data)
         except EncodingError as error:
             raise channel.fault("malformed-transaction", f"offered what is no envelope: {error}") from None
-        dropped = await self._bench.step(self._objection, signed)
         if replies.waiting.full():
             raise channel.fault("unread-replies", "offers transactions and does not read the replies")
-        replies.waiting.put_nowait(_taken(signed.digest, dropped))
-        if dropped is None and signed.digest not in self._queue:
-            self._queue[signed.digest] = data
-            self._offered[signed.digest] = replies
+        replies.waiting.put_nowait(_taken(signed.digest, None))
+        if data not in self._queue and self._log.number(signed.digest) is None:
+            self.queue(signed)
+            self._offered[data] = replies
             replies.queued += 1
             await self._bench.notify()
-
-    def _objection(self, signed: SignedTransaction) -> Dropped | None:
-        return None if self._log.number(signed.digest) is not None else objection(self._log, signed)
 
     async def _cosigned(self, channel: Channel, note: bytes) -> None:
         try:
@@ -253,11 +251,11 @@ def _taken(digest: bytes, dropped: Dropped | None) -> replication.Taken:
     return replication.Taken(digest, dropped.code[:64], dropped.reason[:1000])
 
 
-def _within(transactions: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+def _within(transactions: Iterable[bytes]) -> Iterator[bytes]:
     """As many as fit into a block, at least one."""
     size = 0
-    for digest, data in transactions:
+    for data in transactions:
         if size and size + len(data) > BLOCK_BYTES:
             return
         size += len(data)
-        yield digest, data
+        yield data

@@ -231,15 +231,15 @@ class LedgerStore:
 
     # ── what is to be submitted ───────────────────────────────────────────────────────────────────────
 
-    def keep_pending(self, digest: bytes, data: bytes) -> None:
-        """Remember a transaction until it is in the log."""
+    def keep_pending(self, transactions: Mapping[bytes, bytes]) -> None:
+        """Remember transactions, by digest, until they are in the log."""
         with self._writing() as database:
-            database.execute("INSERT OR IGNORE INTO pending VALUES (?, ?)", (digest, data))
+            database.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?)", list(transactions.items()))
 
-    def forget_pending(self, digest: bytes) -> None:
-        """It was dropped."""
+    def forget_pending(self, digests: Iterable[bytes]) -> None:
+        """They were dropped."""
         with self._writing() as database:
-            database.execute("DELETE FROM pending WHERE digest = ?", (digest,))
+            database.executemany("DELETE FROM pending WHERE digest = ?", [(one,) for one in digests])
 
     def pending(self) -> dict[bytes, bytes]:
         """Transactions not yet in the log, by digest."""

@@ -64,6 +64,11 @@ class Watch:
                     dropped[digest] = why
         return dropped
 
+    def get(self, digest: bytes) -> SignedTransaction | None:
+        """The transaction with this digest, if somebody wants it in."""
+        wanted = self._wanted.get(digest)
+        return None if wanted is None else wanted.signed
+
     def forget(self, digest: bytes) -> None:
         """It was dropped."""
         self._wanted.pop(digest, None)

@@ -24,6 +24,14 @@ FORCE_AFTER: Final = 10.0
 GOSSIP_EVERY: Final = 3.0
 """Seconds between two comparisons with the same member."""
 
+
+class Stopped(UsageError):
+    """The engine has ended, and somebody still asks it for something."""
+
+    def __init__(self) -> None:
+        super().__init__("ledger-stopped", "the ledger's engine has ended", remedy="start the party again")
+
+
 R = TypeVar("R")
 Opening = Callable[[str, Steps, str], AbstractAsyncContextManager[Channel]]
 """Opens a conversation: with a member, by a table of steps, in a role."""
@@ -150,9 +158,7 @@ class Workbench:
     async def close(self) -> None:
         """Refuse further steps; close the database behind the last one."""
         if self._stopped is None:
-            self._stopped = UsageError(
-                "ledger-stopped", "the ledger's engine has ended", remedy="start the party again"
-            )
+            self._stopped = Stopped()
         closing = asyncio.get_running_loop().run_in_executor(self._thread, self.log.store.close)
         self._thread.shutdown(wait=False)
         await asyncio.shield(closing)
@@ -199,14 +205,14 @@ class Workbench:
 
     def _settled(self) -> dict[bytes, Dropped]:
         dropped = self.watch.settle(self.log)
-        for digest in dropped:
-            self.log.store.forget_pending(digest)
+        if dropped:
+            self.log.store.forget_pending(dropped)
         return dropped
 
     def drop(self, digest: bytes) -> None:
         """As a step: stop wanting a transaction."""
         self.watch.forget(digest)
-        self.log.store.forget_pending(digest)
+        self.log.store.forget_pending([digest])
 
     def tell(self, digest: bytes, why: Dropped) -> None:
         """Tell the `submit` that waits for a transaction, if there is one, that it was dropped."""
