@@ -39,7 +39,9 @@ class ProgressSink:
                 if before is not None:
                     now = msgspec.structs.replace(before, done=done, detail=detail)
                     self._running[phase] = now
-                    if self._clock() - self._told >= _EVERY:
+                    # the first words of a phase may be the only ones for long: whom it waits for
+                    first = bool(detail) and not before.detail
+                    if first or self._clock() - self._told >= _EVERY:
                         self._say(now)
             case PhaseEnded(phase, seconds):
                 self._open[phase] -= 1

@@ -27,10 +27,11 @@ from parley.learn.shares import encode_share
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
 from parley.party import tables
+from parley.party.counter import answer
 from parley.party.desk import Desk
 from parley.party.failures import known, lines_of, stopped
 from parley.party.gate import APPROVAL, Gate, terms_of
-from parley.party.ledger import PartyLedger, no_consortium
+from parley.party.ledger import PartyLedger
 from parley.party.progress import ProgressSink
 from parley.party.rendezvous import Dial, Rendezvous, dialling, waiting
 from parley.party.report import RunReport, Tally
@@ -151,7 +152,7 @@ class Party:
         async with CheckedChannel(transport, setting) as channel:
             submitted = await channel.recv(control.Submit, control.Transact, control.Look)
             if not isinstance(submitted, control.Submit):
-                await self._answer(channel, submitted)
+                await answer(channel, submitted, self._ledger, self._name)
                 return
             sink = ProgressSink(self._clocks.monotonic, notes.put_nowait)
             running = asyncio.create_task(self.run(submitted.plan, sink, wait=submitted.wait))
@@ -167,22 +168,6 @@ class Party:
             else:
                 problem = known(error)
                 await channel.send(control.Failed(problem.family, problem.code, problem.what, problem.remedy))
-
-    async def _answer(self, channel: Channel, asked: control.Transact | control.Look) -> None:
-        """Do for our own command line what concerns the ledger."""
-        try:
-            if self._ledger is None:
-                raise no_consortium(self._name)
-            if isinstance(asked, control.Look):
-                member = self._ledger.member
-                done = msgspec.json.encode(control.Condition(member.leader, member.halted))
-            else:
-                receipt = await self._ledger.transact(asked.act, msgspec.json.decode(asked.body))
-                done = msgspec.json.encode(receipt.value())
-        except ParleyError as error:
-            await channel.send(control.Failed(error.family, error.code, error.what, error.remedy))
-        else:
-            await channel.send(control.Done(done))
 
     def _over(self, running: "asyncio.Task[RunReport]") -> None:
         """A run that our command line asked for has ended; it has told its error, heard or not."""
