@@ -210,6 +210,15 @@ class Runner:
             self.say("ready")
 
 
+def flat(group):
+    """The errors in a group of groups."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from flat(error)
+        else:
+            yield error
+
+
 def main():
     config = json.loads(Path(sys.argv[1]).read_text())
     if "file_limit" in config:
@@ -220,9 +229,10 @@ def main():
     try:
         asyncio.run(Runner(config).run())
     except* ParleyError as errors:
-        for error in errors.exceptions:
+        ours = list(flat(errors))
+        for error in ours:
             print(f"{config['name']}: {error}", flush=True)  # noqa: T201 (its log)
-        sys.exit(errors.exceptions[0].exit_code)
+        sys.exit(ours[0].exit_code)
 
 
 if __name__ == "__main__":
