@@ -126,8 +126,13 @@ class Processes:
                 self.kill(name)
 
     def _is_settled(self, names):
-        sizes = {size for name in names for size in self.status(name)[:2]}
-        return len(sizes) == 1 and 0 not in sizes and not any(self._pending(name) for name in names)
+        """Twice, since a status is a moment old: a block may be on its way that has just emptied ``pending``."""
+        for _ in range(2):
+            sizes = {size for name in names for size in self.status(name)[:2]}
+            if len(sizes) != 1 or 0 in sizes or any(self._pending(name) for name in names):
+                return False
+            time.sleep(0.5)
+        return sizes == {size for name in names for size in self.status(name)[:2]}
 
     def _pending(self, name):
         with closing(sqlite3.connect(self.folder / name / "ledger.db")) as database:
