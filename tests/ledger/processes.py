@@ -42,6 +42,7 @@ class Processes:
         self.folder, self.names = folder, names
         self.ports = dict(zip(names, _free_ports(len(names)), strict=True))
         self.running = {}
+        self.highest = 0
         for name in names:
             create_identity(name).save(folder / name)
 
@@ -53,6 +54,7 @@ class Processes:
             self.kill(name)
 
     def start(self, *names, **options):
+        self.highest = max(self.highest, *(self.status(name)[1] for name in self.names))
         for name in names:
             config = {"name": name, "folder": str(self.folder), "ports": self.ports, **options}
             path = self.folder / f"{name}.json"
@@ -95,8 +97,8 @@ class Processes:
             time.sleep(0.05)
 
     def grown(self, name, by=8):
-        """Wait until so many more leaves are final at a member."""
-        size = self.status(name)[1]
+        """Wait until a member has so many more final leaves than any ever had."""
+        self.highest = size = max(self.highest, *(self.status(other)[1] for other in self.names))
         self.wait(lambda: self.status(name)[1] >= size + by, f"{name} grows by {by}")
 
     def cut(self, name, *others):

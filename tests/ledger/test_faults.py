@@ -28,7 +28,7 @@ def proceeds(consortium, **options):
     consortium.grown("operator")
     for name in NAMES:
         consortium.kill(name)
-    consortium.start(*NAMES)
+    consortium.start(*NAMES, lost=options.get("lost", False))
     consortium.settled(*NAMES)
     return consortium.nothing_lost()
 

@@ -86,10 +86,29 @@ class SparseTree:
 
     def discard(self, root: bytes, keep: Iterable[bytes]) -> int:
         """Forget the nodes of ``root`` that no root in ``keep`` has; how many those were."""
-        gone = list(self._only_in(root, frozenset(keep), 0))
+        kept = frozenset(keep)
+        gone = self._not_in(root, *kept) if len(kept) == 1 else list(self._only_in(root, kept, 0))
         for digest in gone:
             del self._store[digest]
         return len(gone)
+
+    def _not_in(self, root: bytes, kept: bytes) -> list[bytes]:
+        """`_only_in` for a single kept tree, which is the usual case: without a generator for each node."""
+        store, gone, pairs = self._store, [], [(root, kept, 0)]
+        while pairs:
+            digest, other, depth = pairs.pop()
+            if digest in (EMPTY, other):
+                continue
+            record = store[digest]
+            if len(record) != _NODE_RECORD:
+                if not self._has_leaf(other, digest, _number(record[:32]), depth):
+                    gone.append(digest)
+                continue
+            gone.append(digest)
+            beside = store[other] if other != EMPTY else b""
+            left, right = (beside[:32], beside[32:]) if len(beside) == _NODE_RECORD else (other, other)
+            pairs += ((record[:32], left, depth + 1), (record[32:], right, depth + 1))
+        return gone
 
     def _only_in(self, digest: bytes, keep: frozenset[bytes], depth: int) -> Iterable[bytes]:
         """The nodes under ``digest`` that are not under any of ``keep``, which stand at the same place.
