@@ -100,9 +100,9 @@ impl Packing {
 
     fn empty(&self, word: u64, k: usize, cell: &mut [i64]) {
         let count = (word & ((1 << (STRETCH_BITS + 1)) - 1)).cast_signed();
-        for j in 0..k {
+        for (j, sum) in cell.iter_mut().enumerate().take(k) {
             let above = ((word >> self.shifts[j]) & self.masks[j]).cast_signed();
-            cell[j] += above + i64::from(self.lowest[j]) * count;
+            *sum += above + i64::from(self.lowest[j]) * count;
         }
         cell[k] += count;
     }
