@@ -14,11 +14,11 @@ pub struct BinnedColumns<'a> {
 }
 
 impl<'a> BinnedColumns<'a> {
-    /// Checks every code of the rows in `subset`, and that `subset` stays below `limit` and the rows of `bins`.
+    /// Checks the bin counts, and that `subset` stays below `limit` and the rows of `bins`; not the codes.
     ///
     /// # Errors
     /// `Input`, naming the argument and the first offender.
-    pub fn checked(
+    pub fn placed(
         codes: &'a [u8],
         rows: usize,
         counts: &'a [u32],
@@ -45,19 +45,37 @@ impl<'a> BinnedColumns<'a> {
             total += count as usize;
         }
         offsets.push(total);
-        let columns = Self {
+        Ok(Self {
             codes,
             rows,
             counts,
             offsets,
-        };
+        })
+    }
+
+    /// Like `placed`, and checks every code of the rows in `subset`.
+    ///
+    /// # Errors
+    /// `Input`, naming the argument and the first offender.
+    pub fn checked(
+        codes: &'a [u8],
+        rows: usize,
+        counts: &'a [u32],
+        subset: &[u32],
+        limit: usize,
+    ) -> Result<Self, Fault> {
+        let columns = Self::placed(codes, rows, counts, subset, limit)?;
         (0..counts.len())
             .into_par_iter()
             .try_for_each(|column| columns.check_codes(column, subset))?;
         Ok(columns)
     }
 
-    fn check_codes(&self, column: usize, subset: &[u32]) -> Result<(), Fault> {
+    /// Checks that the codes of `subset` stay below the bin count of their column.
+    ///
+    /// # Errors
+    /// `Input`, naming the column and the largest code.
+    pub fn check_codes(&self, column: usize, subset: &[u32]) -> Result<(), Fault> {
         let count = self.counts[column];
         if count == 256 {
             return Ok(());

@@ -168,8 +168,8 @@ fn plain_histogram(
     let (codes, n, k) = (bins.elements()?, bins.size(1), messages.size(1));
     let (counts, values, subset) = (counts.elements()?, messages.elements()?, subset.elements()?);
     let sums = batch(py, threads, || {
-        let columns = BinnedColumns::checked(codes, n, counts, subset, n)?;
-        Ok(plain::histogram(&columns, values, k, subset))
+        let columns = BinnedColumns::placed(codes, n, counts, subset, n)?;
+        plain::histogram(&columns, values, k, subset)
     })?;
     let total = sums.len() / (k + 1);
     output(py, sums, &[total, k + 1])
