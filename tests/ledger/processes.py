@@ -126,7 +126,7 @@ class Processes:
                 self.kill(name)
 
     def _is_settled(self, names):
-        """Twice, since a status is a moment old: a block may be on its way that has just emptied ``pending``."""
+        """Asked twice, since a status is a moment old: a block may just have emptied ``pending``."""
         for _ in range(2):
             sizes = {size for name in names for size in self.status(name)[:2]}
             if len(sizes) != 1 or 0 in sizes or any(self._pending(name) for name in names):
