@@ -27,6 +27,7 @@ from parley.ledger.merkle import leaf_hash, root
 from parley.party.ledger import PartyLedger
 from parley.party.report import Quality
 from parley.privacy.leakage import statement
+from parley.protocols.together import all_of
 
 DAY: Final = 86_400
 APPROVAL: Final = 600.0
@@ -37,6 +38,8 @@ SETTLE: Final = 60.0
 """Seconds to wait for the others' commitments at the end of a run."""
 
 R = TypeVar("R")
+Commitment = tuple[str, dict[str, Value]]
+"""Type and body of a transaction that commits to a stretch of a run."""
 
 
 def terms_of(plan: Plan, features: Mapping[str, Iterable[str]], now: int) -> Terms:
@@ -110,7 +113,7 @@ class Gate:
     transcript: Transcript
 
     def __post_init__(self) -> None:
-        self._commitments: asyncio.Queue[tuple[str, dict[str, Value]] | None] = asyncio.Queue()
+        self._commitments: asyncio.Queue[Commitment | None] = asyncio.Queue()
         self._round = 0
         self._committing: asyncio.Task[None] | None = None
 
@@ -249,10 +252,28 @@ class Gate:
         self._committing = asyncio.create_task(self._submit_commitments())
 
     async def _submit_commitments(self) -> None:
-        while (commitment := await self._commitments.get()) is not None:
-            if commitment[0] != "run.align":
-                await self._until(self._in_training, SETTLE, f"{self.run} in training")
-            await self.ledger.demand(*commitment)
+        """Submit commitments in order, several at once: a block costs more than a transaction in it."""
+        while (first := await self._commitments.get()) is not None:
+            if first[0] == "run.align":
+                await self.ledger.demand(*first)
+                continue
+            together, over = await self._gathered(first)
+            await self._until(self._in_training, SETTLE, f"{self.run} in training")
+            await all_of([self.ledger.demand(*each) for each in together])
+            if over:
+                return
+
+    async def _gathered(self, first: Commitment) -> tuple[list[Commitment], bool]:
+        """The commitments that come within a moment, and whether they are the last."""
+        together = [first]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_MOMENT):
+                while len(together) < _TOGETHER:
+                    following = await self._commitments.get()
+                    if following is None:
+                        return together, True
+                    together.append(following)
+        return together, False
 
     def _in_training(self) -> bool | None:
         """Whether the next round may be committed to: all have aligned, and we are not far ahead."""
@@ -364,6 +385,9 @@ class _Telling:
         self._tell(self.said)
 
 
+_MOMENT: Final = 1.0
+"""Seconds a commitment waits for company."""
+_TOGETHER: Final = 4
 _AHEAD: Final = 4
 """Rounds we commit to ahead of the slowest party; fewer than the contract allows."""
 
