@@ -14,6 +14,8 @@ import json
 import multiprocessing
 import secrets
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -238,6 +240,14 @@ def plain_signatures() -> float:
     return REFERENCE / (time.perf_counter() - began)
 
 
+def training_overhead(repeats: int) -> float:
+    """What the ledger adds to the wall time of a training, as `overhead.py` measures it."""
+    script = Path(__file__).with_name("overhead.py")
+    command = [sys.executable, str(script), "--json", "--repeats", str(repeats)]
+    printed = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
+    return float(json.loads(printed.splitlines()[-1])["training_overhead"])
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -245,22 +255,21 @@ def main() -> None:
     parser.add_argument("--throughput", type=int, default=4000, help="submissions at once")
     parser.add_argument("--at-once", type=int, default=512, help="of these, under way together")
     parser.add_argument("--verified", type=int, default=10_000, help="transactions to verify offline")
+    parser.add_argument("--trainings", type=int, default=1, help="trainings with and without; 0: none")
     parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args()
     load = Load(chosen.latency, chosen.throughput, chosen.at_once, chosen.verified)
     with tempfile.TemporaryDirectory() as folder:
-        figures: dict[str, float | None] = {
-            **engine(load, Path(folder)),
-            **verification(load, Path(folder)),
-            "training_overhead": None,
-        }
-    rounded = {name: None if value is None else round(value, 1) for name, value in figures.items()}
+        figures = {**engine(load, Path(folder)), **verification(load, Path(folder))}
+    rounded = {name: round(value, 1) for name, value in figures.items()}
+    if chosen.trainings:
+        rounded["training_overhead"] = round(training_overhead(chosen.trainings), 4)
     if chosen.json:
         print(json.dumps(rounded))
         return
     table = Table("figure", "value", title="embedded ledger, three members")
     for name, value in rounded.items():
-        table.add_row(name, "" if value is None else f"{value:g}")
+        table.add_row(name, f"{value:g}")
     Console().print(table)
 
 

@@ -15,7 +15,10 @@ PASS_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 def bench(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="kernels, boosting or alignment.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="kernels, boosting, alignment, ledger, overhead or cometbft."),
+    ],
 ) -> None:
     """Measure the speed of this machine.
 

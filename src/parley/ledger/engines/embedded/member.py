@@ -96,7 +96,8 @@ class LedgerMember:
     async def submit(self, signed: SignedTransaction, patience: float = 30.0) -> Receipt:
         """Get a transaction into the log; returns its receipt once it is final.
 
-        The transaction is on disk before it is sent, and sent again after a restart.
+        The transaction is written down before it is sent, and sent again when the process ended before
+        it came in; after a loss of power only if a block was flushed since.
 
         Raises:
             PolicyRefused: it was dropped: malformed, expired, replayed, or of an unknown key.
