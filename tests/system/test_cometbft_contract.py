@@ -126,7 +126,7 @@ async def test_a_contract_killed_at_any_point_of_a_block_has_each_transaction_on
                     taken.append(register(founded, "bank", f"t{number}").data)
                     await node.rpc.submit(taken[-1])
             assert await asyncio.wait_for(contract.wait(), 20) == -signal.SIGKILL
-            await asyncio.wait_for(node.wait(), 20)
+            await node.stop()
         bank = net.start("bank")
         last = register(founded, "bank", "last")
         assert (await bank.submit(last)).accepted

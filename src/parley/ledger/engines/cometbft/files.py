@@ -88,6 +88,9 @@ class Pace:
         vote: for the votes that are still missing once two thirds are there.
         step: by which each further round of a height waits longer.
         commit: after a block, before the next height begins; transactions gather meanwhile.
+        rest: with nothing to write, before an empty block. A node that is still catching up throws away
+            the transactions it is sent, and they are not sent twice; the empty block brings the nodes
+            back to one height, where whoever holds such a transaction proposes it.
 
     """
 
@@ -95,6 +98,7 @@ class Pace:
     vote: int = 300
     step: int = 300
     commit: int = 100
+    rest: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,7 @@ def config_file(settings: NodeSettings) -> str:
         "mempool": {"max_tx_bytes": TX_BYTES, "size": 5000, "max_txs_bytes": 64 * TX_BYTES},
         "consensus": {
             "create_empty_blocks": False,
+            "create_empty_blocks_interval": _milliseconds(pace.rest),
             "timeout_propose": _milliseconds(pace.propose),
             "timeout_propose_delta": _milliseconds(pace.step),
             "timeout_prevote": _milliseconds(pace.vote),

@@ -1,16 +1,19 @@
 """A CometBFT node as a process: start it, watch it, end it.
 
-The node ends by itself when its connection to the ledger breaks, so it never outlives the party for
-long; after that, and after every crash, both start again and the node replays to the ledger what its
-`info` says is missing. Start the ledger's server first: a node that finds no socket tries again only
-every three seconds.
+The node means to end when its connection to the ledger breaks, but may hang in doing so; whoever starts
+the next node of the same home therefore ends the one that is left over, whose process id stands in
+``node.pid``. After that, and after every crash, ledger and node start again and the node replays to the
+ledger what its `info` says is missing. Start the ledger's server first: a node that finds no socket tries
+again only every three seconds.
 """
 
 import asyncio
+import fcntl
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -30,10 +33,13 @@ LOG_FILE: Final = "node.log"
 
 OLD_LOG: Final = "node.log.1"
 
+PID_FILE: Final = "node.pid"
+
 LOG_BYTES: Final = 16 * 1024 * 1024
 """Length of a log that is put aside, as `OLD_LOG`, when the node starts."""
 
 _ASK_EVERY: Final = 0.05
+_LOCK_TRIES: Final = 100
 _LOG_TAIL: Final = 4096
 
 
@@ -131,6 +137,7 @@ async def start_node(settings: NodeSettings, binary: Path) -> Node:
     It gets a session of its own, so that an interrupt at the terminal reaches the party alone, which
     then ends the node in order.
     """
+    await asyncio.to_thread(_end_left_over, settings.home)
     settings.rpc_socket.unlink(missing_ok=True)
     with _log(settings.home) as log:
         process = await asyncio.create_subprocess_exec(
@@ -144,7 +151,25 @@ async def start_node(settings: NodeSettings, binary: Path) -> Node:
             env=_environment(),
             start_new_session=True,
         )
+    (settings.home / PID_FILE).write_text(str(process.pid), encoding="ascii")
     return Node(settings, process)
+
+
+def _end_left_over(home: Path) -> None:
+    """Kill the node of an earlier life of the party, if it still has its databases open."""
+    lock, pid = home / "data" / "blockstore.db" / "LOCK", home / PID_FILE
+    if not (lock.exists() and pid.exists()):
+        return
+    with lock.open("ab") as held:
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                with suppress(ProcessLookupError, ValueError):
+                    os.kill(int(pid.read_text(encoding="ascii")), signal.SIGKILL)
+                time.sleep(_ASK_EVERY)
+            else:
+                return
 
 
 def _log(home: Path) -> BinaryIO:
