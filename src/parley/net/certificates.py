@@ -4,6 +4,7 @@ There is no certificate authority. Each party hands its certificate to its peers
 the fingerprint by telephone or in the invitation, and from then on accept that very certificate.
 """
 
+import functools
 import hashlib
 import re
 import ssl
@@ -71,6 +72,7 @@ def named_in(certificate_pem: str) -> str:
     return _common_name(_certificate(certificate_pem))
 
 
+@functools.lru_cache(maxsize=1024)
 def announced_by(party: str, certificate_der: bytes) -> str | None:
     """In PEM, the certificate that a party announced to others; None if nobody could pin it as that party's.
 

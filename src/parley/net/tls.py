@@ -39,16 +39,13 @@ class PeerPin:
 
 def client_context(identity: Identity, pin: PeerPin) -> ssl.SSLContext:
     """For dialling ``pin``, which may answer with its pinned certificate only."""
-    return _context(ssl.PROTOCOL_TLS_CLIENT, identity, [pin.certificate_pem])
+    return _context(ssl.PROTOCOL_TLS_CLIENT, identity, (pin.certificate_pem,))
 
 
 def server_context(identity: Identity, pins: Iterable[PeerPin]) -> ssl.SSLContext:
     """For listening; a client must present a pinned certificate or our own."""
-    context = _context(
-        ssl.PROTOCOL_TLS_SERVER, identity, [identity.certificate_pem, *(pin.certificate_pem for pin in pins)]
-    )
-    context.num_tickets = 0  # a resumed session would skip the certificate
-    return context
+    accepted = (identity.certificate_pem, *(pin.certificate_pem for pin in pins))
+    return _context(ssl.PROTOCOL_TLS_SERVER, identity, accepted)
 
 
 def presented(tls: asyncio.Transport) -> str:
@@ -124,7 +121,9 @@ def unknown_to(peer: str) -> PolicyRefused:
     )
 
 
-def _context(side: int, identity: Identity, accepted: Iterable[str]) -> ssl.SSLContext:
+@functools.lru_cache(maxsize=64)
+def _context(side: int, identity: Identity, accepted: tuple[str, ...]) -> ssl.SSLContext:
+    """A context, made once: parsing keys and certificates costs more than a handshake with them."""
     context = ssl.SSLContext(side)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # the pin names the peer, not the host
@@ -133,6 +132,8 @@ def _context(side: int, identity: Identity, accepted: Iterable[str]) -> ssl.SSLC
     for pem in accepted:
         context.load_verify_locations(cadata=pem)
     _load_pair(context, identity)
+    if side == ssl.PROTOCOL_TLS_SERVER:
+        context.num_tickets = 0  # a resumed session would skip the certificate
     return context
 
 

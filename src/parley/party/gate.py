@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from parley.core.errors import ParleyError, PeerLost, PolicyRefused, UsageError
@@ -20,6 +21,7 @@ from parley.learn.parameters import boosting_parameters
 from parley.ledger.contract.grants import Grant
 from parley.ledger.contract.plans import Approval, Terms, approval_path, plan_id, plan_path
 from parley.ledger.contract.plans import Plan as LedgerPlan
+from parley.ledger.contract.rounds import ROUNDS_AHEAD
 from parley.ledger.contract.runs import Run, run_path
 from parley.ledger.contract.transitions import TERMINAL
 from parley.ledger.encoding import Value
@@ -258,7 +260,8 @@ class Gate:
                 await self.ledger.demand(*first)
                 continue
             together, over = await self._gathered(first)
-            await self._until(self._in_training, SETTLE, f"{self.run} in training")
+            room = partial(self._room_for, len(together))
+            await self._until(room, SETTLE, f"the other parties' rounds of {self.run}")
             await all_of([self.ledger.demand(*each) for each in together])
             if over:
                 return
@@ -268,19 +271,19 @@ class Gate:
         together = [first]
         with suppress(TimeoutError):
             async with asyncio.timeout(_MOMENT):
-                while len(together) < _TOGETHER:
+                while len(together) < ROUNDS_AHEAD:
                     following = await self._commitments.get()
                     if following is None:
                         return together, True
                     together.append(following)
         return together, False
 
-    def _in_training(self) -> bool | None:
-        """Whether the next round may be committed to: all have aligned, and we are not far ahead."""
+    def _room_for(self, rounds: int) -> bool | None:
+        """Whether so many rounds may be committed to: all have aligned, and nobody is far behind."""
         run = self.ledger.draft.known(Run, run_path(self.run))
         self._check_alive(run)
         ahead = run.committed[self.ledger.member.name] - run.closed
-        return True if run.state == "training" and ahead < _AHEAD else None
+        return True if run.state == "training" and ahead + rounds <= ROUNDS_AHEAD else None
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -385,11 +388,8 @@ class _Telling:
         self._tell(self.said)
 
 
-_MOMENT: Final = 1.0
+_MOMENT: Final = 2.5
 """Seconds a commitment waits for company."""
-_TOGETHER: Final = 4
-_AHEAD: Final = 4
-"""Rounds we commit to ahead of the slowest party; fewer than the contract allows."""
 
 
 def _name_of(metric: Value) -> str:

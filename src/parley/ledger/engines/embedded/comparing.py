@@ -21,6 +21,10 @@ PATIENCE: Final = 30.0
 """Seconds that one comparison may take."""
 PASS_ON_AFTER: Final = 1.0
 """Seconds after which the other members hear of a transaction that has not come in."""
+AT_EASE: Final = 5
+"""Intervals from one comparison to the next while nothing presses."""
+_ROUNDING: Final = 0.9
+"""Part of an interval after which it counts as over: sleeping is not exact."""
 PIECES: Final = 256
 """Blocks that one comparison brings at most."""
 
@@ -40,6 +44,7 @@ class Comparing:
         self._following = following
         self._handover = handover
         self._busy: dict[str, asyncio.Task[None]] = {}
+        self._compared: dict[str, float] = {}
 
     async def run(self) -> None:
         """Compare with every other member, for ever; a slow one keeps nobody else waiting."""
@@ -48,12 +53,25 @@ class Comparing:
                 await asyncio.sleep(self._bench.around.gossip_every)
                 for other in await self._bench.step(self._bench.others):
                     known = self._busy.get(other)
-                    if known is None or known.done():
+                    if self._due(other) and (known is None or known.done()):
                         self._busy[other] = asyncio.create_task(self._call(other))
         finally:
             for task in self._busy.values():
                 task.cancel()
             await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    def _due(self, other: str) -> bool:
+        """Whether to compare with another member now; a comparison that it began serves us as well."""
+        around = self._bench.around
+        every = around.gossip_every * (1 if self._presses() else AT_EASE)
+        return around.monotonic() - self._compared.get(other, -every) >= every * _ROUNDING
+
+    def _presses(self) -> bool:
+        """Whether comparing may bring something on: a comparison costs a connection."""
+        bench = self._bench
+        led = bench.orders or self._following.connected
+        settled = self._log.final_size == self._log.size and bench.sure()
+        return not (led and settled) or bool(self._waiting()) or bool(self._handover.shown())
 
     async def _call(self, other: str) -> None:
         try:
@@ -80,6 +98,7 @@ class Comparing:
         await self._fetch(channel, behind)
         await self._answer(channel)
         await self._handover.take_over()
+        self._compared[channel.peer] = self._bench.around.monotonic()
 
     async def as_called(self, channel: Channel) -> None:
         """Our side of a comparison that another began."""
@@ -91,6 +110,7 @@ class Comparing:
         await self._answer(channel)
         await self._fetch(channel, behind)
         await self._handover.take_over()
+        self._compared[channel.peer] = self._bench.around.monotonic()
 
     def _tip(self) -> gossip.Tip:
         note = self._log.note(self._log.size)
@@ -156,24 +176,18 @@ class Comparing:
             piece = await channel.recv(gossip.Piece)
             if not piece.leaves:
                 break
-            leader = self._bench.leader
-            take = handover.switch if first < self._log.size else cosigner.take
             try:
-                await self._bench.step(take, self._log, first, piece.leaves, piece.note)
+                await self._bench.carry(self._take(first, piece))
             except Rejected as rejected:
                 raise channel.fault(rejected.code, str(rejected)) from None
-            if self._bench.leader != leader:
-                await self._succeeded()
-            await self._bench.settle()
             first = self._log.size
         await channel.send(gossip.Enough())
 
-    async def _succeeded(self) -> None:
-        """Another member orders: what we want in is offered to it."""
-        self._bench.around.log(f"{self._bench.leader} orders from now on")
-        self._bench.resume()
-        for data in (await self._bench.step(self._log.store.pending)).values():
-            self._bench.want(open_signed(data), ours=True)
+    async def _take(self, first: int, piece: gossip.Piece) -> None:
+        """Go on from leaf ``first`` with what another member has; raises `Rejected`."""
+        take = handover.switch if first < self._log.size else cosigner.take
+        await self._bench.step(take, self._log, first, piece.leaves, piece.note)
+        await self._bench.settle()
 
     async def _answer(self, channel: Channel) -> None:
         while True:

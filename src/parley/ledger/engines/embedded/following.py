@@ -125,10 +125,13 @@ class Following:
 
     async def _take_block(self, channel: Channel, first: int, leaves: tuple[bytes, ...], note: bytes) -> None:
         try:
-            await self._bench.step(cosigner.take, self._log, first, leaves, note)
+            await self._bench.carry(self._taken(first, leaves, note))
         except Rejected as rejected:
             self._bench.halt(f"{channel.peer} {rejected}")
             raise channel.fault(rejected.code, str(rejected)) from None
+
+    async def _taken(self, first: int, leaves: tuple[bytes, ...], note: bytes) -> None:
+        await self._bench.step(cosigner.take, self._log, first, leaves, note)
         await self._bench.settle()
 
     async def _cosign(self, channel: Channel) -> None:
@@ -145,7 +148,7 @@ class Following:
         except UsageError as error:
             if isinstance(error, StoreFailed | Stopped):
                 raise
-            if error.code == "ledger-rolled-back" and self._log.signed.size <= self._log.size:
+            if error.code == "ledger-rolled-back" and self._log.is_contradicted():
                 bench.halt(
                     f"{error.what}; the sequencer has forked the log, or this member's files were changed"
                 )
@@ -160,9 +163,13 @@ class Following:
             size = Checkpoint.parse(note.text).size
         except NoteError as error:
             raise channel.fault("seal-bad", f"sent a seal that does not hold: {error}") from None
-        if not await self._bench.step(self._finalise, size, note):
+        if not await self._bench.carry(self._finalised(size, note)):
             raise channel.fault("seal-bad", "sent a seal of another log than its blocks")
+
+    async def _finalised(self, size: int, note: SignedNote) -> bool:
+        ours = await self._bench.step(self._finalise, size, note)
         await self._bench.notify()
+        return ours
 
     def _finalise(self, size: int, note: SignedNote) -> bool:
         """As a step: keep what counts of a seal; False if it is not of our log."""

@@ -91,9 +91,10 @@ class Handover:
 
     async def take_over(self) -> None:
         """As the successor: go on with the log, if a majority has promised it."""
+        await self._bench.carry(self._taking_over())
+
+    async def _taking_over(self) -> None:
         if await self._bench.step(self._take_over):
-            self._bench.around.log("this member orders from now on")
-            self._bench.resume()
             await self._bench.settle()
 
     def _take_over(self) -> bool:

@@ -111,6 +111,16 @@ class MemberLog:
             return size > mark.size
         return not mark.size or (mark.size <= self.size and self.root_at(mark.size).hex() == mark.root)
 
+    def is_contradicted(self) -> bool:
+        """Whether we have signed for something that is not in this log, however it may grow.
+
+        What was signed before a takeover only keeps us silent until the log is longer.
+        """
+        mark = self.signed
+        if not mark.size or mark.era != self.era or mark.size > self.size:
+            return False
+        return self.root_at(mark.size).hex() != mark.root
+
     def admit_signed(self, note: SignedNote) -> bool:
         """Remember a checkpoint that we sealed and have forgotten, when another member shows it to us.
 
@@ -129,7 +139,11 @@ class MemberLog:
         mark, made = self.signed, self.promise.made
         if made is not None and made.epoch > self.era:
             return f"{self.name} has promised that {made.successor} orders, and waits for it"
-        if mark.size > self.size or mark.era < self.era:
+        if mark.era < self.era:
+            return (
+                f"{self.name} signed for {mark.size} leaves before the takeover, and signs beyond them only"
+            )
+        if mark.size > self.size:
             return f"{self.name} has signed for {mark.size} leaves and holds only {self.size}"
         return f"{self.name} has signed for another log of {mark.size} leaves than the one it holds"
 

@@ -82,7 +82,7 @@ class Ordering:
         """Behind what was sealed: wait until the others have brought us forward. Otherwise sign no more."""
         if isinstance(error, StoreFailed | Stopped):
             raise error
-        if self._log.signed.size <= self._log.size:
+        if error.code != "ledger-rolled-back" or self._log.is_contradicted():
             self._bench.halt(error.what)
             return
         self._bench.around.log(f"{error.what}; nothing is ordered until the other members have filled it up")
@@ -236,8 +236,11 @@ class Ordering:
             self._bench.around.log(await self._bench.keep_evidence(fork))
             raise channel.fault("member-equivocates", fork.what) from None
         if found is not None:
-            await self._bench.step(self._log.add_signatures, found.size, found.note.signatures)
-            await self._bench.notify()
+            await self._bench.carry(self._counted(found))
+
+    async def _counted(self, found: cosigner.Cosignature) -> None:
+        await self._bench.step(self._log.add_signatures, found.size, found.note.signatures)
+        await self._bench.notify()
 
 
 async def _send_all(channel: Channel, replies: Replies) -> None:

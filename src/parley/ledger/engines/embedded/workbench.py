@@ -1,11 +1,11 @@
 """What the parts of one member's engine share: the log, its one thread, and the reasons to stop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from parley.core.conversation import Channel, Steps
 from parley.core.errors import ParleyError, UsageError
@@ -17,7 +17,7 @@ from parley.ledger.engines.embedded.cosigner import Forked
 from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.engines.embedded.store import StoreFailed
 from parley.ledger.engines.embedded.watch import Watch
-from parley.ledger.transaction import SignedTransaction
+from parley.ledger.transaction import SignedTransaction, open_signed
 
 FORCE_AFTER: Final = 10.0
 """Seconds after which a transaction that the sequencer leaves out keeps members from signing."""
@@ -81,12 +81,14 @@ class Workbench:
         self.fates: dict[bytes, Dropped | None] = {}
         self.halted = ""
         self._leader = leader
+        self._led_by = self.leader
         self._unsure = not log.signed.size
         self._heard: set[str] = set()
         self._changed = asyncio.Condition()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._failed = asyncio.Event()
         self._stopped: ParleyError | None = None
+        self._carried: set[asyncio.Future[Any]] = set()
 
     # ── who orders ────────────────────────────────────────────────────────────────────────────────────
 
@@ -135,6 +137,13 @@ class Workbench:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._guarded, loop, function, arguments)
 
+    async def carry(self, work: Coroutine[object, object, R]) -> R:
+        """Do what belongs to a step as well, to the end, even if whoever asked for it has gone meanwhile."""
+        task = asyncio.ensure_future(work)
+        self._carried.add(task)
+        task.add_done_callback(self._carried.discard)
+        return await asyncio.shield(task)
+
     def _guarded(
         self, loop: asyncio.AbstractEventLoop, function: Callable[..., R], arguments: tuple[object, ...]
     ) -> R:
@@ -163,6 +172,7 @@ class Workbench:
         self._thread.shutdown(wait=False)
         await asyncio.shield(closing)
         await self.notify()
+        await asyncio.gather(*self._carried, return_exceptions=True)
 
     # ── changes ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -183,12 +193,6 @@ class Workbench:
             self.halted = why
             self.around.log(f"this member signs nothing any more: {why}")
 
-    def resume(self) -> None:
-        """Another member orders: what was wrong with the last one is past."""
-        if self.halted:
-            self.around.log(f"this member signs again, since {self.leader} orders now")
-        self.halted = ""
-
     async def keep_evidence(self, fork: Forked) -> str:
         """Write down both notes of a fork; what happened, with the name of the file."""
         name = await self.step(self.log.keep_evidence, fork.what, fork.ours, fork.theirs)
@@ -197,11 +201,26 @@ class Workbench:
     # ── transactions ──────────────────────────────────────────────────────────────────────────────────
 
     async def settle(self) -> None:
-        """After the log has grown: what has come in or can never come in is not wanted any more."""
+        """After the log has grown: what has come in or can never come in is not wanted any more.
+
+        And where another member orders from now on, what was wrong with the last one is past.
+        """
+        if self.leader != self._led_by:
+            self._led_by = self.leader
+            await self._succeeded()
         dropped = await self.step(self._settled)
         for digest, why in dropped.items():
             self.tell(digest, why)
         await self.notify()
+
+    async def _succeeded(self) -> None:
+        """Another member orders: sign again, and offer it what we want in."""
+        self.around.log(f"{self.leader} orders from now on")
+        if self.halted:
+            self.around.log("this member signs again")
+        self.halted = ""
+        for data in (await self.step(self.log.store.pending)).values():
+            self.want(open_signed(data), ours=True)
 
     def _settled(self) -> dict[bytes, Dropped]:
         dropped = self.watch.settle(self.log)
