@@ -71,6 +71,8 @@ class Outcome:
 
     role: str
     seconds: float
+    core_seconds: float
+    """Processor time of the process from the same moment on, user and system."""
     bytes: int
     idle_mib: float
     peak_mib: float
@@ -108,17 +110,27 @@ async def converse(share: Share, transport: Transport, together: Barrier) -> Out
     channel = CheckedChannel(transport, setting)
     idle = peak_mib()
     await asyncio.to_thread(together.wait)
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     async with channel:
         if share.role == ACTIVE:
             rows = (await alignment.active([channel], ids, options)).rows
         else:
             rows = (await alignment.passive(channel, ids, options)).rows
-    seconds = time.perf_counter() - began
+    seconds, spent = time.perf_counter() - began, time.process_time() - spent
     width = len(ids.buffer) // share.rows
     texts = np.frombuffer(ids.buffer, dtype=f"S{width}")[rows]
     order = hashlib.sha256(texts.tobytes()).hexdigest()
-    return Outcome(share.role, seconds, tally.bytes, idle, peak_mib(), len(rows), order, tally.worked)
+    return Outcome(
+        role=share.role,
+        seconds=seconds,
+        core_seconds=spent,
+        bytes=tally.bytes,
+        idle_mib=idle,
+        peak_mib=peak_mib(),
+        common=len(rows),
+        order=order,
+        worked=tally.worked,
+    )
 
 
 async def listen(share: Share, link: Connection, together: Barrier) -> Outcome:
@@ -184,13 +196,22 @@ def show(arguments: argparse.Namespace, outcomes: list[Outcome], seconds: float,
     """The table for people."""
     rows = arguments.rows
     table = Table(title=f"alignment of {rows:,} x {rows:,} ids, {outcomes[0].common:,} in common")
-    for column in ("party", "seconds", "MB on the wire", "MiB before", "peak MiB", "computing, s"):
+    for column in (
+        "party",
+        "seconds",
+        "core-seconds",
+        "MB on the wire",
+        "MiB before",
+        "peak MiB",
+        "computing, s",
+    ):
         table.add_column(column, justify="left" if column == "party" else "right")
     for outcome in outcomes:
         worked = ", ".join(f"{what} {spent:.2f}" for what, spent in outcome.worked.items())
         table.add_row(
             outcome.role,
             f"{outcome.seconds:.2f}",
+            f"{outcome.core_seconds:.2f}",
             f"{outcome.bytes / 1e6:.1f}",
             f"{outcome.idle_mib:.0f}",
             f"{outcome.peak_mib:.0f}",
@@ -225,6 +246,7 @@ def main() -> None:
             json.dumps(
                 {
                     "seconds": seconds,
+                    "core_seconds": sum(outcome.core_seconds for outcome in outcomes),
                     "bytes": outcomes[0].bytes,
                     "peak_mib": max(outcome.peak_mib for outcome in outcomes),
                     "ids_per_second": 2 * arguments.rows / seconds,

@@ -97,10 +97,11 @@ def measure(path: str, rows: int, columns: int, repeats: int) -> Figures:
     decrypt = best(repeats, lambda: key.decrypt(fresh, bounds, 1)) / len(sums)
     points = np.ascontiguousarray(ciphertexts[:some, 0])
     scalar = native.SecretScalar.from_seed(SEED)
-    multiply = best(repeats, lambda: native.blind(points, scalar, 1)) / some
+    multiply = best(repeats, lambda: native.evaluate(points, scalar, 1)) / some
     ids = rng.bytes(16 * some)
-    offsets = np.arange(0, 16 * some + 1, 16, dtype=np.uint64)
-    hashing = best(repeats, lambda: native.hash_to_group(ids, offsets, b"bench", 1)) / some
+    ends = np.arange(16, 16 * some + 1, 16, dtype=np.uint64)
+    spans = np.stack((ends - np.uint64(16), ends), axis=1)
+    hashing = best(repeats, lambda: native.hash_to_group(ids, spans, b"bench", 1)) / some
     return Figures(
         path=path,
         histogram_ns=histogram / (rows * columns) * 1e9,

@@ -11,7 +11,6 @@ use crate::fault::Fault;
 use crate::histogram::encrypted;
 use crate::kernels::{available, choose};
 use crate::points::Encoding;
-use crate::psi::blind;
 use crate::threads::within;
 
 type Outcome = Result<(), Fault>;
@@ -177,26 +176,6 @@ fn logarithms_up_to_their_bounds() -> Outcome {
             Err(Fault::Input(text)) => assert!(text.contains("row 9"), "{text}"),
             other => panic!("{other:?}"),
         }
-        Ok(())
-    })
-}
-
-#[test]
-fn blinding_multiplies() -> Outcome {
-    let scalars = [Scalar::ZERO, Scalar::ONE, -Scalar::ONE, Scalar::from(77u64)];
-    let points: Vec<RistrettoPoint> = (0..13u64)
-        .map(|i| RistrettoPoint::mul_base(&Scalar::from(i * i * i)))
-        .collect();
-    let encodings: Vec<Encoding> = points.iter().map(|p| p.compress().0).collect();
-    each_path(|| {
-        for scalar in &scalars {
-            let wanted: Vec<Encoding> = points.iter().map(|p| (p * scalar).compress().0).collect();
-            assert_eq!(blind(&encodings, scalar)?, wanted);
-        }
-        assert_eq!(blind(&[], &Scalar::ONE)?, Vec::<Encoding>::new());
-        let mut broken = encodings.clone();
-        broken[11] = [255; 32];
-        assert_eq!(blind(&broken, &Scalar::ONE), Err(Fault::Decode(11)));
         Ok(())
     })
 }

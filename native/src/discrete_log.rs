@@ -15,8 +15,8 @@ use crate::kernels::Kernels;
 const SIZES: [(u32, i64); 3] = [(16, 1 << 22), (18, 1 << 28), (20, i64::MAX)];
 static TABLES: [OnceLock<BabySteps>; 3] = [const { OnceLock::new() }; 3];
 
-/// Windows of five bits that hold any m ≤ 2²⁰, rounded up to odd.
-const SHORT: usize = 5;
+/// Windows of six bits that hold any m ≤ 2²⁰, rounded up to odd.
+const SHORT: usize = 4;
 
 /// Open addressing: a slot holds the upper half of a key and m; the lower half says where to look.
 struct BabySteps {

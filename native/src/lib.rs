@@ -18,6 +18,8 @@ pub mod kernels;
 pub mod plain;
 pub mod points;
 pub mod psi;
+#[cfg(test)]
+mod psi_tests;
 mod python;
 pub mod randomness;
 #[cfg(target_arch = "x86_64")]

@@ -34,7 +34,7 @@ def use_kernels(name: str) -> None:
 
 @final
 class SecretScalar:
-    """A secret scalar for blinding. Zeroised when freed; cannot be read, printed or pickled."""
+    """The secret scalar of an oblivious function. Zeroised when freed; cannot be read, printed or pickled."""
 
     @staticmethod
     def random() -> SecretScalar:
@@ -42,33 +42,57 @@ class SecretScalar:
     @staticmethod
     def from_seed(seed: bytes) -> SecretScalar:
         """Derive the scalar from 32 secret bytes (domain-tagged SHA-512, reduced)."""
+    def public(self) -> bytes:
+        """Encode the scalar times the generator: the key K, 32 bytes."""
     def __reduce__(self) -> NoReturn: ...
 
-def hash_to_group(data: Buffer, offsets: NDArray[np.uint64], dst: bytes, threads: int) -> NDArray[np.uint8]:
+@final
+class EvaluationKey:
+    """The key K of somebody's secret scalar, with the table that multiplies it."""
+
+    @staticmethod
+    def decode(encoding: bytes) -> EvaluationKey:
+        """Read 32 bytes.
+
+        Raises `DecodeError` if they are no canonical encoding, `ValueError` if K is the neutral point.
+        """
+
+def hash_to_group(data: Buffer, spans: NDArray[np.uint64], dst: bytes, threads: int) -> NDArray[np.uint8]:
     """Hash identifiers to the group: ristretto255_XMD:SHA-512_R255MAP_RO_ (RFC 9380, appendix B).
 
-    `data` holds the ids end to end; id i is `data[offsets[i]:offsets[i + 1]]` (`offsets` uint64[n + 1]);
+    Id i is `data[spans[i, 0]:spans[i, 1]]` (`spans` uint64[n, 2]);
     `dst` is the domain separation tag, 1 to 255 bytes. Returns uint8[n, 32].
     """
 
-def hash_and_blind(
-    data: Buffer, offsets: NDArray[np.uint64], dst: bytes, scalar: SecretScalar, threads: int
+def blind_ids(
+    data: Buffer, spans: NDArray[np.uint64], dst: bytes, seed: bytes, first: int, threads: int
 ) -> NDArray[np.uint8]:
-    """Hash identifiers as `hash_to_group` does and multiply by `scalar`. Returns uint8[n, 32]."""
+    """Blind identifiers, hashed as `hash_to_group` does: X = 2·(H + r·G). Returns uint8[n, 32].
 
-def blind(points: NDArray[np.uint8], scalar: SecretScalar, threads: int) -> NDArray[np.uint8]:
-    """Multiply every point of uint8[n, 32] by `scalar`. Returns uint8[n, 32].
+    Row i takes the scalar r number `first + i` that is derived from the 32 secret bytes of `seed`.
+    """
+
+def evaluate(points: NDArray[np.uint8], secret: SecretScalar, threads: int) -> NDArray[np.uint8]:
+    """Multiply every point of uint8[n, 32] by `secret`. Returns uint8[n, 32].
 
     Raises `DecodeError` if an element is not canonical.
     """
 
-def blind_digest(
-    points: NDArray[np.uint8], scalar: SecretScalar, tag: bytes, threads: int
+def evaluate_ids(
+    data: Buffer, spans: NDArray[np.uint64], dst: bytes, secret: SecretScalar, tag: bytes, threads: int
 ) -> NDArray[np.uint8]:
-    """Multiply every point of uint8[n, 32] by `scalar` and shorten the results. Returns uint8[n, 16].
+    """Shorten 4·`secret`·H of every identifier, hashed as `hash_to_group` does. Returns uint8[n, 16].
 
     A digest is the first 16 bytes of SHA-256(length of `tag` as one byte, `tag`, encoding); `tag` has at
-    most 255 bytes. Raises `DecodeError` if an element is not canonical.
+    most 255 bytes.
+    """
+
+def unblind(
+    points: NDArray[np.uint8], key: EvaluationKey, seed: bytes, first: int, tag: bytes, threads: int
+) -> NDArray[np.uint8]:
+    """Shorten 2·(E − 2r·K) of evaluated points E, uint8[n, 32], as `evaluate_ids` does. Returns uint8[n, 16].
+
+    `seed` and `first` as they were for `blind_ids`. Raises `DecodeError` if an element is not canonical.
     """
 
 @final

@@ -9,6 +9,7 @@ import pytest
 
 from parley.core.errors import PeerAborted, PeerMisbehaved
 from parley.core.trace import Trace
+from parley.crypto.randomness import derive
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.memory import memory_pair
 from parley.protocols import alignment
@@ -20,9 +21,12 @@ from parley.protocols.alignment import (
     Common,
     CommonRows,
     DigestBlock,
+    EvaluatedBlock,
+    Key,
     Options,
     Roster,
 )
+from parley.protocols.oblivious import Asker, Evaluator
 from parley.protocols.payload import bytes_of
 
 from tests.adversary.harness import cases, sweep
@@ -116,31 +120,38 @@ def setting_place(index, value):
     return change
 
 
+def points_of(kind):
+    """What may not be among the points of a party's blocks."""
+    return {
+        "no point of the group": (editing(kind, points(lambda p: b"\xff" * 32 + p[32:])), "bad-point"),
+        "the neutral point": (editing(kind, points(lambda p: bytes(32) + p[32:])), "bad-point"),
+        "half a point": (editing(kind, points(lambda p: p[:-16])), "wrong-length"),
+        "an empty block": (editing(kind, points(lambda _: b"")), "wrong-length"),
+        "a huge block": (editing(kind, points(lambda p: p[:32] * 8193)), "wrong-length"),
+        "too short a block": (editing(kind, points(lambda p: p[:32]), first=0), "wrong-order"),
+        "blocks out of order": (editing(kind, lambda _: {"first": 16}, first=8), "wrong-order"),
+    }
+
+
 FROM_EITHER = {
     "no ids": (editing(Roster, lambda _: {"ids": 0}), "empty-roster"),
     "a roster beyond what can be": (editing(Roster, lambda _: {"ids": 2**32}), "malformed-message"),
     "a negative roster": (editing(Roster, lambda _: {"ids": -1}), "malformed-message"),
     "an endless rule": (editing(Roster, lambda _: {"rule": "x" * 65}), "malformed-message"),
     "fewer ids than sent": (editing(Roster, lambda _: {"ids": 12}), "too-many-rows"),
-    "no point of the group": (editing(BlindedBlock, points(lambda p: b"\xff" * 32 + p[32:])), "bad-point"),
-    "the neutral point": (editing(BlindedBlock, points(lambda p: bytes(32) + p[32:])), "bad-point"),
-    "half a point": (editing(BlindedBlock, points(lambda p: p[:-16])), "wrong-length"),
-    "an empty block": (editing(BlindedBlock, points(lambda _: b"")), "wrong-length"),
-    "a huge block": (editing(BlindedBlock, points(lambda p: p[:32] * 8193)), "wrong-length"),
-    "too short a block": (editing(BlindedBlock, points(lambda p: p[:32]), first=0), "wrong-order"),
-    "blocks out of order": (editing(BlindedBlock, lambda _: {"first": 16}, first=8), "wrong-order"),
 }
 
 FROM_PASSIVE = {
+    **points_of(EvaluatedBlock),
+    "a neutral key": (editing(Key, lambda _: {"point": bytes(32)}), "bad-key"),
+    "a key that is no point": (editing(Key, lambda _: {"point": b"\xff" * 32}), "bad-key"),
+    "half a key": (editing(Key, lambda k: {"point": k.point[:16]}), "malformed-message"),
+    "more than a key": (editing(Key, lambda k: {"point": k.point * 2}), "malformed-message"),
     "an id twice": (
-        editing(BlindedBlock, points(lambda p: p[:32] * 2 + p[64:]), first=0),
+        editing(DigestBlock, lambda b: {"digests": b.digests[:16] * 2 + b.digests[32:]}, first=0),
         "repeated-id",
     ),
     "half a digest": (editing(DigestBlock, lambda b: {"digests": b.digests[:-1]}), "wrong-length"),
-    "one digest for two": (
-        editing(DigestBlock, lambda b: {"digests": b.digests[:16] * 2 + b.digests[32:]}, first=0),
-        "repeated-digest",
-    ),
     "too many digests": (
         editing(DigestBlock, lambda _: {"digests": bytes(range(16 * 8))}, first=16),
         "too-many-rows",
@@ -149,6 +160,7 @@ FROM_PASSIVE = {
 }
 
 FROM_ACTIVE = {
+    **points_of(BlindedBlock),
     "more common rows than there are": (editing(Common, lambda _: {"rows": 21}), "wrong-count"),
     "no common rows": (editing(Common, lambda _: {"rows": 0}), "wrong-count"),
     "fewer common rows than sent": (editing(Common, lambda _: {"rows": 9}), "too-many-rows"),
@@ -186,6 +198,22 @@ async def blamed(villain, twist, code):
     assert isinstance(wronged, PeerMisbehaved)
     assert (wronged.peer, wronged.code) == (villain, code)
     assert isinstance(outcomes[villain], PeerAborted | list)
+
+
+async def test_one_value_for_two_ids_is_refused():
+    """A passive party that knew the blinds could answer every row as if it held the same id."""
+    seeds = {
+        role: derive(options(role).seed, "alignment", "r", role, peer)
+        for role, peer in ((ACTIVE, PASSIVE), (PASSIVE, ACTIVE))
+    }
+    asker = Asker(Ids(["x"] * 20), np.arange(20), seeds[ACTIVE], "r", 1)
+    evaluator = Evaluator(THEIRS, np.arange(20), seeds[PASSIVE], "r", 1)
+
+    def of_one_id(block):
+        rows = len(block.points) // 32
+        return {"points": evaluator.evaluated(asker.blinded(block.first, block.first + rows)).tobytes()}
+
+    await blamed(PASSIVE, editing(EvaluatedBlock, of_one_id), "repeated-digest")
 
 
 async def test_a_place_repeated_in_a_later_block_is_refused():

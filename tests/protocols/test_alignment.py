@@ -16,6 +16,7 @@ from parley.core.trace import PhaseAdvanced, PhaseBegan, Received, Sent, Trace
 from parley.net.channel import CheckedChannel, Setting
 from parley.protocols import alignment
 from parley.protocols.alignment import ACTIVE, PASSIVE, STEPS, Options
+from parley.protocols.oblivious import Asker, Evaluator
 
 from tests.channels import CARRIERS, transports
 
@@ -180,7 +181,7 @@ async def test_the_same_seeds_give_the_same_order_and_the_same_bytes():
     tables = [people(40, 1, 60), people(40, 2, 60), people(40, 3, 60)]
     first, again = [await converse(tables) for _ in range(2)]
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
-    fresh = await converse(tables, changes=[{"seed": bytes(32)}, {}, {}])
+    fresh = await converse(tables, changes=[{}, {"seed": bytes(32)}, {}])
     assert not np.array_equal(first[0], fresh[0])
     assert sorted(first[0]) == sorted(fresh[0])
 
@@ -272,8 +273,9 @@ def cost(entered, passive, common, step=7, rule="as-is"):
         framed("Roster", passive)
         + 1
         + len(rule)
-        + blocks("BlindedBlock", passive, 32, step)
-        + blocks("DigestBlock", entered, 16, step)
+        + framed("Key", ("bytes", 32))
+        + blocks("EvaluatedBlock", entered, 32, step)
+        + blocks("DigestBlock", passive, 16, step)
     )
     return to_passive, to_active
 
@@ -327,6 +329,30 @@ async def test_each_pair_has_secrets_of_its_own(monkeypatch):
     await agreed([table, table, table])
     assert len(seen["p1"]) == len(seen["p2"]) == 20
     assert not seen["p1"] & seen["p2"]
+
+
+async def test_a_passive_party_cannot_tell_which_ids_it_is_asked_about():
+    """Under one secret seed even equal ids look unlike: every blind belongs to a place."""
+    table = buffer(["ann", "ann"])
+    asker = Asker(table, np.arange(2), bytes(32), "r", 1)
+    one, other = asker.blinded(0, 2)
+    assert not np.array_equal(one, other)
+
+
+async def test_the_active_party_has_no_use_for_digests_of_another_key():
+    table = people(30, 1, 30)
+
+    async def other_key(self, message):
+        if isinstance(message, alignment.Key):
+            message = alignment.Key(Evaluator(buffer(["x"]), np.arange(1), b"o" * 32, "r", 1).key)
+        await send(self, message)
+
+    send = CheckedChannel.send
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CheckedChannel, "send", other_key)
+        ours, _ = await converse([table, table])
+    assert isinstance(ours, UsageError)
+    assert ours.code == "no-common-ids"
 
 
 async def test_idle_parties_hear_that_the_active_one_is_there():

@@ -32,7 +32,8 @@ def path(request):
 
 def identifiers(count):
     ids = [f"person-{i}".encode() * (i % 5) for i in range(count)]
-    return b"".join(ids), np.cumsum([0, *map(len, ids)]).astype(np.uint64)
+    offsets = np.cumsum([0, *map(len, ids)]).astype(np.uint64)
+    return b"".join(ids), np.stack((offsets[:-1], offsets[1:]), axis=1)
 
 
 def encrypted_rows(k, n, seed=0):
@@ -40,6 +41,16 @@ def encrypted_rows(k, n, seed=0):
     messages = rng.integers(-127, 128, (n, k), dtype=np.int32)
     key = native.SecretKey.from_seed(k, SEED)
     return key, messages, key.encrypt(messages, SEED, 0, 1)
+
+
+def doubled(points):
+    """Twice every point: a sum of ciphertexts that are two equal points."""
+    n = len(points)
+    kept = native.Ciphertexts(1, 2 * n)
+    kept.append(np.repeat(points, 4, axis=0).reshape(2 * n, 2, 32), 1)
+    bins = np.repeat(np.arange(n, dtype=np.uint8), 2).reshape(1, 2 * n)
+    counts, subset = np.array([n], np.uint32), np.arange(2 * n, dtype=np.uint32)
+    return np.ascontiguousarray(native.encrypted_histogram(kept, bins, counts, subset, 1).encoded(1)[:, 0])
 
 
 def on_every_path(compute):
@@ -84,86 +95,110 @@ def test_environment_chooses_kernels(name, expected):
 
 class TestAlignment:
     @pytest.mark.usefixtures("path")
-    def test_blinding_commutes(self):
-        data, offsets = identifiers(21)
-        a, b = native.SecretScalar.random(), native.SecretScalar.random()
-        one = native.blind(native.hash_and_blind(data, offsets, b"dst", a, 1), b, 2)
-        other = native.blind(native.hash_and_blind(data, offsets, b"dst", b, 2), a, 1)
-        assert (one == other).all()
-        assert one.shape == (21, 32)
+    def test_unblinding_leaves_what_the_secret_makes_of_the_identifier(self):
+        data, spans = identifiers(21)
+        secret = native.SecretScalar.random()
+        key = native.EvaluationKey.decode(secret.public())
+        blinded = native.blind_ids(data, spans, b"dst", SEED, 40, 1)
+        evaluated = native.evaluate(blinded, secret, 2)
+        digests = native.unblind(evaluated, key, SEED, 40, b"tag", 1)
+        assert blinded.shape == evaluated.shape == (21, 32)
+        assert (digests == native.evaluate_ids(data, spans, b"dst", secret, b"tag", 2)).all()
+        assert not (digests == native.unblind(evaluated, key, SEED, 41, b"tag", 1)).any(axis=1).all()
 
     @pytest.mark.usefixtures("path")
-    def test_blinding_a_hash_is_hashing_and_blinding(self):
-        data, offsets = identifiers(9)
-        secret = native.SecretScalar.from_seed(SEED)
-        hashed = native.hash_to_group(data, offsets, b"dst", 1)
-        assert (
-            native.blind(hashed, secret, 1) == native.hash_and_blind(data, offsets, b"dst", secret, 1)
-        ).all()
+    def test_blinded_blocks_give_what_one_call_gives(self):
+        data, spans = identifiers(30)
+        whole = native.blind_ids(data, spans, b"dst", SEED, 5, 1)
+        parts = [
+            native.blind_ids(data, spans[:11].copy(), b"dst", SEED, 5, 1),
+            native.blind_ids(data, spans[11:].copy(), b"dst", SEED, 16, 2),
+        ]
+        assert (np.concatenate(parts) == whole).all()
+        assert len({bytes(row) for row in whole}) == 30, "equal ids look different"
 
     def test_domain_and_identifier_both_matter(self):
-        data, offsets = identifiers(4)
-        one = native.hash_to_group(data, offsets, b"one", 1)
-        two = native.hash_to_group(data, offsets, b"two", 1)
+        data, spans = identifiers(4)
+        one = native.hash_to_group(data, spans, b"one", 1)
+        two = native.hash_to_group(data, spans, b"two", 1)
         rows = {bytes(row) for row in np.concatenate([one, two])}
         assert len(rows) == 8
 
     @pytest.mark.usefixtures("path")
     def test_digest_is_the_tagged_hash_of_the_encoding(self):
-        data, offsets = identifiers(10)
+        data, spans = identifiers(10)
         secret = native.SecretScalar.from_seed(SEED)
-        points = native.hash_to_group(data, offsets, b"dst", 1)
-        digests = native.blind_digest(points, secret, b"tag", 1)
-        for digest, encoding in zip(digests, native.blind(points, secret, 1), strict=True):
+        points = native.hash_to_group(data, spans, b"dst", 1)
+        for _ in range(2):  # 4β·H, a sum with itself twice over
+            points = doubled(points)
+        digests = native.evaluate_ids(data, spans, b"dst", secret, b"tag", 1)
+        for digest, encoding in zip(digests, native.evaluate(points, secret, 1), strict=True):
             assert bytes(digest) == hashlib.sha256(b"\x03tag" + bytes(encoding)).digest()[:16]
 
     def test_paths_agree(self):
-        data, offsets = identifiers(77)
+        data, spans = identifiers(77)
         secret = native.SecretScalar.from_seed(SEED)
-        first, *others = on_every_path(
-            lambda: native.hash_and_blind(data, offsets, b"dst", secret, 2).tobytes()
-        )
+
+        def conversation():
+            blinded = native.blind_ids(data, spans, b"dst", SEED, 0, 2)
+            evaluated = native.evaluate(blinded, secret, 2)
+            return blinded.tobytes() + evaluated.tobytes()
+
+        first, *others = on_every_path(conversation)
         assert all(other == first for other in others)
 
+    def test_keys_are_checked(self):
+        secret = native.SecretScalar.random()
+        assert len(secret.public()) == 32
+        with pytest.raises(ValueError, match="neutral"):
+            native.EvaluationKey.decode(IDENTITY)
+        with pytest.raises(native.DecodeError):
+            native.EvaluationKey.decode(b"\xff" * 32)
+        with pytest.raises(ValueError, match="key: expected 32 bytes, got 31"):
+            native.EvaluationKey.decode(bytes(31))
+
     def test_any_buffer_is_read(self):
-        data, offsets = identifiers(5)
-        wanted = native.hash_to_group(data, offsets, b"dst", 1)
+        data, spans = identifiers(5)
+        wanted = native.hash_to_group(data, spans, b"dst", 1)
         for same in (bytearray(data), memoryview(data), np.frombuffer(data, np.uint8)):
-            assert (native.hash_to_group(same, offsets, b"dst", 1) == wanted).all()
+            assert (native.hash_to_group(same, spans, b"dst", 1) == wanted).all()
 
     @pytest.mark.usefixtures("path")
     def test_nothing_gives_nothing(self):
         secret = native.SecretScalar.random()
-        assert native.hash_to_group(b"", np.zeros(1, np.uint64), b"dst", 1).shape == (0, 32)
-        assert native.blind(np.zeros((0, 32), np.uint8), secret, 1).shape == (0, 32)
-        assert native.blind_digest(np.zeros((0, 32), np.uint8), secret, b"", 1).shape == (0, 16)
+        assert native.hash_to_group(b"", np.zeros((0, 2), np.uint64), b"dst", 1).shape == (0, 32)
+        none, key = np.zeros((0, 32), np.uint8), native.EvaluationKey.decode(secret.public())
+        assert native.blind_ids(b"", np.zeros((0, 2), np.uint64), b"dst", SEED, 0, 1).shape == (0, 32)
+        assert native.evaluate(none, secret, 1).shape == (0, 32)
+        assert native.evaluate_ids(b"", np.zeros((0, 2), np.uint64), b"dst", secret, b"", 1).shape == (0, 16)
+        assert native.unblind(none, key, SEED, 0, b"", 1).shape == (0, 16)
 
-    @pytest.mark.parametrize(
-        ("offsets", "reason"),
-        [
-            ([], "expected n \\+ 1"),
-            ([0, 3, 2], "expected them not to decrease, got 2 after 3 at position 2"),
-            ([0, 7], "expected at most 6"),
-        ],
-    )
-    def test_offsets_that_do_not_fit_are_refused(self, offsets, reason):
+    @pytest.mark.parametrize("span", [(3, 2), (0, 7), (2**63, 2**63)])
+    def test_spans_that_do_not_fit_are_refused(self, span):
+        reason = f"at most 6 .*, got {span[0]} and {span[1]} at position 1"
         with pytest.raises(ValueError, match=reason):
-            native.hash_to_group(b"abcdef", np.array(offsets, np.uint64), b"dst", 1)
+            native.hash_to_group(b"abcdef", np.array([(0, 6), span], np.uint64), b"dst", 1)
 
     @pytest.mark.parametrize("length", [0, 256])
     def test_domain_tag_has_1_to_255_bytes(self, length):
         with pytest.raises(ValueError, match=f"dst: expected 1..=255 bytes, got {length}"):
-            native.hash_to_group(b"", np.zeros(1, np.uint64), b"d" * length, 1)
+            native.hash_to_group(b"", np.zeros((0, 2), np.uint64), b"d" * length, 1)
 
     @pytest.mark.usefixtures("path")
     def test_bad_encoding_is_named(self):
         points = np.tile(np.frombuffer(GENERATOR, np.uint8), (30, 1))
         points[17] = 255
         text = "element 17 is not a canonical ristretto255 encoding"
-        with pytest.raises(native.DecodeError, match=text) as caught:
-            native.blind(points, native.SecretScalar.random(), 2)
-        assert caught.value.index == 17
-        assert isinstance(caught.value, ValueError)
+        secret = native.SecretScalar.random()
+        key = native.EvaluationKey.decode(secret.public())
+        for compute in (
+            lambda: native.evaluate(points, secret, 2),
+            lambda: native.unblind(points, key, SEED, 0, b"tag", 2),
+        ):
+            with pytest.raises(native.DecodeError, match=text) as caught:
+                compute()
+            assert caught.value.index == 17
+            assert isinstance(caught.value, ValueError)
 
 
 class TestSecrets:

@@ -78,7 +78,7 @@ fn one_scalar<F: Field>(tables: &[[Cached<F>; 16]; 2], scalar: &SignedBits) -> [
         for j in 0..TEETH {
             c |= scalar.bit(i + SPACING * j) << j;
         }
-        let (entry, negative) = magnitude(c);
+        let (entry, negative) = magnitude::<TEETH>(c);
         for n in 0..2 {
             if i + 1 < SPACING {
                 sums[n] = sums[n].double();

@@ -1,4 +1,4 @@
-//! Multiples of a fixed point: one table look-up and one mixed addition per radix-32 digit.
+//! Multiples of a fixed point: one table look-up and one mixed addition per radix-64 digit.
 
 use std::sync::OnceLock;
 
@@ -8,11 +8,13 @@ use crate::field::constants::D2;
 use crate::field::roots::invert_all;
 use crate::field::{Field, FieldExt, Limbs, Wide, portable::One};
 
-/// Digits of radix 32 in 255 bits.
-pub const WINDOWS: usize = 51;
+/// Digits of radix 64 in 255 bits.
+pub const WINDOWS: usize = 43;
+/// Odd multiples of each power of 64.
+const ENTRIES: usize = 32;
 
-/// The sixteen odd multiples 1, 3, …, 31 of 32^j·P as (y + x, y − x, 2dxy), limb after limb.
-pub type Window = [[[u64; 16]; 5]; 3];
+/// The odd multiples 1, 3, …, 63 of 64^j·P as (y + x, y − x, 2dxy), limb after limb.
+pub type Window = [[[u64; ENTRIES]; 5]; 3];
 
 /// One window for every digit.
 pub struct FixedBase {
@@ -23,23 +25,23 @@ impl FixedBase {
     /// Fills the table; lane 0 of `point` is the base.
     #[inline(always)]
     pub fn build<F: Field>(point: &Point8) -> Self {
-        let mut multiples = Vec::with_capacity(WINDOWS * 16);
+        let mut multiples = Vec::with_capacity(WINDOWS * ENTRIES);
         let mut base = Extended::<F>::load(point, 0);
         for _ in 0..WINDOWS {
             let twice = base.double().cached();
             let mut multiple = base;
-            for _ in 0..16 {
+            for _ in 0..ENTRIES {
                 multiples.push(multiple);
                 multiple = multiple.add(&twice);
             }
-            for _ in 1..5 {
+            for _ in 1..6 {
                 base = base.double_without_t();
             }
             base = base.double();
         }
         let mut inverses: Vec<F> = multiples.iter().map(|p| p.z).collect();
         invert_all(&mut inverses, &mut Vec::with_capacity(multiples.len()));
-        let mut windows = vec![[[[0; 16]; 5]; 3]; WINDOWS];
+        let mut windows = vec![[[[0; ENTRIES]; 5]; 3]; WINDOWS];
         for (i, (p, z)) in multiples.iter().zip(&inverses).enumerate() {
             let (x, y) = (p.x.mul(*z), p.y.mul(*z));
             let xy2d = x.mul(y).mul(F::splat(D2));
@@ -47,8 +49,8 @@ impl FixedBase {
                 let mut wide = Wide::ZERO;
                 coordinate.canonical().store(&mut wide, 0);
                 let limbs: Limbs = wide.lane(0);
-                for (row, limb) in windows[i / 16][c].iter_mut().zip(limbs) {
-                    row[i % 16] = limb;
+                for (row, limb) in windows[i / ENTRIES][c].iter_mut().zip(limbs) {
+                    row[i % ENTRIES] = limb;
                 }
             }
         }
@@ -105,7 +107,7 @@ fn entry<F: Field>(window: &Window, j: usize, digits: &[SignedBits], part: usize
     let mut index = [0u8; 8];
     let mut negative = 0u8;
     for (lane, k) in digits.iter().enumerate() {
-        let (entry, sign) = magnitude(k.window(j));
+        let (entry, sign) = magnitude::<6>(k.window(j));
         index[lane] = entry;
         negative |= sign << lane;
     }

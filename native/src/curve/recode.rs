@@ -57,10 +57,10 @@ impl SignedBits {
         bits
     }
 
-    /// The bits of an odd number below 2^(5·windows), for that many windows only.
+    /// The bits of an odd number below 2^(6·windows), for that many windows only.
     #[must_use]
     pub fn short(odd: u64, windows: usize) -> Self {
-        Self([(odd >> 1) + (1 << (5 * windows - 1)), 0, 0, 0])
+        Self([(odd >> 1) + (1 << (6 * windows - 1)), 0, 0, 0])
     }
 
     /// c_i.
@@ -82,26 +82,31 @@ impl SignedBits {
         ((c ^ negative.wrapping_neg()) & 7, negative)
     }
 
-    /// The bits 5j … 5j + 4 as a number c: the digit of radix 32 is 2c − 31.
+    /// The digit j of radix 64 as a number c in 0..64: it is 2c − 63; j < 43.
     #[inline(always)]
     #[must_use]
     pub fn window(&self, j: usize) -> u8 {
-        let at = 5 * j;
+        let at = 6 * j;
         let (word, shift) = (at / 64, at % 64);
         let low = self.0[word] >> shift;
-        let high = if shift > 59 && word < 3 {
+        let high = if shift > 58 && word < 3 {
             self.0[word + 1] << (64 - shift)
         } else {
             0
         };
-        ((low | high) & 31) as u8
+        // The topmost has three bits c and is 2c − 7 = 2(c + 28) − 63.
+        let top = u8::from(j == 42) * 28;
+        ((low | high) & 63) as u8 + top
     }
 }
 
-/// Splits c in 0..32, for the odd number 2c − 31, into (index of its magnitude among 1, 3, …, 31; 1 if negative).
+/// Splits c in 0..2^BITS, for the odd number 2c + 1 − 2^BITS, into (index of its magnitude among 1, 3, 5, …; 1 if negative).
 #[inline(always)]
 #[must_use]
-pub fn magnitude(c: u8) -> (u8, u8) {
-    let negative = (c >> 4) ^ 1;
-    ((c ^ negative.wrapping_neg()) & 15, negative)
+pub fn magnitude<const BITS: usize>(c: u8) -> (u8, u8) {
+    let negative = (c >> (BITS - 1)) ^ 1;
+    (
+        (c ^ negative.wrapping_neg()) & ((1 << (BITS - 1)) - 1),
+        negative,
+    )
 }

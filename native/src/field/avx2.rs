@@ -371,13 +371,13 @@ impl Field for Four {
     }
 
     #[inline(always)]
-    fn lookup(table: &[[u64; 16]; 5], index: &[u8; 8], part: usize) -> Self {
+    fn lookup(table: &[[u64; 32]; 5], index: &[u8; 8], part: usize) -> Self {
         let at = |lane: usize| i64::from(index[4 * part + lane]);
         let mut wide = [zero(); 5];
         // SAFETY: as above.
         unsafe {
             let wanted = _mm256_set_epi64x(at(3), at(2), at(1), at(0));
-            for entry in 0..16usize {
+            for entry in 0..32usize {
                 let mask = _mm256_cmpeq_epi64(wanted, set(entry as u64));
                 for (limb, row) in wide.iter_mut().zip(table) {
                     *limb = _mm256_or_si256(*limb, and(mask, set(row[entry])));

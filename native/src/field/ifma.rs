@@ -376,16 +376,18 @@ impl Field for Eight {
     }
 
     #[inline(always)]
-    fn lookup(table: &[[u64; 16]; 5], index: &[u8; 8], _part: usize) -> Self {
+    fn lookup(table: &[[u64; 32]; 5], index: &[u8; 8], _part: usize) -> Self {
         let mut out = [zero(); 5];
-        // SAFETY: as above; every row of the table has two times 64 bytes.
+        // SAFETY: as above; every row of the table has four times 64 bytes.
         unsafe {
             let bytes = _mm_set1_epi64x(i64::from_le_bytes(*index));
             let index = _mm512_cvtepu8_epi64(bytes);
+            let upper = _mm512_test_epi64_mask(index, set(16));
             for (o, row) in out.iter_mut().zip(table) {
-                let first = _mm512_loadu_si512(row.as_ptr().cast());
-                let second = _mm512_loadu_si512(row.as_ptr().add(8).cast());
-                *o = _mm512_permutex2var_epi64(first, index, second);
+                let at = |entry: usize| _mm512_loadu_si512(row.as_ptr().add(entry).cast());
+                let low = _mm512_permutex2var_epi64(at(0), index, at(8));
+                let high = _mm512_permutex2var_epi64(at(16), index, at(24));
+                *o = _mm512_mask_blend_epi64(upper, low, high);
             }
         }
         Self(out)

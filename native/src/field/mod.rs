@@ -117,7 +117,7 @@ pub trait Field: Copy {
     }
 
     /// The element `table[..][index[lane]]` in every lane, without a memory access that depends on the index.
-    fn lookup(table: &[[u64; 16]; 5], index: &[u8; 8], part: usize) -> Self;
+    fn lookup(table: &[[u64; 32]; 5], index: &[u8; 8], part: usize) -> Self;
 }
 
 /// What follows from the trait's operations.

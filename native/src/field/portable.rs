@@ -194,10 +194,10 @@ impl Field for One {
     }
 
     #[inline(always)]
-    fn lookup(table: &[[u64; 16]; 5], index: &[u8; 8], part: usize) -> Self {
+    fn lookup(table: &[[u64; 32]; 5], index: &[u8; 8], part: usize) -> Self {
         let wanted = u64::from(index[part]);
         let mut out = [0; 5];
-        for entry in 0..16usize {
+        for entry in 0..32usize {
             let mask = u64::from(entry as u64 == wanted).wrapping_neg();
             for (o, row) in out.iter_mut().zip(table) {
                 *o |= mask & row[entry];

@@ -1,30 +1,34 @@
 """Alignment: which ids the parties have in common, as one row order, and nothing else.
 
-Diffie-Hellman private set intersection over ristretto255. H hashes an id to the group under the
-run's tag, D is a 16-byte digest of a point under the run's tag; α and β are fresh for every pair::
+Private set intersection by an oblivious function over ristretto255. A passive party has a secret β and
+its key K; F(a) = D(4β·H(a)), where H hashes an id to the group and D shortens a point to 16 bytes, both
+under the run's tag. The active party learns F of its own ids and nothing of β; the passive party sees
+uniformly random points. β and the blinds r are fresh for every pair::
 
-    active (ids a₁…a_N, secret α)                        passive (ids b₁…b_M, secret β)
+    active (ids a₁…a_N)                                  passive (ids b₁…b_M, secret β)
       │  Roster N, rule                      ──────────►   │   0. both refuse another rule,
-      │                      ◄──────────  Roster M, rule   │      nothing, or more than a limit
-      │  BlindedBlock  α·H(a), own shuffle   ──────────►   │   1. at the same time,
-      │        ◄──────────  BlindedBlock  β·H(b), shuffle  │      both directions overlap
-      │        ◄──────────  DigestBlock   D(β·(α·H(a)))    │   2. answers block for block
-      │  matches them with D(α·(β·H(b)))                   │   3. active alone knows the pair's
+      │            ◄──────────  Roster M, rule; Key K=β·G  │      nothing, more than a limit, no key
+      │  BlindedBlock  X = 2(H(a) + r·G)     ──────────►   │   1. own shuffle
+      │             ◄──────────  EvaluatedBlock  E = β·X   │   2. block for block; beside it,
+      │       ◄──────────  DigestBlock  F(b), own shuffle  │      both directions overlap
+      │  F(a) = D(2(E − 2r·K)) among the F(b)              │   3. active alone knows the pair's
       │                                                    │      intersection
       │  Common m; CommonRows                ──────────►   │   4. places in passive's shuffle,
                                                                   in the common order
 
 With several passive parties the active party holds steps 0 to 3 with one after the other, each time
 with the rows that survived so far, and step 4 with all at the end; `Wait` tells the idle ones that
-it is still there. The common order is by digest under the first pair's secrets: pseudo-random, it
+it is still there. The common order is by digest under the first pair's secret: pseudo-random, it
 says nothing of any party's table.
 
 Who learns what: the active party each passive party's size, and which of the rows it entered with
 are common with it; a passive party the number of rows the active party entered with, and the final
-intersection. Assumes parties that follow the protocol, decisional Diffie-Hellman in ristretto255, H
-a random oracle. The argument and what a deviating party could do: ``spec/alignment.md``.
+intersection. Assumes parties that follow the protocol, the gap Diffie-Hellman problem in
+ristretto255, H and D random oracles; what the active party sends is hidden whatever is assumed. The
+argument and what a deviating party could do: ``spec/alignment.md``.
 
-Sources: Meadows 1986; Huberman, Franklin, Hogg 1999; RFC 9380 (hashing), RFC 9496 (the group).
+Sources: Jarecki, Liu, SCN 2010 (the function), Jarecki, Krawczyk, Xu, PKC 2021 (additive blinding);
+RFC 9380 (hashing), RFC 9496 (the group).
 """
 
 import asyncio
@@ -35,12 +39,12 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 import numpy as np
 
-from parley._native import DecodeError
+from parley._native import DecodeError, EvaluationKey
 from parley.core.conversation import Channel, Choice, Message, Repeat, Step, steps
-from parley.core.errors import PolicyRefused, UsageError
+from parley.core.errors import PeerMisbehaved, PolicyRefused, UsageError
 from parley.core.trace import Phase
 from parley.crypto.randomness import SEED_BYTES, derive
-from parley.protocols.blinding import DIGEST, POINT, Blinder, Digests, IdBuffer, Rows, match
+from parley.protocols.oblivious import DIGEST, POINT, Asker, Digests, Evaluator, IdBuffer, Points, Rows, match
 from parley.protocols.payload import Stream, bytes_of
 from parley.protocols.together import together
 
@@ -65,7 +69,7 @@ class Options:
     Attributes:
         run: identifier of the run; ids are hashed under it, so that two runs cannot be joined.
         rule: how the ids were normalised; equal at all parties.
-        seed: 32 fresh random bytes; secret scalars and shuffles are derived from it.
+        seed: 32 fresh random bytes; secrets, blinds and shuffles are derived from it.
         threads: native threads for all computations of this party together.
         limit: most ids accepted from a peer.
         block_rows: rows per message sent, at most ``BLOCK_ROWS``.
@@ -116,10 +120,29 @@ class Roster(Message, frozen=True):
     rule: Annotated[str, msgspec.Meta(max_length=64)]
 
 
-class BlindedBlock(Message, frozen=True):
-    """The sender's ids from place ``first`` of its shuffle, hashed and blinded.
+class Key(Message, frozen=True):
+    """The passive party's key for this pair.
 
-    ``points``: α·H(a) or β·H(b), ristretto255 encodings, uint8 [rows, 32].
+    ``point``: K = β·G, a ristretto255 encoding.
+    """
+
+    point: Annotated[bytes, msgspec.Meta(min_length=POINT, max_length=POINT)]
+
+
+class BlindedBlock(Message, frozen=True):
+    """The active party's ids from place ``first`` of its shuffle, hashed and blinded.
+
+    ``points``: X = 2·(H(a) + r·G), ristretto255 encodings, uint8 [rows, 32].
+    """
+
+    first: Count
+    points: bytes
+
+
+class EvaluatedBlock(Message, frozen=True):
+    """The active party's ids from place ``first`` of its shuffle, evaluated under their blinds.
+
+    ``points``: E = β·X, ristretto255 encodings, uint8 [rows, 32].
     """
 
     first: Count
@@ -127,9 +150,9 @@ class BlindedBlock(Message, frozen=True):
 
 
 class DigestBlock(Message, frozen=True):
-    """The active party's ids from place ``first`` of its shuffle, blinded by both.
+    """The passive party's ids from place ``first`` of its shuffle, as the function's values.
 
-    ``digests``: D(β·(α·H(a))), uint8 [rows, 16].
+    ``digests``: F(b) = D(4β·H(b)), uint8 [rows, 16].
     """
 
     first: Count
@@ -154,14 +177,15 @@ class CommonRows(Message, frozen=True):
 
 STEPS: Final = steps(
     "alignment",
-    1,
+    2,
     Repeat(Step(ACTIVE, PASSIVE, Wait)),
     Step(ACTIVE, PASSIVE, Roster),
     Step(PASSIVE, ACTIVE, Roster),
+    Step(PASSIVE, ACTIVE, Key),
     Repeat(
         Choice(
             Step(ACTIVE, PASSIVE, BlindedBlock),
-            Step(PASSIVE, ACTIVE, BlindedBlock),
+            Step(PASSIVE, ACTIVE, EvaluatedBlock),
             Step(PASSIVE, ACTIVE, DigestBlock),
         )
     ),
@@ -209,17 +233,19 @@ async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Aligned:
     # 0. rosters
     rows = np.arange(_size(ids), dtype=np.int64)
     await channel.send(Roster(len(rows), options.rule))
-    blinder = await _blinder(channel, ids, rows, options, PASSIVE)
+    seed = derive(options.seed, "alignment", options.run, PASSIVE, channel.peer)
+    evaluator = await channel.compute("shuffle", Evaluator, ids, rows, seed, options.run, options.threads)
+    await channel.send(Key(evaluator.key))
     theirs = await _roster(channel, options)
-    # 1., 2. blind our ids, and answer theirs
+    # 1., 2. evaluate theirs, and digest ours
     with channel.trace.phase("align", len(rows) + theirs, "ids") as phase:
         await together(
-            _send_blinded(channel, blinder, options.block_rows, phase),
-            _answer(channel, blinder, theirs, phase),
+            _evaluate(channel, evaluator, theirs, phase),
+            _send_digests(channel, evaluator, options.block_rows, phase),
         )
     # 4. the common rows
     places = await _receive_common(channel, len(rows), min(len(rows), theirs))
-    return Aligned(blinder.shuffle[places], (theirs,))
+    return Aligned(evaluator.ids.shuffle[places], (theirs,))
 
 
 async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -> tuple[Rows, Rows, int]:
@@ -231,20 +257,22 @@ async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -
     """
     # 0. rosters
     await channel.send(Roster(len(rows), options.rule))
-    blinder = await _blinder(channel, ids, rows, options, ACTIVE)
+    seed = derive(options.seed, "alignment", options.run, ACTIVE, channel.peer)
+    asker = await channel.compute("shuffle", Asker, ids, rows, seed, options.run, options.threads)
     theirs = await _roster(channel, options)
-    # 1., 2. blind our ids; blind theirs once more
+    key = await _key(channel)
+    # 1., 2. blind our ids; unblind what comes back
     size = len(rows)
     digests = np.empty((size + theirs, DIGEST), dtype=np.uint8)  # ours, then theirs
     with channel.trace.phase("align", size + theirs, "ids") as phase:
         await together(
-            _send_blinded(channel, blinder, options.block_rows, phase),
-            _collect(channel, blinder, digests[:size], digests[size:], phase),
+            _send_blinded(channel, asker, options.block_rows),
+            _collect(channel, asker, key, digests[:size], digests[size:], phase),
         )
     # 3. match
     own, found = await channel.compute("match", match, digests)
-    _refuse_repeats(channel, blinder, own, found)
-    return blinder.shuffle[own], found - size, theirs
+    _refuse_repeats(channel, asker, own, found)
+    return asker.ids.shuffle[own], found - size, theirs
 
 
 async def _roster(channel: Channel, options: Options) -> int:
@@ -267,66 +295,87 @@ async def _roster(channel: Channel, options: Options) -> int:
     return roster.ids
 
 
-async def _send_blinded(channel: Channel, blinder: Blinder, step: int, phase: Phase) -> None:
+async def _key(channel: Channel) -> EvaluationKey:
+    """The peer's key K. Checks: 1 a point of the group, 2 not the neutral one."""
+    key = await channel.recv(Key)
+    try:
+        return await channel.compute("key", EvaluationKey.decode, key.point)
+    except ValueError:
+        raise channel.fault("bad-key", "sent as its key no point of the group, or the neutral one") from None
+
+
+async def _send_blinded(channel: Channel, asker: Asker, step: int) -> None:
     """Step 1: our ids in the order of our shuffle, each hashed and blinded, ``step`` to a block."""
-    for first in range(0, len(blinder.shuffle), step):
-        points = await channel.compute("blind", blinder.blinded, first, first + step)
+    for first in range(0, len(asker.ids), step):
+        points = await channel.compute("blind", asker.blinded, first, first + step)
         await channel.send(BlindedBlock(first, points.tobytes()))
-        phase.advance(len(points))
 
 
-async def _answer(channel: Channel, blinder: Blinder, theirs: int, phase: Phase) -> None:
-    """Steps 1 and 2 of the passive party: digest each block of the active party and send it back."""
-    blocks = _points(channel, theirs)
+async def _evaluate(channel: Channel, evaluator: Evaluator, theirs: int, phase: Phase) -> None:
+    """Step 2 of the passive party: evaluate each block of the active party and send it back."""
+    blocks = Stream(channel, theirs, most=BLOCK_ROWS, width=POINT, name="blinded ids")
     while not blocks.complete:
         block = await channel.recv(BlindedBlock)
-        digests = await _digest(channel, blinder, blocks, block)
-        await channel.send(DigestBlock(block.first, digests.tobytes()))
+        points = _points(channel, blocks, block)
+        try:
+            evaluated = await channel.compute("evaluate", evaluator.evaluated, points)
+        except DecodeError as error:
+            raise _no_point(channel, block, error) from None
+        await channel.send(EvaluatedBlock(block.first, evaluated.tobytes()))
+        phase.advance(len(evaluated))
+
+
+async def _send_digests(channel: Channel, evaluator: Evaluator, step: int, phase: Phase) -> None:
+    """Step 2 of the passive party: its own ids in the order of its shuffle, ``step`` to a block."""
+    for first in range(0, len(evaluator.ids), step):
+        digests = await channel.compute("digest", evaluator.digests, first, first + step)
+        await channel.send(DigestBlock(first, digests.tobytes()))
         phase.advance(len(digests))
 
 
-async def _collect(channel: Channel, blinder: Blinder, ours: Digests, theirs: Digests, phase: Phase) -> None:
-    """Steps 1 and 2 of the active party: fill in the digests of both sides' ids."""
-    points = _points(channel, len(theirs))
-    answers = Stream(channel, len(ours), most=BLOCK_ROWS, width=DIGEST, name="digests")
-    while not (points.complete and answers.complete):
-        block = await channel.recv(BlindedBlock, DigestBlock)
+async def _collect(
+    channel: Channel, asker: Asker, key: EvaluationKey, ours: Digests, theirs: Digests, phase: Phase
+) -> None:
+    """Steps 2 and 3 of the active party: fill in the digests of both sides' ids."""
+    answers = Stream(channel, len(ours), most=BLOCK_ROWS, width=POINT, name="evaluated ids")
+    values = Stream(channel, len(theirs), most=BLOCK_ROWS, width=DIGEST, name="digests")
+    while not (answers.complete and values.complete):
+        block = await channel.recv(EvaluatedBlock, DigestBlock)
         if isinstance(block, DigestBlock):
-            digests = answers.accept(block.first, block.digests)
-            ours[block.first : answers.done] = digests
+            digests = values.accept(block.first, block.digests)
+            theirs[block.first : values.done] = digests
         else:
-            digests = await _digest(channel, blinder, points, block)
-            theirs[block.first : points.done] = digests
-            phase.advance(len(digests))
+            points = _points(channel, answers, block)
+            try:
+                digests = await channel.compute("unblind", asker.unblinded, block.first, points, key)
+            except DecodeError as error:
+                raise _no_point(channel, block, error) from None
+            ours[block.first : answers.done] = digests
+        phase.advance(len(digests))
 
 
-def _points(channel: Channel, total: int) -> Stream:
-    return Stream(channel, total, most=BLOCK_ROWS, width=POINT, name="blinded ids")
-
-
-async def _digest(channel: Channel, blinder: Blinder, stream: Stream, block: BlindedBlock) -> Digests:
-    """Check a block of points and digest it, blinded once more; uint8 [rows, 16]."""
+def _points(channel: Channel, stream: Stream, block: BlindedBlock | EvaluatedBlock) -> Points:
+    """The next points of a stream, uint8 [rows, 32]. Checks: 1 their place, 2 none is neutral."""
     points = stream.accept(block.first, block.points)
     neutral = np.flatnonzero(~points.any(axis=1))
     if len(neutral):
-        raise channel.fault("bad-point", f"sent the neutral point as blinded id {block.first + neutral[0]}")
-    try:
-        return await channel.compute("digest", blinder.digests, points)
-    except DecodeError as error:
-        raise channel.fault(
-            "bad-point", f"sent no point of the group as blinded id {block.first + error.index}"
-        ) from None
+        raise channel.fault("bad-point", f"sent the neutral point for row {block.first + neutral[0]}")
+    return points
 
 
-def _refuse_repeats(channel: Channel, blinder: Blinder, one: Rows, other: Rows) -> None:
+def _no_point(channel: Channel, block: BlindedBlock | EvaluatedBlock, error: DecodeError) -> PeerMisbehaved:
+    return channel.fault("bad-point", f"sent no point of the group for row {block.first + error.index}")
+
+
+def _refuse_repeats(channel: Channel, asker: Asker, one: Rows, other: Rows) -> None:
     """Distinct ids have distinct digests; whoever repeats one is told so."""
-    size = len(blinder.shuffle)
+    size = len(asker.ids)
     if (one >= size).any():
-        raise channel.fault("repeated-id", "sent one blinded id twice")
+        raise channel.fault("repeated-id", "sent one id twice")
     ours = np.flatnonzero(other < size)
     if len(ours):
-        first, second = sorted(blinder.id_at(place) for place in (one[ours[0]], other[ours[0]]))
-        if blinder.text(first) != blinder.text(second):
+        first, second = sorted(asker.ids.id_at(place) for place in (one[ours[0]], other[ours[0]]))
+        if asker.ids.text(first) != asker.ids.text(second):
             raise channel.fault("repeated-digest", "answered two different ids with one digest")
         raise UsageError(
             "repeated-id",
@@ -381,12 +430,6 @@ async def _after_waiting(channel: Channel, kind: type[M]) -> M:
         message = await channel.recv(Wait, kind)
         if not isinstance(message, Wait):
             return message
-
-
-async def _blinder(channel: Channel, ids: IdBuffer, rows: Rows, options: Options, role: str) -> Blinder:
-    """A fresh secret and a fresh shuffle, for this run, role and pair only."""
-    seed = derive(options.seed, "alignment", options.run, role, channel.peer)
-    return await channel.compute("shuffle", Blinder, ids, rows, seed, options.run, options.threads)
 
 
 def _size(ids: IdBuffer) -> int:

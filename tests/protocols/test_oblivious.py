@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parley.protocols.blinding import match
+from parley.protocols.oblivious import match
 
 
 def test_digests_that_share_a_half_are_told_apart():
