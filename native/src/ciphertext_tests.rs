@@ -12,7 +12,7 @@ use crate::histogram::encrypted;
 use crate::kernels::{available, choose};
 use crate::points::Encoding;
 use crate::psi::blind;
-use crate::threads::within;
+use crate::threads::{Priority, within};
 
 type Outcome = Result<(), Fault>;
 
@@ -31,7 +31,7 @@ fn each_path(work: impl Fn() -> Outcome + Send + Sync) -> Outcome {
     for path in available() {
         choose(path.name())?;
         for threads in [1, 3] {
-            within(threads, &work)?;
+            within(threads, Priority::Normal, &work)?;
         }
     }
     Ok(())
