@@ -6,6 +6,7 @@
 
 pub mod constants;
 pub mod portable;
+mod portable_buckets;
 pub mod roots;
 
 #[cfg(target_arch = "x86_64")]
