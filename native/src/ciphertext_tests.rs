@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::histogram::encrypted;
 use crate::kernels::{available, choose};
 use crate::points::Encoding;
-use crate::threads::within;
+use crate::threads::{Priority, within};
 
 type Outcome = Result<(), Fault>;
 
@@ -30,7 +30,7 @@ fn each_path(work: impl Fn() -> Outcome + Send + Sync) -> Outcome {
     for path in available() {
         choose(path.name())?;
         for threads in [1, 3] {
-            within(threads, &work)?;
+            within(threads, Priority::Normal, &work)?;
         }
     }
     Ok(())

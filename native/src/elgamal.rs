@@ -6,9 +6,9 @@ use curve25519_dalek::ristretto::CompressedRistretto;
 use curve25519_dalek::traits::Identity;
 use curve25519_dalek::{RistrettoPoint, Scalar};
 use rayon::prelude::*;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::curve::fixed_base::{FixedBase, generator_table};
+use crate::curve::fixed_base::{FixedBase, generator_table, quarter_table};
 use crate::curve::point::Point8;
 use crate::curve::recode::SignedBits;
 use crate::discrete_log::Search;
@@ -102,21 +102,58 @@ impl SecretKey {
                 let start = 8 * task * t;
                 let rows = out.len() / width;
                 let r = randomness.take(first.wrapping_add(start as u64), rows);
-                let mut encodings: Vec<Encodings8> = vec![[[0; 32]; 8]; rows.div_ceil(8)];
                 for j in 0..width {
-                    let halves = half_exponents(&r, |i| match j {
-                        0 => r[i],
-                        _ => signed(messages[(start + i) * k + j - 1]) + r[i] * self.secrets[j - 1],
+                    // Half of every exponent, because the double of the multiple is what is encoded.
+                    let halves = (0..rows).map(|i| {
+                        let exponent = match j {
+                            0 => r[i],
+                            _ => {
+                                signed(messages[(start + i) * k + j - 1])
+                                    + r[i] * self.secrets[j - 1]
+                            }
+                        };
+                        SignedBits::new(&exponent.div_by_2())
                     });
-                    let mut points = vec![Point8::identity(); encodings.len()];
-                    kernels.add_multiples(table, &halves, &mut points);
-                    kernels.encode_doubles(&points, &mut encodings);
-                    for (row, encoding) in encodings.as_flattened()[..rows].iter().enumerate() {
-                        out[row * width + j] = *encoding;
-                    }
+                    let mut points = vec![Point8::identity(); rows.div_ceil(8)];
+                    kernels.add_multiples(table, &in_eights(halves), &mut points);
+                    write_doubles(kernels, &points, width, &mut out[j..]);
                 }
             });
         Ok(out)
+    }
+
+    /// What does not depend on the messages of an encryption of so many rows.
+    ///
+    /// # Errors
+    /// `Input` if no kernels can be chosen.
+    pub fn masks(&self, rows: usize, seed: &[u8; 32], first: u64) -> Result<Masks, Fault> {
+        let kernels = current()?;
+        let randomness = RowScalars::new("parley/elgamal-row/v1", seed);
+        let table = generator_table();
+        let quarter = Scalar::from(4u8).invert();
+        let task = blocks_per_task(rows.div_ceil(8));
+        let mut masks = Masks::new(self.k(), rows);
+        masks
+            .blocks
+            .par_chunks_mut(task * (self.k() + 1))
+            .enumerate()
+            .for_each(|(t, points)| {
+                let start = 8 * task * t;
+                let count = rows.min(start + 8 * task) - start;
+                let mut halves = randomness.take(first.wrapping_add(start as u64), count);
+                for r in halves.iter_mut() {
+                    *r = r.div_by_2();
+                }
+                let (own, others) = points.split_at_mut(count.div_ceil(8));
+                kernels.add_multiples(table, &in_eights(halves.iter().map(SignedBits::new)), own);
+                for (points, secret) in others.chunks_mut(own.len()).zip(self.secrets.iter()) {
+                    let exponents = halves
+                        .iter()
+                        .map(|r| SignedBits::new(&(r * secret - quarter)));
+                    kernels.add_multiples(table, &in_eights(exponents), points);
+                }
+            });
+        Ok(masks)
     }
 
     /// Decrypts rows of k + 1 points; each message lies within its bound in absolute value.
@@ -185,17 +222,101 @@ impl SecretKey {
     }
 }
 
-/// Half of every exponent, eight by eight; what is encoded is the double of the multiple.
-fn half_exponents(rows: &[Scalar], exponent: impl Fn(usize) -> Scalar) -> Vec<SignedBits> {
-    let mut bits = Vec::with_capacity(rows.len().next_multiple_of(8));
-    for i in 0..rows.len() {
-        bits.push(SignedBits::new(&exponent(i).div_by_2()));
-    }
-    bits.resize(
-        rows.len().next_multiple_of(8),
-        SignedBits::new(&Scalar::ONE),
-    );
+/// Scalars eight by eight, the last block filled up.
+fn in_eights(scalars: impl ExactSizeIterator<Item = SignedBits>) -> Vec<SignedBits> {
+    let count = scalars.len();
+    let mut bits = Vec::with_capacity(count.next_multiple_of(8));
+    bits.extend(scalars);
+    bits.resize(count.next_multiple_of(8), SignedBits::new(&Scalar::ONE));
     bits
+}
+
+/// Encryptions of zero, not encoded yet: half of r·G, and of every r·P_j − G/2; zeroised on drop.
+///
+/// To the half of r·P_j − G/2 an encryption adds (2m + 1)·G/4, whose odd number has few digits. What is encoded is
+/// the double: r·P_j + m·G.
+pub struct Masks {
+    k: usize,
+    rows: usize,
+    /// Task by task as in `blocks_per_task`, within a task point by point.
+    blocks: Vec<Point8>,
+    task: usize,
+}
+
+impl Masks {
+    fn new(k: usize, rows: usize) -> Self {
+        let blocks = rows.div_ceil(8);
+        Self {
+            k,
+            rows,
+            blocks: vec![Point8::identity(); blocks * (k + 1)],
+            task: blocks_per_task(blocks),
+        }
+    }
+
+    /// Encrypts as many rows of k messages as there are masks. The time depends on `bound`, not on the messages.
+    ///
+    /// # Errors
+    /// `Input` if there is another number of messages, or one that is larger than `bound` in absolute value.
+    pub fn encrypt(self, messages: &[i32], bound: u32) -> Result<Vec<Encoding>, Fault> {
+        let (k, width) = (self.k, self.k + 1);
+        if messages.len() != self.rows * k {
+            return Err(Fault::Input(format!(
+                "messages: expected {k} for each of the {} rows, got {}",
+                self.rows,
+                messages.len()
+            )));
+        }
+        if let Some(at) = messages.iter().position(|m| m.unsigned_abs() > bound) {
+            return Err(Fault::Input(format!(
+                "messages: expected at most {bound} in absolute value, got {} in row {}",
+                messages[at],
+                at / k
+            )));
+        }
+        let kernels = current()?;
+        let table = quarter_table();
+        // 2m + 1 for |m| < 2^b takes b + 1 signed bits.
+        let bits = bound.checked_ilog2().map_or(0, |top| top as usize + 1);
+        let windows = (bits + 1).div_ceil(6);
+        let mut out = vec![[0u8; 32]; self.rows * width];
+        out.par_chunks_mut(8 * self.task * width)
+            .zip(self.blocks.par_chunks(self.task * width))
+            .enumerate()
+            .for_each(|(t, (out, masks))| {
+                let start = 8 * self.task * t;
+                let rows = out.len() / width;
+                for (j, mask) in masks.chunks(rows.div_ceil(8)).enumerate() {
+                    let mut points = mask.to_vec();
+                    if j > 0 {
+                        let column = |i: usize| messages[(start + i) * k + j - 1];
+                        let odd = (0..rows).map(|i| SignedBits::odd(column(i), windows));
+                        kernels.add_short_multiples(table, windows, &in_eights(odd), &mut points);
+                    }
+                    write_doubles(kernels, &points, width, &mut out[j..]);
+                }
+            });
+        Ok(out)
+    }
+}
+
+/// Encodes the doubles of points into every `width`-th place.
+fn write_doubles(kernels: &dyn Kernels, points: &[Point8], width: usize, out: &mut [Encoding]) {
+    let mut encodings: Vec<Encodings8> = vec![[[0; 32]; 8]; points.len()];
+    kernels.encode_doubles(points, &mut encodings);
+    for (to, encoding) in out.iter_mut().step_by(width).zip(encodings.as_flattened()) {
+        *to = *encoding;
+    }
+}
+
+impl Drop for Masks {
+    fn drop(&mut self) {
+        for block in &mut self.blocks {
+            for wide in [&mut block.x, &mut block.y, &mut block.z, &mut block.t] {
+                wide.0.zeroize();
+            }
+        }
+    }
 }
 
 impl PublicKey {

@@ -13,10 +13,10 @@ use crate::fault::Fault;
 use crate::kernels::{Kernels, current};
 use crate::sums::EncryptedSums;
 
-/// Bytes of buckets a task works on, so that they stay in the second-level cache.
-const TASK_BYTES: usize = 2_000_000;
+/// Bytes of buckets a task works on, so that they stay in the second-level cache beside the rows that pass through.
+const TASK_BYTES: usize = 1_100_000;
 /// Rows per pair of bins from which counting two columns together is faster.
-const ROWS_PER_JOINT_BUCKET: usize = 5;
+const ROWS_PER_JOINT_BUCKET: usize = 2;
 /// The fewest rows worth a task of their own.
 const FEWEST_ROWS: usize = 2048;
 
@@ -148,61 +148,45 @@ fn task_sums(
     let mut out = Vec::with_capacity(2 * groups.len());
     for (group, slot) in groups.iter().zip(&slots) {
         let first = columns.bin_count(group.first);
-        let second = group.second.map_or(1, |c| columns.bin_count(c));
+        let Some(column) = group.second else {
+            out.push(ColumnSums {
+                column: group.first,
+                planes: planes(kernels, &sums, width, slot.base, first),
+            });
+            continue;
+        };
+        let second = columns.bin_count(column);
+        let mut either = BucketSums::empty(first + second, rows);
+        kernels.marginals(&sums, slot.base, (first, second), &mut either);
         out.push(ColumnSums {
             column: group.first,
-            planes: marginal(
-                kernels,
-                &sums,
-                width,
-                slot.base,
-                (first, 1),
-                (second, first),
-            ),
+            planes: planes(kernels, &either, width, 0, first),
         });
-        if let Some(column) = group.second {
-            out.push(ColumnSums {
-                column,
-                planes: marginal(
-                    kernels,
-                    &sums,
-                    width,
-                    slot.base,
-                    (second, first),
-                    (first, 1),
-                ),
-            });
-        }
+        out.push(ColumnSums {
+            column,
+            planes: planes(kernels, &either, width, first, second),
+        });
     }
     out
 }
 
-/// For each of `kept.0` bins the sum over `summed.0` buckets; the second numbers are the distances between buckets.
-fn marginal(
+/// `count` buckets from `base` on in extended coordinates, one list per point.
+fn planes(
     kernels: &dyn Kernels,
     sums: &BucketSums,
     width: usize,
     base: usize,
-    kept: (usize, usize),
-    summed: (usize, usize),
+    count: usize,
 ) -> Vec<Vec<Point8>> {
     (0..width)
         .map(|j| {
-            let mut total: Vec<Point8> = Vec::new();
-            let mut layer = vec![Point8::identity(); kept.0.div_ceil(8)];
-            let mut halves = vec![[Half::IDENTITY; 8]; layer.len()];
-            for other in 0..summed.0 {
-                for (bin, half) in halves.as_flattened_mut()[..kept.0].iter_mut().enumerate() {
-                    *half = sums.point(base + bin * kept.1 + other * summed.1, j);
-                }
-                kernels.extended(&halves, &mut layer);
-                if total.is_empty() {
-                    total.clone_from(&layer);
-                } else {
-                    kernels.add(&mut total, &layer);
-                }
+            let mut halves = vec![[Half::IDENTITY; 8]; count.div_ceil(8)];
+            for (bin, half) in halves.as_flattened_mut()[..count].iter_mut().enumerate() {
+                *half = sums.point(base + bin, j);
             }
-            total
+            let mut points = vec![Point8::identity(); halves.len()];
+            kernels.extended(&halves, &mut points);
+            points
         })
         .collect()
 }

@@ -60,6 +60,14 @@ pub trait Kernels: Sync {
         slots: &[Slot<'_>],
         sums: &mut BucketSums,
     );
+    /// Sums the buckets of a slot for two columns to those of either column.
+    fn marginals(
+        &self,
+        joint: &BucketSums,
+        base: usize,
+        bins: (usize, usize),
+        sums: &mut BucketSums,
+    );
     fn extended(&self, halves: &[[Half; 8]], points: &mut [Point8]);
 }
 
@@ -146,6 +154,9 @@ macro_rules! path {
                 }
                 fn accumulate(rows: &RowPoints, subset: &[u32], slots: &[Slot<'_>], sums: &mut BucketSums) {
                     buckets::accumulate::<$field>(rows, subset, slots, sums);
+                }
+                fn marginals(joint: &BucketSums, base: usize, bins: (usize, usize), sums: &mut BucketSums) {
+                    buckets::marginals::<$field>(joint, base, bins, sums);
                 }
                 fn extended(halves: &[[Half; 8]], points: &mut [Point8]) {
                     for (h, p) in halves.iter().zip(points) {

@@ -11,7 +11,7 @@ use crate::psi::{
     Blinds, EvaluationKey, Identifiers, Short, blind, evaluate, evaluate_ids, hash, unblind,
 };
 use crate::randomness::RowScalars;
-use crate::threads::within;
+use crate::threads::{Priority, within};
 
 type Outcome = Result<(), Fault>;
 
@@ -23,7 +23,7 @@ fn each_path(work: impl Fn() -> Outcome + Send + Sync) -> Outcome {
     for path in available() {
         choose(path.name())?;
         for threads in [1, 3] {
-            within(threads, &work)?;
+            within(threads, Priority::Normal, &work)?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! One rayon pool per thread count, made on first use and kept.
+//! One rayon pool per thread count and priority, made on first use and kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,15 @@ use crate::fault::Fault;
 /// More threads than this are surely a mistake.
 pub const MOST: usize = 1024;
 
-static POOLS: Mutex<Option<HashMap<usize, Arc<ThreadPool>>>> = Mutex::new(None);
+/// Whether work is waited for, or done with what time others leave.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Priority {
+    Normal,
+    Spare,
+}
+
+type Pools = HashMap<(usize, Priority), Arc<ThreadPool>>;
+static POOLS: Mutex<Option<Pools>> = Mutex::new(None);
 
 /// Runs `work` with rayon bound to a pool of `threads` threads.
 ///
@@ -18,12 +26,13 @@ static POOLS: Mutex<Option<HashMap<usize, Arc<ThreadPool>>>> = Mutex::new(None);
 /// `Input` if `threads` is not in `1..=MOST` or the threads cannot be started; what `work` returns.
 pub fn within<T: Send>(
     threads: usize,
+    priority: Priority,
     work: impl FnOnce() -> Result<T, Fault> + Send,
 ) -> Result<T, Fault> {
-    pool(threads)?.install(work)
+    pool(threads, priority)?.install(work)
 }
 
-fn pool(threads: usize) -> Result<Arc<ThreadPool>, Fault> {
+fn pool(threads: usize, priority: Priority) -> Result<Arc<ThreadPool>, Fault> {
     if !(1..=MOST).contains(&threads) {
         return Err(Fault::Input(format!(
             "threads: expected 1..={MOST}, got {threads}"
@@ -31,15 +40,33 @@ fn pool(threads: usize) -> Result<Arc<ThreadPool>, Fault> {
     }
     let mut guard = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     let pools = guard.get_or_insert_with(HashMap::new);
-    if let Some(pool) = pools.get(&threads) {
+    if let Some(pool) = pools.get(&(threads, priority)) {
         return Ok(Arc::clone(pool));
     }
     let pool = ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|i| format!("parley-{i}"))
+        .start_handler(move |_| {
+            if priority == Priority::Spare {
+                step_back();
+            }
+        })
         .build()
         .map_err(|e| Fault::Input(format!("threads: {threads} could not be started: {e}")))?;
     let pool = Arc::new(pool);
-    pools.insert(threads, Arc::clone(&pool));
+    pools.insert((threads, priority), Arc::clone(&pool));
     Ok(pool)
+}
+
+/// Lets the system run this thread only when no other wants the processor, where that can be said of one thread.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    {
+        unsafe extern "C" {
+            fn nice(by: std::ffi::c_int) -> std::ffi::c_int;
+        }
+        // SAFETY: `nice` has no requirements; on Linux it concerns the calling thread alone. If it fails, the
+        // thread runs as any other.
+        unsafe { nice(19) };
+    }
 }

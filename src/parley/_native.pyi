@@ -119,6 +119,11 @@ class SecretKey:
         r depends on `seed` (32 secret bytes, never used for other messages) and `first + i` only, so
         encrypting in blocks gives what encrypting at once gives.
         """
+    def masks(self, rows: int, seed: bytes, first: int, threads: int) -> Masks:
+        """Compute what `encrypt` of so many rows with the same seed and `first` needs besides messages.
+
+        Done with the lowest priority where the system allows that for single threads (Linux).
+        """
     def decrypt(
         self, ciphertexts: NDArray[np.uint8], bounds: NDArray[np.int64], threads: int
     ) -> NDArray[np.int64]:
@@ -128,6 +133,19 @@ class SecretKey:
         `ValueError` naming the row if no message within the bound fits, `DecodeError` if a point is not
         canonical.
         """
+    def __reduce__(self) -> NoReturn: ...
+
+@final
+class Masks:
+    """Encryptions of zero that wait for their messages. Zeroised when used or freed; cannot be pickled."""
+
+    def encrypt(self, messages: NDArray[np.int32], bound: int, threads: int) -> NDArray[np.uint8]:
+        """Encrypt int32[n, k] into uint8[n, k + 1, 32]: the bytes that `SecretKey.encrypt` gives.
+
+        The time depends on `bound`, the largest absolute value a message may have. Raises `ValueError`
+        if a message is larger or these masks were used before, since none may serve two messages.
+        """
+    def __len__(self) -> int: ...
     def __reduce__(self) -> NoReturn: ...
 
 @final

@@ -258,6 +258,34 @@ class TestEncryption:
         )
         assert (again == rows).all()
 
+    @pytest.mark.usefixtures("path")
+    @pytest.mark.parametrize("top", [0, 1, 15, 16, 511, 512, 2**31 - 1])
+    def test_masks_made_beforehand_give_the_same_bytes(self, top):
+        key = native.SecretKey.from_seed(2, SEED)
+        messages = np.array([[top, -top], [-top, 0], [0, top], [top // 2, -1 if top else 0]] * 5, np.int32)
+        masks = key.masks(len(messages), SEED, 7, 2)
+        assert len(masks) == len(messages)
+        assert (masks.encrypt(messages, top, 1) == key.encrypt(messages, SEED, 7, 1)).all()
+
+    def test_masks_serve_once(self):
+        key, messages, _ = encrypted_rows(2, 9)
+        masks = key.masks(9, SEED, 0, 1)
+        masks.encrypt(messages, 127, 1)
+        with pytest.raises(ValueError, match="have encrypted messages already"):
+            masks.encrypt(messages, 127, 1)
+
+    def test_masks_refuse_messages_beyond_the_bound(self):
+        key, messages, _ = encrypted_rows(2, 9)
+        messages[4, 1] = -128
+        with pytest.raises(ValueError, match="expected at most 127 in absolute value, got -128 in row 4"):
+            key.masks(9, SEED, 0, 1).encrypt(messages, 127, 1)
+
+    def test_masks_cannot_be_pickled_or_read(self):
+        masks = native.SecretKey.from_seed(1, SEED).masks(1, SEED, 0, 1)
+        assert "redacted" in repr(masks)
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(masks)
+
     def test_paths_agree(self):
         def ciphertexts():
             return encrypted_rows(3, 29)[2].tobytes()

@@ -7,7 +7,7 @@
 //! The time of these functions depends on which buckets are hit: on the caller's own bins, never on a plaintext.
 
 use super::point::Point8;
-use crate::field::portable::One;
+use crate::field::constants::D2;
 use crate::field::{Field, FieldExt, Limbs, Wide};
 
 /// One point's four coordinates, limb after limb.
@@ -62,7 +62,31 @@ pub trait Buckets {
 
     /// Adds the first point to `a` and the second to `b`.
     fn add_apart(a: &mut Half, b: &mut Half, operand: &Self::Operand);
+
+    /// A bucket that is added to others: like an operand, but its Z is not 1.
+    type Addend: Copy;
+
+    fn addend(bucket: &Wide) -> Self::Addend;
+    /// The same point twice.
+    fn addend_twice(bucket: &Half) -> Self::Addend;
+    /// Adds both points to `a` and to `b`.
+    fn fold(a: &mut Wide, b: &mut Wide, addend: &Self::Addend);
+    /// Adds the first point to `a` and the second to `b`.
+    fn fold_apart(a: &mut Half, b: &mut Half, addend: &Self::Addend);
 }
+
+/// What turns the coordinates of a bucket, factor by factor, into those of an operand: (1, 1, 2d, 2), for two points.
+pub const OPERAND_FACTORS: Wide = {
+    let mut rows = [[0; 8]; 5];
+    let mut limb = 0;
+    while limb < 5 {
+        rows[limb][2] = D2[limb];
+        rows[limb][6] = D2[limb];
+        limb += 1;
+    }
+    rows[0] = [1, 1, D2[0], 2, 1, 1, D2[0], 2];
+    Wide(rows)
+};
 
 /// Points of rows with Z = 1, in the layout of operands: pairs of points, then the point left over if k + 1 is odd.
 pub struct RowPoints {
@@ -137,6 +161,9 @@ fn point_of(pairs: &[Wide], halves: &[Half], per: usize, index: usize, j: usize)
     half
 }
 
+/// How many rows ahead of its turn a row is asked for: rows of a subset lie scattered in far memory.
+const AHEAD: usize = 4;
+
 /// Adds every row of `subset` to its bucket of every slot. Slots own disjoint ranges of buckets.
 #[inline(always)]
 pub fn accumulate<B: Buckets>(
@@ -154,6 +181,9 @@ pub fn accumulate<B: Buckets>(
         let row = row as usize;
         std::mem::swap(&mut targets, &mut next);
         aim(subset.get(i + 1), slots, &mut next);
+        if let Some(&later) = subset.get(i + AHEAD) {
+            ask::<B>(rows, slots, later as usize);
+        }
         for p in 0..per {
             let operand = B::operand(&rows.pairs[row * per + p]);
             let (couples, rest) = targets.as_chunks::<2>();
@@ -183,6 +213,54 @@ pub fn accumulate<B: Buckets>(
             if let [last] = rest {
                 B::add_apart(&mut sums.halves[*last], &mut spare, &operand);
             }
+        }
+    }
+}
+
+/// Adds every bucket (i, j) of a slot for two columns, of `first` and `second` bins, to bucket i and to bucket
+/// `first + j` of `sums`.
+#[inline(always)]
+pub fn marginals<B: Buckets>(
+    joint: &BucketSums,
+    base: usize,
+    (first, second): (usize, usize),
+    sums: &mut BucketSums,
+) {
+    let per = joint.pairs_per_bucket;
+    for j in 0..second {
+        for i in 0..first {
+            let bucket = base + i + first * j;
+            for p in 0..per {
+                let addend = B::addend(&joint.pairs[bucket * per + p]);
+                let targets = [i, first + j].map(|t| t * per + p);
+                if let Ok([a, b]) = sums.pairs.get_disjoint_mut(targets) {
+                    B::fold(a, b, &addend);
+                }
+            }
+            if let Some(half) = joint.halves.get(bucket) {
+                let addend = B::addend_twice(half);
+                if let Ok([a, b]) = sums.halves.get_disjoint_mut([i, first + j]) {
+                    B::fold_apart(a, b, &addend);
+                }
+            }
+        }
+    }
+}
+
+/// Asks for a row's points and codes.
+#[inline(always)]
+fn ask<B: Buckets>(rows: &RowPoints, slots: &[Slot<'_>], row: usize) {
+    let per = rows.pairs_per_row;
+    for pair in &rows.pairs[row * per..(row + 1) * per] {
+        B::prefetch(pair);
+    }
+    if let Some(half) = rows.halves.get(row) {
+        B::prefetch(half);
+    }
+    for slot in slots {
+        B::prefetch(&slot.first[row]);
+        if let Some((codes, _)) = slot.second {
+            B::prefetch(&codes[row]);
         }
     }
 }
@@ -223,7 +301,7 @@ pub fn extended<F: Field>(halves: &[Half; 8], out: &mut Point8) {
 /// Turns points with Z = 1 into operands, canonical so that every path stores the same.
 #[inline(always)]
 pub fn operands<F: Field>(points: &Point8, out: &mut [Half; 8]) {
-    let d2 = F::splat(crate::field::constants::D2);
+    let d2 = F::splat(D2);
     let mut wide = [Wide::ZERO; 3];
     for part in 0..8 / F::LANES {
         let (x, y) = (F::load(&points.x, part), F::load(&points.y, part));
@@ -238,56 +316,4 @@ pub fn operands<F: Field>(points: &Point8, out: &mut [Half; 8]) {
         }
         half.0[0][3] = 2;
     }
-}
-
-/// The bucket additions in portable arithmetic: one point after the other, D = 2Z without a product.
-impl Buckets for One {
-    type Operand = [[One; 3]; 2];
-
-    #[inline(always)]
-    fn operand(row: &Wide) -> Self::Operand {
-        let one = |at: usize| One::load(row, at);
-        [[one(0), one(1), one(2)], [one(4), one(5), one(6)]]
-    }
-
-    #[inline(always)]
-    fn operand_twice(row: &Half) -> Self::Operand {
-        let one = [0, 1, 2].map(|c| One::splat(row.coordinate(c)));
-        [one, one]
-    }
-
-    #[inline(always)]
-    fn add(bucket: &mut Wide, operand: &Self::Operand) {
-        for (p, point) in operand.iter().enumerate() {
-            let old = [0, 1, 2, 3].map(|c| One::load(bucket, 4 * p + c));
-            for (c, coordinate) in sum(old, point).into_iter().enumerate() {
-                coordinate.store(bucket, 4 * p + c);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn add_apart(a: &mut Half, b: &mut Half, operand: &Self::Operand) {
-        for (bucket, point) in [a, b].into_iter().zip(operand) {
-            let old = [0, 1, 2, 3].map(|c| One::splat(bucket.coordinate(c)));
-            for (c, coordinate) in sum(old, point).into_iter().enumerate() {
-                let mut wide = Wide::ZERO;
-                coordinate.store(&mut wide, 0);
-                bucket.set_coordinate(c, &wide.lane(0));
-            }
-        }
-    }
-}
-
-/// Sums and differences of two are not carried: the portable product has room for them (see [`One::minus_loose`]).
-#[inline(always)]
-fn sum(bucket: [One; 4], point: &[One; 3]) -> [One; 4] {
-    let a = bucket[0].times(&point[0]);
-    let b = bucket[1].times(&point[1]);
-    let c = bucket[2].times(&point[2]);
-    let d = One::plus(bucket[3], bucket[3]);
-    let (e, h) = (b.minus_loose(a), One::plus(b, a));
-    let (f, g) = (d.minus_loose(c), One::plus(d, c));
-    let (x, y) = (e.times(&f), g.times(&h));
-    [y.minus_loose(x), One::plus(y, x), e.times(&h), f.times(&g)]
 }

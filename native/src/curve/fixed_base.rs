@@ -2,8 +2,10 @@
 
 use std::sync::OnceLock;
 
+use curve25519_dalek::Scalar;
+
 use super::point::{Extended, Niels, Point8};
-use super::recode::{SignedBits, magnitude};
+use super::recode::{Digits8, SignedBits};
 use crate::field::constants::D2;
 use crate::field::roots::invert_all;
 use crate::field::{Field, FieldExt, Limbs, Wide, portable::One};
@@ -68,6 +70,17 @@ pub fn generator_table() -> &'static FixedBase {
     })
 }
 
+/// The table of a quarter of the generator: of what, added twice over before a doubling, adds one generator.
+pub fn quarter_table() -> &'static FixedBase {
+    static TABLE: OnceLock<FixedBase> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let quarter = SignedBits::new(&Scalar::from(4u8).invert());
+        let mut point = [Point8::identity()];
+        add_multiples::<One>(generator_table(), WINDOWS, &vec![quarter; 8], &mut point);
+        FixedBase::build::<One>(&point[0])
+    })
+}
+
 /// Adds kᵢ·P to the eight points of every block in constant time; `digits` has eight scalars per block, of which the
 /// lowest `windows` digits are read.
 #[inline(always)]
@@ -83,15 +96,13 @@ pub fn add_multiples<F: Field>(
     while at < count {
         // Two at a time, so that the end of one addition overlaps the beginning of the other's. A last one goes twice.
         let pair = [at, (at + 1).min(count - 1)];
-        let mut sums = [Extended::<F>::identity(); 2];
-        for n in 0..2 {
-            sums[n] = Extended::load(&points[pair[n] / parts], pair[n] % parts);
-        }
+        let load = |at: usize| Extended::<F>::load(&points[at / parts], at % parts);
+        let mut sums = pair.map(load);
+        let scalars = pair.map(|at| Digits8::new(&digits[8 * (at / parts)..][..8]));
         for (j, window) in table.windows[..windows].iter().enumerate() {
             for n in 0..2 {
-                let (block, part) = (pair[n] / parts, pair[n] % parts);
-                let entry = entry(window, j, &digits[8 * block..8 * block + 8], part);
-                sums[n] = sums[n].add_niels(&entry);
+                let (index, negative) = F::digit(&scalars[n], j, pair[n] % parts);
+                sums[n] = sums[n].add_or_subtract_niels(&entry(window, &index), negative);
             }
         }
         for n in 0..2 {
@@ -101,20 +112,12 @@ pub fn add_multiples<F: Field>(
     }
 }
 
-/// Every lane's own multiple for digit j.
+/// Every lane's own multiple.
 #[inline(always)]
-fn entry<F: Field>(window: &Window, j: usize, digits: &[SignedBits], part: usize) -> Niels<F> {
-    let mut index = [0u8; 8];
-    let mut negative = 0u8;
-    for (lane, k) in digits.iter().enumerate() {
-        let (entry, sign) = magnitude::<6>(k.window(j));
-        index[lane] = entry;
-        negative |= sign << lane;
+fn entry<F: Field>(window: &Window, index: &F::Index) -> Niels<F> {
+    Niels {
+        plus: F::lookup(&window[0], index),
+        minus: F::lookup(&window[1], index),
+        xy2d: F::lookup(&window[2], index),
     }
-    let entry = Niels {
-        plus: F::lookup(&window[0], &index, part),
-        minus: F::lookup(&window[1], &index, part),
-        xy2d: F::lookup(&window[2], &index, part),
-    };
-    entry.neg_in(negative >> (part * F::LANES))
 }

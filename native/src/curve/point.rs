@@ -62,18 +62,6 @@ pub struct Niels<F> {
     pub xy2d: F,
 }
 
-impl<F: Field> Niels<F> {
-    /// Negated in the given lanes.
-    #[inline(always)]
-    pub fn neg_in(self, lanes: Lanes) -> Self {
-        Self {
-            plus: F::select(lanes, self.minus, self.plus),
-            minus: F::select(lanes, self.plus, self.minus),
-            xy2d: self.xy2d.neg_in(lanes),
-        }
-    }
-}
-
 impl<F: Field> Cached<F> {
     /// Negated in the given lanes.
     #[inline(always)]
@@ -210,12 +198,27 @@ impl<F: Field> Extended<F> {
         }
     }
 
-    /// "madd-2008-hwcd-3": the operand has Z = 1.
+    /// "madd-2008-hwcd-3": the operand has Z = 1; in the given lanes it is subtracted.
     #[inline(always)]
-    pub fn add_niels(&self, other: &Niels<F>) -> Self {
+    pub fn add_or_subtract_niels(&self, other: &Niels<F>, negative: Lanes) -> Self {
         let d = F::plus(self.z.raw(), self.z.raw());
         let c = other.xy2d.times(&self.t.factor());
-        self.finish(other.plus, other.minus, c, d)
+        let plus = F::select(negative, other.minus, other.plus);
+        let minus = F::select(negative, other.plus, other.minus);
+        let a = minus.times(&self.y.sub(self.x).factor());
+        let b = plus.times(&self.y.add(self.x).factor());
+        let e = F::carried(F::minus(b, a));
+        let h = F::carried(F::plus(b, a)).factor();
+        let less = F::carried(F::minus(d, c));
+        let more = F::carried(F::plus(d, c));
+        let f = F::select(negative, more, less).factor();
+        let g = F::select(negative, less, more);
+        Self {
+            x: F::carried(e.times(&f)),
+            y: F::carried(g.times(&h)),
+            z: F::carried(g.times(&f)),
+            t: F::carried(e.times(&h)),
+        }
     }
 
     #[inline(always)]

@@ -63,6 +63,17 @@ impl SignedBits {
         Self([(odd >> 1) + (1 << (6 * windows - 1)), 0, 0, 0])
     }
 
+    /// The bits of 2m + 1, for so many windows only; −2^(6·windows − 1) ≤ m < 2^(6·windows − 1).
+    #[must_use]
+    pub fn odd(m: i32, windows: usize) -> Self {
+        Self([
+            (i64::from(m) + (1 << (6 * windows - 1))).cast_unsigned(),
+            0,
+            0,
+            0,
+        ])
+    }
+
     /// c_i.
     #[inline(always)]
     #[must_use]
@@ -81,23 +92,53 @@ impl SignedBits {
         let negative = (c >> 3) ^ 1;
         ((c ^ negative.wrapping_neg()) & 7, negative)
     }
+}
 
-    /// The digit j of radix 64 as a number c in 0..64: it is 2c − 63; j < 43.
+/// Eight scalars side by side: word after word, lane by lane.
+pub struct Digits8 {
+    pub words: [[u64; 8]; 4],
+}
+
+impl Drop for Digits8 {
+    fn drop(&mut self) {
+        self.words.zeroize();
+    }
+}
+
+impl Digits8 {
     #[inline(always)]
     #[must_use]
-    pub fn window(&self, j: usize) -> u8 {
+    pub fn new(scalars: &[SignedBits]) -> Self {
+        let mut words = [[0; 8]; 4];
+        for (lane, scalar) in scalars.iter().take(8).enumerate() {
+            for (row, word) in words.iter_mut().zip(scalar.0) {
+                row[lane] = word;
+            }
+        }
+        Self { words }
+    }
+
+    /// The digit j of radix 64 of a lane's scalar as a number c in 0..64: it is 2c − 63; j < 43.
+    #[inline(always)]
+    #[must_use]
+    pub fn window(&self, j: usize, lane: usize) -> u8 {
         let at = 6 * j;
         let (word, shift) = (at / 64, at % 64);
-        let low = self.0[word] >> shift;
+        let low = self.words[word][lane] >> shift;
         let high = if shift > 58 && word < 3 {
-            self.0[word + 1] << (64 - shift)
+            self.words[word + 1][lane] << (64 - shift)
         } else {
             0
         };
-        // The topmost has three bits c and is 2c − 7 = 2(c + 28) − 63.
-        let top = u8::from(j == 42) * 28;
-        ((low | high) & 63) as u8 + top
+        ((low | high) & 63) as u8 + top_offset(j) as u8
     }
+}
+
+/// What is added to the digit j: the topmost has three bits c and is 2c − 7 = 2(c + 28) − 63.
+#[inline(always)]
+#[must_use]
+pub const fn top_offset(j: usize) -> u64 {
+    if j == 42 { 28 } else { 0 }
 }
 
 /// Splits c in 0..2^BITS, for the odd number 2c + 1 − 2^BITS, into (index of its magnitude among 1, 3, 5, …; 1 if negative).

@@ -10,6 +10,7 @@ use std::arch::x86_64::{
 };
 
 use super::{Field, LOW, Lanes, Limbs, Wide};
+use crate::curve::recode::{Digits8, magnitude};
 
 /// Four elements; carried limbs stay below 2²⁶ + 2¹⁷.
 #[derive(Clone, Copy)]
@@ -227,6 +228,7 @@ fn bits(mask: __m256i) -> Lanes {
 impl Field for Four {
     const LANES: usize = 4;
     type Raw = Columns;
+    type Index = __m256i;
     type Factor = Prepared;
 
     #[inline(always)]
@@ -371,14 +373,24 @@ impl Field for Four {
     }
 
     #[inline(always)]
-    fn lookup(table: &[[u64; 32]; 5], index: &[u8; 8], part: usize) -> Self {
-        let at = |lane: usize| i64::from(index[4 * part + lane]);
+    fn digit(scalars: &Digits8, j: usize, part: usize) -> (__m256i, Lanes) {
+        let digits = [0, 1, 2, 3].map(|lane| magnitude::<6>(scalars.window(j, 4 * part + lane)));
+        let [a, b, c, d] = digits.map(|(index, _)| i64::from(index));
+        let negative = digits
+            .iter()
+            .enumerate()
+            .fold(0, |lanes, (lane, digit)| lanes | digit.1 << lane);
+        // SAFETY: as above.
+        (unsafe { _mm256_set_epi64x(d, c, b, a) }, negative)
+    }
+
+    #[inline(always)]
+    fn lookup(table: &[[u64; 32]; 5], wanted: &__m256i) -> Self {
         let mut wide = [zero(); 5];
         // SAFETY: as above.
         unsafe {
-            let wanted = _mm256_set_epi64x(at(3), at(2), at(1), at(0));
             for entry in 0..32usize {
-                let mask = _mm256_cmpeq_epi64(wanted, set(entry as u64));
+                let mask = _mm256_cmpeq_epi64(*wanted, set(entry as u64));
                 for (limb, row) in wide.iter_mut().zip(table) {
                     *limb = _mm256_or_si256(*limb, and(mask, set(row[entry])));
                 }

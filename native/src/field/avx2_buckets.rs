@@ -3,8 +3,8 @@
 use std::arch::x86_64::{__m256i, _mm256_permute4x64_epi64, _mm256_set_epi64x, _mm256_xor_si256};
 
 use super::avx2::{Columns, Four, Prepared, bias, plus};
-use super::{Field, Wide};
-use crate::curve::buckets::{Buckets, Half};
+use super::{Field, FieldExt, Wide};
+use crate::curve::buckets::{Buckets, Half, OPERAND_FACTORS};
 
 // SAFETY of every `unsafe` block in this file: as in `avx2`, the features are checked before a kernel runs.
 
@@ -78,6 +78,12 @@ fn store(four: Four, half: &mut Half) {
     four.scatter([a, b, c, d, e]);
 }
 
+/// A bucket's coordinates as an operand's.
+#[inline(always)]
+fn scaled(bucket: Four) -> Prepared {
+    bucket.mul(Four::load(&OPERAND_FACTORS, 0)).factor()
+}
+
 impl Buckets for Four {
     type Operand = [Prepared; 2];
 
@@ -104,5 +110,28 @@ impl Buckets for Four {
         for (half, point) in [a, b].into_iter().zip(operand) {
             store(sum(load(half), point), half);
         }
+    }
+
+    type Addend = [Prepared; 2];
+
+    #[inline(always)]
+    fn addend(bucket: &Wide) -> [Prepared; 2] {
+        [0, 1].map(|part| scaled(Self::load(bucket, part)))
+    }
+
+    #[inline(always)]
+    fn addend_twice(bucket: &Half) -> [Prepared; 2] {
+        let one = scaled(load(bucket));
+        [one, one]
+    }
+
+    #[inline(always)]
+    fn fold(a: &mut Wide, b: &mut Wide, addend: &[Prepared; 2]) {
+        Self::add_both(a, b, addend);
+    }
+
+    #[inline(always)]
+    fn fold_apart(a: &mut Half, b: &mut Half, addend: &[Prepared; 2]) {
+        Self::add_apart(a, b, addend);
     }
 }

@@ -5,15 +5,16 @@
 //! next limb, so that all fifty products land in five columns and nothing is folded afterwards.
 
 use std::arch::x86_64::{
-    __m512i, _mm_set1_epi64x, _mm512_add_epi64, _mm512_and_si512, _mm512_cmpeq_epi64_mask,
-    _mm512_cvtepu8_epi64, _mm512_load_si512, _mm512_loadu_si512, _mm512_madd52hi_epu64,
-    _mm512_madd52lo_epu64, _mm512_mask_blend_epi64, _mm512_maskz_load_epi64, _mm512_or_si512,
-    _mm512_permutex2var_epi64, _mm512_rol_epi64, _mm512_set1_epi64, _mm512_setzero_si512,
-    _mm512_srli_epi64, _mm512_store_si512, _mm512_sub_epi64, _mm512_ternarylogic_epi64,
-    _mm512_test_epi64_mask,
+    __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_cmpeq_epi64_mask, _mm512_load_si512,
+    _mm512_loadu_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_mask_blend_epi64,
+    _mm512_mask_xor_epi64, _mm512_maskz_load_epi64, _mm512_or_si512, _mm512_permutex2var_epi64,
+    _mm512_rol_epi64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_sllv_epi64,
+    _mm512_srli_epi64, _mm512_srlv_epi64, _mm512_store_si512, _mm512_sub_epi64,
+    _mm512_ternarylogic_epi64, _mm512_test_epi64_mask, _mm512_testn_epi64_mask,
 };
 
 use super::{Field, LOW, Lanes, Limbs, Wide};
+use crate::curve::recode::{Digits8, top_offset};
 
 /// Eight elements; carried limbs stay below 2⁵¹ + 2¹⁵, and a left factor's below 2⁵².
 #[derive(Clone, Copy)]
@@ -210,6 +211,7 @@ fn square_from(half: [__m512i; 5], a: &[__m512i; 5]) -> Columns {
 impl Field for Eight {
     const LANES: usize = 8;
     type Raw = Columns;
+    type Index = __m512i;
     type Factor = Prepared;
 
     #[inline(always)]
@@ -376,17 +378,33 @@ impl Field for Eight {
     }
 
     #[inline(always)]
-    fn lookup(table: &[[u64; 32]; 5], index: &[u8; 8], _part: usize) -> Self {
+    fn digit(scalars: &Digits8, j: usize, _part: usize) -> (__m512i, Lanes) {
+        let (word, shift) = (6 * j / 64, 6 * j % 64);
+        // SAFETY: as above; a row of words is 64 bytes.
+        unsafe {
+            let words = |at: usize| _mm512_loadu_si512(scalars.words[at].as_ptr().cast());
+            let mut c = _mm512_srlv_epi64(words(word), set(shift as u64));
+            if shift > 58 && word < 3 {
+                let high = _mm512_sllv_epi64(words(word + 1), set(64 - shift as u64));
+                c = _mm512_or_si512(c, high);
+            }
+            c = _mm512_add_epi64(c, set(top_offset(j)));
+            // Of the index only the lowest five bits are looked at.
+            let negative = _mm512_testn_epi64_mask(c, set(32));
+            (_mm512_mask_xor_epi64(c, negative, c, set(31)), negative)
+        }
+    }
+
+    #[inline(always)]
+    fn lookup(table: &[[u64; 32]; 5], index: &__m512i) -> Self {
         let mut out = [zero(); 5];
         // SAFETY: as above; every row of the table has four times 64 bytes.
         unsafe {
-            let bytes = _mm_set1_epi64x(i64::from_le_bytes(*index));
-            let index = _mm512_cvtepu8_epi64(bytes);
-            let upper = _mm512_test_epi64_mask(index, set(16));
+            let upper = _mm512_test_epi64_mask(*index, set(16));
             for (o, row) in out.iter_mut().zip(table) {
                 let at = |entry: usize| _mm512_loadu_si512(row.as_ptr().add(entry).cast());
-                let low = _mm512_permutex2var_epi64(at(0), index, at(8));
-                let high = _mm512_permutex2var_epi64(at(16), index, at(24));
+                let low = _mm512_permutex2var_epi64(at(0), *index, at(8));
+                let high = _mm512_permutex2var_epi64(at(16), *index, at(24));
                 *o = _mm512_mask_blend_epi64(upper, low, high);
             }
         }

@@ -7,8 +7,8 @@ use std::arch::x86_64::{
 };
 
 use super::ifma::{BIAS, Columns, Eight, Prepared, carry, plus, prepare, product};
-use super::{Field, Wide};
-use crate::curve::buckets::{Buckets, Half};
+use super::{Field, FieldExt, Wide};
+use crate::curve::buckets::{Buckets, Half, OPERAND_FACTORS};
 
 // SAFETY of every `unsafe` block in this file: as in `ifma`, the features are checked before a kernel runs.
 
@@ -94,6 +94,12 @@ fn join(a: &Half, b: &Half) -> [__m512i; 5] {
     [one(0), one(1), one(2), one(3), one(4)]
 }
 
+/// A bucket's coordinates as an operand's.
+#[inline(always)]
+fn scaled(bucket: Eight) -> Prepared {
+    bucket.mul(Eight::load(&OPERAND_FACTORS, 0)).factor()
+}
+
 impl Buckets for Eight {
     type Operand = Prepared;
 
@@ -143,5 +149,27 @@ impl Buckets for Eight {
                 );
             }
         }
+    }
+
+    type Addend = Prepared;
+
+    #[inline(always)]
+    fn addend(bucket: &Wide) -> Prepared {
+        scaled(Self::load(bucket, 0))
+    }
+
+    #[inline(always)]
+    fn addend_twice(bucket: &Half) -> Prepared {
+        scaled(Self(join(bucket, bucket)))
+    }
+
+    #[inline(always)]
+    fn fold(a: &mut Wide, b: &mut Wide, addend: &Prepared) {
+        Self::add_both(a, b, addend);
+    }
+
+    #[inline(always)]
+    fn fold_apart(a: &mut Half, b: &mut Half, addend: &Prepared) {
+        Self::add_apart(a, b, addend);
     }
 }

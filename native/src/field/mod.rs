@@ -6,6 +6,7 @@
 
 pub mod constants;
 pub mod portable;
+mod portable_buckets;
 pub mod roots;
 
 #[cfg(target_arch = "x86_64")]
@@ -16,6 +17,8 @@ mod avx2_buckets;
 pub mod ifma;
 #[cfg(target_arch = "x86_64")]
 mod ifma_buckets;
+
+use crate::curve::recode::Digits8;
 
 /// Five limbs of 51 bits, least significant first.
 pub type Limbs = [u64; 5];
@@ -62,6 +65,8 @@ pub trait Field: Copy {
     type Raw: Copy;
     /// A right factor with whatever is precomputed for it.
     type Factor: Copy;
+    /// An index below 16 for every lane.
+    type Index: Copy;
 
     fn splat(limbs: Limbs) -> Self;
     /// Loads the lanes `part·LANES ..` of `from`.
@@ -116,8 +121,11 @@ pub trait Field: Copy {
         chosen
     }
 
+    /// The digit j of radix 64 of eight scalars, in the lanes of a part: (index of its magnitude among 1, 3, …, 63;
+    /// the lanes in which it is negative). See `Digits8::window`.
+    fn digit(scalars: &Digits8, j: usize, part: usize) -> (Self::Index, Lanes);
     /// The element `table[..][index[lane]]` in every lane, without a memory access that depends on the index.
-    fn lookup(table: &[[u64; 32]; 5], index: &[u8; 8], part: usize) -> Self;
+    fn lookup(table: &[[u64; 32]; 5], index: &Self::Index) -> Self;
 }
 
 /// What follows from the trait's operations.

@@ -1,6 +1,7 @@
 //! One element in five 51-bit limbs, with 128-bit products: for every processor.
 
 use super::{Field, LOW, Lanes, Limbs, Wide};
+use crate::curve::recode::{Digits8, magnitude};
 
 /// One element. Carried limbs stay below 2⁵² and raw ones below 2⁵⁷, so that no product sum overflows 128 bits.
 #[derive(Clone, Copy)]
@@ -55,6 +56,7 @@ fn fold(mut c: [u128; 5]) -> One {
 impl Field for One {
     const LANES: usize = 1;
     type Raw = Self;
+    type Index = u64;
     type Factor = Self;
 
     #[inline(always)]
@@ -194,11 +196,16 @@ impl Field for One {
     }
 
     #[inline(always)]
-    fn lookup(table: &[[u64; 32]; 5], index: &[u8; 8], part: usize) -> Self {
-        let wanted = u64::from(index[part]);
+    fn digit(scalars: &Digits8, j: usize, part: usize) -> (u64, Lanes) {
+        let (index, negative) = magnitude::<6>(scalars.window(j, part));
+        (u64::from(index), negative)
+    }
+
+    #[inline(always)]
+    fn lookup(table: &[[u64; 32]; 5], wanted: &u64) -> Self {
         let mut out = [0; 5];
         for entry in 0..32usize {
-            let mask = u64::from(entry as u64 == wanted).wrapping_neg();
+            let mask = u64::from(entry as u64 == *wanted).wrapping_neg();
             for (o, row) in out.iter_mut().zip(table) {
                 *o |= mask & row[entry];
             }

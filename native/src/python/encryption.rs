@@ -1,12 +1,14 @@
 //! `SecretKey` and `PublicKey`.
 
+use std::sync::{Mutex, PoisonError};
+
 use numpy::PyArrayDyn;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::arrays::{Dim, Input, grouped, output, seed};
-use super::{batch, raised};
+use super::{batch, raised, spare_batch};
 use crate::elgamal;
 
 /// The secrets s₁…s_k; zeroised on drop, shown by nothing.
@@ -19,6 +21,14 @@ struct SecretKey {
 #[pyclass(frozen, module = "parley._native")]
 pub struct PublicKey {
     pub key: elgamal::PublicKey,
+}
+
+/// Encryptions of zero that wait for their messages, once; zeroised on drop.
+#[pyclass(frozen, module = "parley._native")]
+struct Masks {
+    k: usize,
+    rows: usize,
+    masks: Mutex<Option<elgamal::Masks>>,
 }
 
 /// Refuses row indices that would wrap.
@@ -80,6 +90,25 @@ impl SecretKey {
         )
     }
 
+    #[pyo3(signature = (rows, seed, first, threads))]
+    fn masks(
+        &self,
+        py: Python<'_>,
+        rows: usize,
+        seed: &[u8],
+        first: u64,
+        threads: usize,
+    ) -> PyResult<Masks> {
+        let bytes = self::seed("seed", seed)?;
+        check_first(first, rows)?;
+        let masks = spare_batch(py, threads, || self.key.masks(rows, &bytes, first))?;
+        Ok(Masks {
+            k: self.key.k(),
+            rows,
+            masks: Mutex::new(Some(masks)),
+        })
+    }
+
     fn decrypt(
         &self,
         ciphertexts: &Bound<'_, PyAny>,
@@ -107,6 +136,45 @@ impl SecretKey {
 }
 
 #[pymethods]
+impl Masks {
+    fn encrypt(
+        &self,
+        messages: &Bound<'_, PyAny>,
+        bound: u32,
+        threads: usize,
+    ) -> PyResult<Py<PyArrayDyn<u8>>> {
+        let py = messages.py();
+        let (n, k) = (self.rows, self.k);
+        let messages = Input::<i32>::checked("messages", messages, &[Dim::Is(n), Dim::Is(k)])?;
+        let rows = messages.elements()?;
+        let unused = self
+            .masks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(masks) = unused else {
+            return Err(PyValueError::new_err(
+                "masks: these have encrypted messages already, and must not again",
+            ));
+        };
+        let encodings = batch(py, threads, || masks.encrypt(rows, bound))?;
+        output(py, encodings.into_flattened(), &[n, k + 1, 32])
+    }
+
+    fn __len__(&self) -> usize {
+        self.rows
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Masks(k={}, rows={}, redacted)", self.k, self.rows)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err("Masks cannot be pickled"))
+    }
+}
+
+#[pymethods]
 impl PublicKey {
     #[getter]
     fn k(&self) -> usize {
@@ -130,5 +198,6 @@ impl PublicKey {
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<SecretKey>()?;
+    module.add_class::<Masks>()?;
     module.add_class::<PublicKey>()
 }

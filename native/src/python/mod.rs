@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::fault::Fault;
-use crate::threads;
+use crate::threads::{self, Priority};
 
 create_exception!(
     parley._native,
@@ -26,7 +26,17 @@ fn batch<T: Send>(
     threads: usize,
     work: impl FnOnce() -> Result<T, Fault> + Send,
 ) -> PyResult<T> {
-    py.detach(|| threads::within(threads, work))
+    py.detach(|| threads::within(threads, Priority::Normal, work))
+        .map_err(|fault| raised(py, &fault))
+}
+
+/// The same with the processor time that nobody else wants.
+fn spare_batch<T: Send>(
+    py: Python<'_>,
+    threads: usize,
+    work: impl FnOnce() -> Result<T, Fault> + Send,
+) -> PyResult<T> {
+    py.detach(|| threads::within(threads, Priority::Spare, work))
         .map_err(|fault| raised(py, &fault))
 }
 

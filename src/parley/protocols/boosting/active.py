@@ -26,6 +26,7 @@ from parley.learn.columns import ColumnBlock, DrawnColumns
 from parley.learn.histograms import BinLayout, Bools, Ints, coarsen
 from parley.learn.joined import small_sums
 from parley.learn.trees import Chosen, Membership, SplitRule, TreeGrower
+from parley.protocols.boosting.ahead import Ahead
 from parley.protocols.boosting.messages import (
     GRADIENT_BLOCK,
     POINT,
@@ -103,17 +104,23 @@ async def active(
     categorical = [own.categorical, *(partner.categorical for partner in partners)]
     compute = channels[0].compute
     state = begin(problem, len(categorical)) if state is None else state
-    with channels[0].trace.phase("train", problem.parameters.n_estimators, "rounds") as phase:
+    planned = problem.parameters.n_estimators
+    with (
+        channels[0].trace.phase("train", planned, "rounds") as phase,
+        Ahead(channels[0], secret, resources.threads) as ahead,
+    ):
         phase.advance(state.round)
         while not finished(problem, state):
             for task in await compute(
                 "gradients", tasks, problem, state, [len(each) for each in categorical]
             ):
                 growing = await compute("divide", grower, problem, task, categorical)
-                seed = derive(resources.seed, "encrypt", state.round, task.output)
                 # 2. rows and columns drawn, encrypted gradients
                 await all_of(_open_tree(partner, state.round, task) for partner in partners)
-                await _send_gradients(channels, task, secret, seed, resources.threads)
+                await _send_gradients(channels, task, ahead, _seed(resources, state.round, task.output))
+                following = _next_tree(problem, state, task)
+                if following is not None:
+                    ahead.begin(_seed(resources, *following), len(task.quantised.messages))
                 mine = await compute("draw", DrawnColumns, own, task.columns[0], task.sampled)
                 while growing.membership.pairs:
                     # 3. sums of the small nodes, ours and theirs
@@ -174,15 +181,25 @@ async def _open_tree(partner: _Partner, number: int, task: TreeTask) -> None:
     await partner.channel.send(TreeBegins(number, task.output, pack_bits(columns), pack_bits(task.sampled)))
 
 
-async def _send_gradients(
-    channels: Sequence[Channel], task: TreeTask, secret: SecretKey, seed: bytes, threads: int
-) -> None:
-    messages = task.quantised.messages
+def _seed(resources: Resources, number: int, output: int) -> bytes:
+    """What a tree's ciphertexts are randomised by."""
+    return derive(resources.seed, "encrypt", number, output)
+
+
+def _next_tree(problem: Problem, state: BoostingState, task: TreeTask) -> tuple[int, int] | None:
+    """Round and output of the tree after the task's, should training go on."""
+    if task.output + 1 < problem.objective.outputs:
+        return state.round, task.output + 1
+    return (state.round + 1, 0) if state.round + 1 < problem.parameters.n_estimators else None
+
+
+async def _send_gradients(channels: Sequence[Channel], task: TreeTask, ahead: Ahead, seed: bytes) -> None:
+    messages, bound = task.quantised.messages, max(task.quantised.tops)
+    ahead.stop()
     for first in range(0, len(messages), GRADIENT_BLOCK):
         rows = messages[first : first + GRADIENT_BLOCK]
-        block = await channels[0].compute("encrypt", secret.encrypt, rows, seed, first, threads)
-        message = GradientBlock(first, block.tobytes())
-        await all_of(channel.send(message) for channel in channels)
+        ciphertexts = await channels[0].compute("encrypt", ahead.encrypt, rows, seed, first, bound)
+        await all_of(channel.send(GradientBlock(first, ciphertexts)) for channel in channels)
 
 
 async def _receive_sums(
