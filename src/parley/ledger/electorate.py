@@ -8,6 +8,7 @@ from parley.ledger.contract.consortium import CONSORTIUM, ENGINE, Consortium, En
 from parley.ledger.contract.members import Key, Member, active_members, key_path, member_path
 from parley.ledger.contract.state import Draft, View
 from parley.ledger.notes import Kind, NoteError, NoteKey, NoteSignature
+from parley.ledger.replica import Replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,14 @@ def sequencer(view: View, height: int) -> str:
     engine = Draft(view).known(Engine, ENGINE)
     moved = engine.kind != "embedded" and height >= engine.height
     return "" if moved or engine.sequencer is None else engine.sequencer
+
+
+def ends(replica: Replica) -> bool:
+    """Whether the embedded engine orders no block behind this state, since the members have left it."""
+    if not replica.size:
+        return False
+    engine = Draft(replica.state).known(Engine, ENGINE)
+    return engine.kind != "embedded" and replica.height + 1 >= engine.height
 
 
 def sealer(before: View, after: View, height: int) -> NoteKey | None:

@@ -150,7 +150,7 @@ class Party:
         setting = Setting(control.STEPS, control.PARTY, "control", Trace(self._clocks.monotonic), _LIFELINE)
         notes: asyncio.Queue[control.Progress | None] = asyncio.Queue()
         async with CheckedChannel(transport, setting) as channel:
-            submitted = await channel.recv(control.Submit, control.Transact, control.Look)
+            submitted = await channel.recv(control.Submit, control.Transact, control.Look, control.Promise)
             if not isinstance(submitted, control.Submit):
                 await answer(channel, submitted, self._ledger, self._name)
                 return

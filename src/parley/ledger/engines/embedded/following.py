@@ -37,6 +37,11 @@ class Following:
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self.connected = False
 
+    @property
+    def follows(self) -> str:
+        """The sequencer, while it is being followed."""
+        return self._bench.leader if self.connected else ""
+
     def offer(self, data: bytes) -> None:
         """Offer a transaction to the sequencer; while there is none, the watch remembers it."""
         if self.connected:
