@@ -184,7 +184,7 @@ async def move(bank: Path, others: list[Path]) -> None:
     for voter in others[:2]:
         await patiently(voter, "vote.cast", {"proposal": proposal, "ballot": "yes"})
     for home in (bank, *others):
-        while not await has_moved(home):
+        while not await has_moved(home):  # noqa: ASYNC110 (other processes)
             await asyncio.sleep(0.2)
 
 

@@ -18,6 +18,7 @@ COMMANDS: Final = (
     "consortium create",
     "consortium node",
     "consortium promise",
+    "consortium rotate",
     "invite",
     "join",
     "members",

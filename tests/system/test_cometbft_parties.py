@@ -164,6 +164,26 @@ def test_parties_and_nodes_that_are_killed_come_back(moved):
         assert party.done("ledger", "verify")["leaves"] == len(history(bank))
 
 
+def test_a_new_cosigning_key_votes_and_signs(moved):
+    bank, operator, regulator, retailer = moved[1]
+    key = operator.home / "node" / "config" / "priv_validator_key.json"
+    before = key.read_text()
+    number = operator.done("consortium", "rotate", "cosigning")["record"]
+    assert history(operator)[number]["type"] == "key.rotate"
+    until(lambda: key.read_text() != before)
+    assert retailer.stop() == 0  # now the three others must vote, the operator with its new key
+    bank.done("propose", "threshold", "engine", 1, 1)
+    operator.done("propose", "threshold", "sequencer", 1, 1)
+    caught_up(regulator, operator)
+    assert "operator" in until(lambda: all_signed(regulator))["signed"]
+    operator.kill()
+    operator.up()
+    operator.done("propose", "threshold", "version", 1, 1)
+    retailer.up()
+    caught_up(retailer, operator)
+    assert retailer.done("ledger", "verify")["leaves"] == len(history(retailer))
+
+
 def test_a_newcomer_comes_in_after_the_move(moved):
     folder, (bank, *others) = moved
     shop = Party(folder, "shop")

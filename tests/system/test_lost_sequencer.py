@@ -93,3 +93,21 @@ def test_the_part_that_must_say_yes_is_put_to_the_vote(members):
     failed(bank.do("propose", "threshold", "engine", 1, 1), "refused", "ledger-proposal-moot", 3)
     assert json.dumps(bank.done("votes", "--all")["votes"]).count("accepted") >= 1
     caught_up(regulator, operator)
+
+
+def test_new_cosigning_keys_of_sequencer_and_follower_are_used_at_once(members):
+    bank, operator, regulator = members
+    for party in (bank, operator):
+        party.done("consortium", "rotate", "cosigning")
+    assert regulator.stop() == 0  # now both must sign, with their new keys
+    bank.done("propose", "threshold", "engine", 1, 1)
+    for party in (bank, operator):
+        party.kill()
+        party.up()
+    operator.done("propose", "threshold", "version", 1, 1)
+    caught_up(bank, operator)
+    status = bank.done("ledger", "status")
+    assert (status["halted"], set(status["signed"]) >= {"bank", "operator"}) == ("", True)
+    regulator.up()
+    caught_up(regulator, bank)
+    assert regulator.done("ledger", "verify")["leaves"] == len(history(bank))

@@ -130,6 +130,33 @@ def node(
     answer(record, show, as_json=as_json)
 
 
+@app.command("rotate")
+def rotate(
+    _kind: Annotated[Literal["cosigning"], typer.Argument(metavar="cosigning", help="Which key.")],
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace our cosigning key by a new one.
+
+    \b
+    Example:
+      parley consortium rotate cosigning
+
+    The key signs checkpoints and, with CometBFT, the votes of our node. The new one is made in keys/
+    of the home folder and holds from the record on that says so. A CometBFT node is started anew
+    with it by itself, one block later. The old key stays beside it as cosigning.key.old until you
+    delete it. Needs our running party.
+    """
+    receipt = settled("key.rotate", asyncio.run(compose.rotate_key(home)))
+
+    def show(console: Console) -> None:
+        console.print(Text(f"our cosigning key is a new one, as of record {receipt.number}"))
+        facts(console, [("keys", f"{home / 'keys'}; make a new copy of cosigning.key")])
+
+    answer({"record": receipt.number}, show, as_json=as_json)
+
+
 @app.command("promise")
 def promise(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The member that is to order.")],

@@ -1,8 +1,9 @@
 """Whose signature counts under a checkpoint, by the state the checkpoint commits to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import log_origin
 from parley.ledger.contract.consortium import CONSORTIUM, ENGINE, Consortium, Engine
 from parley.ledger.contract.members import Key, Member, active_members, key_path, member_path
@@ -117,6 +118,16 @@ def log_keys(view: View) -> dict[NoteKey, str]:
         for key in keys
         if key.kind == "cosigning"
     }
+
+
+def held(keys: Sequence[SigningKey], name: str, view: View) -> SigningKey:
+    """Of the keys that a member holds the one that is its cosigning key in a state; else the first."""
+    if len(keys) == 1:
+        return keys[0]
+    draft = Draft(view)
+    member = draft.find(Member, member_path(name))
+    current = b"" if member is None or not member.cosigning else _public(draft, member.cosigning)
+    return next((key for key in keys if key.public == current), keys[0])
 
 
 def _public(draft: Draft, identifier: str) -> bytes:

@@ -22,7 +22,7 @@ from parley.net.channel import CheckedChannel, Setting
 from parley.net.knock import shown_certificate
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, dial
-from parley.party import node
+from parley.party import node, rotation
 from parley.party.address import address_of
 from parley.party.desk import LEDGER, reaching
 from parley.party.entry import enter
@@ -152,7 +152,10 @@ def _ledger(home: Home, reach: Dial, log: Callable[[str], None]) -> PartyLedger 
     keys = LedgerKeys.load(home.path / "keys")
     if node.has_moved(home):
         return PartyLedger(go_over(), keys)
-    embedded = LedgerMember(open_log(home, membership.consortium), around, membership.sequencer)
+    opened = open_log(home, membership.consortium)
+    if opened.size:
+        rotation.settle(home, opened.replica.state)
+    embedded = LedgerMember(opened, around, membership.sequencer)
     return PartyLedger(MovingMember(embedded, go_over, log), keys)
 
 
@@ -268,6 +271,11 @@ async def promise(path: Path, successor: str) -> control.Done | control.Failed:
     return await _ask(path, control.Promise(successor), lambda _: None)
 
 
+async def rotate_key(path: Path) -> control.Done | control.Failed:
+    """Ask our own running party to replace its cosigning key."""
+    return await _ask(path, control.Rotate(), lambda _: None)
+
+
 async def submit(
     path: Path, plan: str, tell: Callable[[control.Progress], None], wait: float = APPROVAL
 ) -> control.Done | control.Failed:
@@ -288,7 +296,7 @@ async def look(path: Path) -> control.Condition | None:
 
 async def _ask(
     path: Path,
-    request: control.Submit | control.Transact | control.Look | control.Promise,
+    request: control.Submit | control.Transact | control.Look | control.Promise | control.Rotate,
     tell: Callable[[control.Progress], None],
 ) -> control.Done | control.Failed:
     """Ask our own running party.

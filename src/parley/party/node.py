@@ -27,8 +27,9 @@ from parley.ledger.engines.cometbft.server import check_socket_path
 from parley.ledger.engines.embedded.workbench import Opening
 from parley.party.address import address_of
 from parley.party.chronicle import Chronicle
+from parley.party.rotation import settle
 from parley.store.home import Home, NodePlan, reachable
-from parley.store.keys import NODE, LedgerKeys, seed_of
+from parley.store.keys import NODE, LedgerKeys, next_cosigning, seed_of
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,10 @@ def open_engine(home: Home, around: Around) -> CometMember:
             remedy="run `parley consortium node --listen HOST:PORT`, then `parley up` again",
         )
     binary = find_binary(around.environment)
-    log = ChainLog(home.path / "ledger", home.settings.party, LedgerKeys.load(home.path / "keys").cosigning)
+    log = ChainLog(home.path / "ledger", home.settings.party, LedgerKeys.load(_keys(home)).cosigning)
+    following = next_cosigning(_keys(home))
+    if following is not None:
+        log.hold(following)
     try:
         settings = _settings(home, plan, tuple(_peers(log.replica.state, home.settings.party)))
         _write_home(home, log, settings)
@@ -112,6 +116,7 @@ def open_engine(home: Home, around: Around) -> CometMember:
     def refresh() -> None:
         peers = tuple(_peers(log.replica.state, home.settings.party))
         rewrite_config(_settings(home, home.node or plan, peers))
+        settle(home, log.replica.state)
         rewrite_validator_key(settings, _validator_key(home))
 
     return CometMember(log, NodePlace(settings, binary, refresh), around.log, around.opening)

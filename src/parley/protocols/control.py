@@ -1,7 +1,7 @@
 """How a party's own command line asks its running party for a run.
 
     client (same certificate)                            party
-                              ── Submit | Transact | Look | Promise ▶  a plan, a transaction for the ledger, …
+                              ── Submit | Transact | Look | … ─▶  a plan, a transaction for the ledger, …
                               ◀───────────── Progress … ──
                               ◀────────── Done | Failed ──
 
@@ -41,6 +41,10 @@ class Promise(Message, frozen=True):
     """``successor``: the member that is to order, the sequencer being lost."""
 
     successor: str
+
+
+class Rotate(Message, frozen=True):
+    """Replace our cosigning key by a new one."""
 
 
 class Progress(Message, frozen=True):
@@ -101,6 +105,7 @@ STEPS: Final = steps(
         Step(CLIENT, PARTY, Transact),
         Step(CLIENT, PARTY, Look),
         Step(CLIENT, PARTY, Promise),
+        Step(CLIENT, PARTY, Rotate),
     ),
     Repeat(Step(PARTY, CLIENT, Progress)),
     Choice(Step(PARTY, CLIENT, Done), Step(PARTY, CLIENT, Failed)),

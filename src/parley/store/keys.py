@@ -17,6 +17,8 @@ from parley.crypto.signatures import SigningKey
 KINDS: Final = ("signing", "cosigning", "recovery")
 NODE: Final = "node"
 """The key that proves our CometBFT node to those of the others."""
+NEXT: Final = "cosigning-next"
+"""The key that is to take the place of the cosigning key, from before the ledger is told until it says so."""
 _SEED: Final = re.compile("[0-9a-fA-F]{64}")
 
 
@@ -49,6 +51,27 @@ class LedgerKeys:
     def public(self) -> dict[str, str]:
         """The public halves in hexadecimal, by kind."""
         return {kind: getattr(self, kind).public.hex() for kind in KINDS}
+
+
+def next_cosigning(folder: Path) -> SigningKey | None:
+    """The key that is to take the place of the cosigning key, if there is one."""
+    path = _file(folder, NEXT)
+    return _read(path) if path.exists() else None
+
+
+def draw_next_cosigning(folder: Path) -> SigningKey:
+    """The same, made if there is none; on disk before this returns."""
+    return SigningKey.from_seed(bytearray(seed_of(folder, NEXT)))
+
+
+def settle_cosigning(folder: Path, current: bytes) -> bool:
+    """Put the next cosigning key in place if its public half is ``current``, and keep the old one aside."""
+    following = next_cosigning(folder)
+    if following is None or following.public != current:
+        return False
+    _file(folder, "cosigning").replace(folder / "cosigning.key.old")
+    _file(folder, NEXT).replace(_file(folder, "cosigning"))
+    return True
 
 
 def seed_of(folder: Path, kind: str) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from parley.core.conversation import Channel
+from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import Receipt
 from parley.ledger.engines.embedded.store import LedgerStore
 from parley.ledger.notes import SignedNote
@@ -102,6 +103,12 @@ class LedgerEngine(Protocol):
 
     async def condition(self) -> Condition:
         """How it does just now."""
+
+    def hold(self, key: SigningKey) -> None:
+        """Hold another cosigning key too, which is signed with once the ledger says so."""
+
+    async def key_changed(self) -> None:
+        """The ledger has the new cosigning key: whatever else signs with it does so from now on."""
 
     async def promise(self, successor: str) -> int:
         """Promise that another member orders from now on, the sequencer being lost; returns the epoch.

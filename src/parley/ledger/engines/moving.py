@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 from parley.core.conversation import Channel
 from parley.core.errors import ParleyError
+from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import Receipt
 from parley.ledger.engines.cometbft.member import CometMember
 from parley.ledger.engines.embedded.member import LedgerMember
@@ -130,6 +131,14 @@ class MovingMember:
     async def condition(self) -> Condition:
         """How it does just now."""
         return await self._engine.condition()
+
+    def hold(self, key: SigningKey) -> None:
+        """Hold another cosigning key too, which is signed with once the ledger says so."""
+        self._engine.hold(key)
+
+    async def key_changed(self) -> None:
+        """The ledger has the new cosigning key."""
+        await self._engine.key_changed()
 
     async def promise(self, successor: str) -> int:
         """Promise that another member orders from now on; raises as the engines do."""

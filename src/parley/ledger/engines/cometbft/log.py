@@ -17,7 +17,7 @@ from parley.ledger.block import Leaf
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.contract.consortium import ENGINE, Engine
 from parley.ledger.contract.state import Draft
-from parley.ledger.electorate import Electorate, origin
+from parley.ledger.electorate import Electorate, held, origin
 from parley.ledger.encoding import EncodingError, encode
 from parley.ledger.engines.cometbft.store import ChainStore, ExecutedBlock, Position
 from parley.ledger.engines.embedded.store import StoredBlock, StoredLeaf
@@ -54,7 +54,7 @@ class ChainLog:
     def __init__(self, folder: Path, name: str, key: SigningKey) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.name = name
-        self._key = key
+        self._keys = [key]
         self.store = ChainStore(folder / DATABASE)
         try:
             self.position = self.store.position()
@@ -65,6 +65,10 @@ class ChainLog:
         self._numbers = self.store.numbers()
         self._cosigned = self.store.final_size
         self._electorates = {self.size: Electorate.of(self.replica.state)} if self.size else {}
+
+    def hold(self, key: SigningKey) -> None:
+        """Hold another key too, which is signed with once the ledger says so."""
+        self._keys.append(key)
 
     @property
     def cosigned_size(self) -> int:
@@ -151,8 +155,9 @@ class ChainLog:
     def _stored(self, executed: Executed) -> StoredBlock:
         """The block as it is written; its checkpoint is signed as of the block's time."""
         sealed = self.checkpoint_after(executed)
-        own = cosign(self.name, sealed.text, self._key, executed.time)
-        note = sealed.sign(self._key).with_signatures([own])
+        key = held(self._keys, self.name, Overlay(self.replica.state, executed.writes))
+        own = cosign(self.name, sealed.text, key, executed.time)
+        note = sealed.sign(key).with_signatures([own])
         receipts = [encode(receipt.value()) for receipt in executed.receipts] or [b"{}"]
         leaves = tuple(
             StoredLeaf(data, leaf_hash(data), digest, receipt)

@@ -17,6 +17,7 @@ import msgspec
 
 from parley.core.conversation import Channel
 from parley.core.errors import ParleyError, PeerLost, PolicyRefused, UsageError
+from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import Dropped, Receipt
 from parley.ledger.engines.cometbft.contract_application import DROPPED, ContractApplication
 from parley.ledger.engines.cometbft.files import NodeSettings
@@ -223,6 +224,24 @@ class CometMember:
         voters = {*validators(self.log.replica.state, self.log.position.nodes).values()} - {self.name}
         missing = ", ".join(sorted(voters - connected))
         return f"{said}: not connected to {missing}" if missing else f"{said}, though all nodes are connected"
+
+    # ── keys ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def hold(self, key: SigningKey) -> None:
+        """Hold another cosigning key too, which is signed with once the ledger says so."""
+        self.log.hold(key)
+
+    async def key_changed(self) -> None:
+        """Let the node vote with the new key.
+
+        The old one is still a validator's in the next block, so the node is started anew behind that.
+        """
+        at = self.log.position.height
+        while self.log.position.height <= at:
+            async with self._changed:
+                await self._changed.wait()
+        if self.node is not None:
+            await self.node.stop()
 
     # ── conversations with other members ──────────────────────────────────────────────────────────────
 

@@ -7,6 +7,7 @@ import msgspec
 
 from parley.core.conversation import Channel
 from parley.core.errors import PeerLost, PolicyRefused, UsageError
+from parley.crypto.signatures import SigningKey
 from parley.ledger import electorate
 from parley.ledger.contract import Dropped, Receipt
 from parley.ledger.engines.embedded.comparing import Comparing
@@ -215,6 +216,13 @@ class LedgerMember:
             (leader,) if leader else (),
             tuple(sorted(connected)),
         )
+
+    def hold(self, key: SigningKey) -> None:
+        """Hold another cosigning key too, which is signed with once the ledger says so."""
+        self.log.hold(key)
+
+    async def key_changed(self) -> None:
+        """Nothing else signs with it."""
 
     async def closed(self) -> None:
         """Wait until the members have left this engine, and a majority has signed its last block."""
