@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from parley.core.errors import ParleyError, PeerLost, PolicyRefused, UsageError
 from parley.core.plan import Plan
@@ -267,8 +267,8 @@ class Gate:
         """The commitments that come within a moment, and whether they are the last."""
         together = [first]
         with suppress(TimeoutError):
-            async with asyncio.timeout(_MOMENT):
-                while len(together) < _TOGETHER:
+            async with asyncio.timeout(self._pace.moment):
+                while len(together) < self._pace.together:
                     following = await self._commitments.get()
                     if following is None:
                         return together, True
@@ -280,7 +280,11 @@ class Gate:
         run = self.ledger.draft.known(Run, run_path(self.run))
         self._check_alive(run)
         ahead = run.committed[self.ledger.member.name] - run.closed
-        return True if run.state == "training" and ahead < _AHEAD else None
+        return True if run.state == "training" and ahead < self._pace.ahead else None
+
+    @property
+    def _pace(self) -> "_Pace":
+        return _WITH_SEQUENCER if self.ledger.member.leader else _WITHOUT
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -385,11 +389,24 @@ class _Telling:
         self._tell(self.said)
 
 
-_MOMENT: Final = 1.0
-"""Seconds a commitment waits for company."""
-_TOGETHER: Final = 4
-_AHEAD: Final = 4
-"""Rounds we commit to ahead of the slowest party; fewer than the contract allows."""
+class _Pace(NamedTuple):
+    """How commitments are submitted.
+
+    Attributes:
+        moment: seconds one waits for company.
+        together: rounds that are submitted together at most.
+        ahead: rounds by which we must be ahead of the slowest party to wait; with ``together`` within what
+            the contract allows.
+    """
+
+    moment: float
+    together: int
+    ahead: int
+
+
+_WITH_SEQUENCER: Final = _Pace(1.0, 4, 4)
+_WITHOUT: Final = _Pace(2.0, 7, 2)
+"""Of CometBFT, where a block costs every member's machine several rounds of votes."""
 
 
 def _name_of(metric: Value) -> str:
