@@ -87,7 +87,8 @@ def sealer(before: View, after: View, height: int) -> NoteKey | None:
     its own author the sequencer (`contract.takeover`), say so themselves.
     """
     was, engine = Draft(before).find(Engine, ENGINE), Draft(after).known(Engine, ENGINE)
-    view = after if engine != was and engine.kind == "embedded" and engine.height == height else before
+    own = was is None or (engine != was and engine.kind == "embedded" and engine.height == height)
+    view = after if own else before
     name = sequencer(view, height)
     if not name:
         return None
