@@ -1,6 +1,8 @@
 """Running parties move their ledger to CometBFT and go on there: real processes, real nodes."""
 
+import json
 import os
+import shutil
 import signal
 import tempfile
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from tests.system.parties import (
     open_vote,
     parley,
     plan,
+    spawned,
     until,
 )
 
@@ -224,3 +227,29 @@ def test_a_party_that_was_away_goes_over_when_it_starts_and_needs_the_program(tm
         away.up()
         caught_up(away, there[0])
         away.done("propose", "suspend", "bank", "--why", "to see that all four go on")
+
+
+def test_a_lost_ledger_comes_from_the_node_and_a_lost_node_from_the_others(moved):
+    bank, retailer = moved[1][0], moved[1][-1]
+    bank.done("propose", "suspend", "operator", "--why", "to have a record of the chain's")
+    caught_up(retailer, bank)
+    assert retailer.stop() == 0
+    lose_ledger(retailer)
+    retailer.up()
+    caught_up(retailer, bank)
+
+    assert retailer.stop() == 0
+    listen = json.loads((retailer.home / "node" / "node.json").read_text())["listen"]
+    shutil.rmtree(retailer.home / "node")
+    retailer.done("consortium", "node", "--listen", listen)
+    failed(spawned("up", "--home", retailer.home), "usage", "node-lost", 2)
+    lose_ledger(retailer)
+    retailer.up()
+    caught_up(retailer, bank)
+    retailer.done("propose", "suspend", "bank", "--why", "to see that its node votes again")
+    assert retailer.done("ledger", "verify")["leaves"] == len(history(retailer))
+
+
+def lose_ledger(party):
+    for path in (party.home / "ledger").glob("ledger.db*"):
+        path.unlink()

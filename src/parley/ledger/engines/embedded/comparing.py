@@ -186,7 +186,8 @@ class Comparing:
 
     async def _succeeded(self) -> None:
         """Another member orders: what we want in is offered to it."""
-        self._bench.around.log(f"{self._bench.leader} orders from now on")
+        if self._bench.leader:
+            self._bench.around.log(f"{self._bench.leader} orders from now on")
         self._bench.resume()
         for data in (await self._bench.step(self._log.store.pending)).values():
             self._bench.want(open_signed(data), ours=True)
