@@ -47,6 +47,7 @@ from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial
 NAMES = ("bank", "operator", "regulator")
 SUBMITTER = "operator"
 TABLES = {f"/{table.protocol}": table for table in (replication.STEPS, gossip.STEPS)}
+OVERHEADS = ("training_overhead", "training_overhead_cometbft")
 REFERENCE = 2000
 BLOCK = 256
 
@@ -240,12 +241,13 @@ def plain_signatures() -> float:
     return REFERENCE / (time.perf_counter() - began)
 
 
-def training_overhead(repeats: int) -> float:
-    """What the ledger adds to the wall time of a training, as `overhead.py` measures it."""
+def training_overheads(repeats: int, *options: str) -> dict[str, float]:
+    """What the ledger adds to the wall time of a training, as `overhead.py` measures it, by engine."""
     script = Path(__file__).with_name("overhead.py")
-    command = [sys.executable, str(script), "--json", "--repeats", str(repeats)]
+    command = [sys.executable, str(script), "--json", "--repeats", str(repeats), *options]
     printed = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
-    return float(json.loads(printed.splitlines()[-1])["training_overhead"])
+    found = json.loads(printed.splitlines()[-1])
+    return {name: round(found[name], 4) for name in OVERHEADS if name in found}
 
 
 def main() -> None:
@@ -256,6 +258,7 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=512, help="of these, under way together")
     parser.add_argument("--verified", type=int, default=10_000, help="transactions to verify offline")
     parser.add_argument("--trainings", type=int, default=1, help="trainings with and without; 0: none")
+    parser.add_argument("--cometbft", action="store_true", help="trainings on four CometBFT nodes too")
     parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args()
     load = Load(chosen.latency, chosen.throughput, chosen.at_once, chosen.verified)
@@ -263,7 +266,7 @@ def main() -> None:
         figures = {**engine(load, Path(folder)), **verification(load, Path(folder))}
     rounded = {name: round(value, 1) for name, value in figures.items()}
     if chosen.trainings:
-        rounded["training_overhead"] = round(training_overhead(chosen.trainings), 4)
+        rounded |= training_overheads(chosen.trainings, *(["--cometbft"] if chosen.cometbft else []))
     if chosen.json:
         print(json.dumps(rounded))
         return

@@ -4,18 +4,23 @@ Every party is a process of its own; they talk over mutual TLS on this machine. 
 parties take part, with it a third that holds no data cosigns. Compared is the wall time of the training
 step as the active party's report has it; start and end of a run, where it waits for the ledger, stand
 apart. The share is that of the medians.
+
+With --cometbft the same for a consortium of four that has moved to CometBFT, all four nodes on this machine.
 """
 
 import argparse
 import asyncio
 import json
 import multiprocessing
+import os
+import signal
 import socket
 import statistics
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,16 +31,17 @@ from rich.table import Table
 
 from parley.core.errors import ParleyError
 from parley.ledger.contract.fields import Role
-from parley.ledger.contract.plans import plan_path
 from parley.ledger.encoding import Value
+from parley.ledger.engines.cometbft.binary import SETTING
 from parley.net.certificates import Identity
-from parley.party import compose, tables
-from parley.party.ledger import open_log
+from parley.party import compose, node, tables
+from parley.party.chronicle import Chronicle
 from parley.protocols import control
 from parley.store.catalogue import Peer, TableRecord
 from parley.store.home import Home, Settings
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "credit"
+OWN_BINARY = Path(__file__).resolve().parents[1] / ".tools" / "bin" / "cometbft"
 TABLES = {"bank": "accounts", "operator": "subscribers"}
 
 
@@ -54,8 +60,15 @@ def free_port() -> int:
 
 
 def serve(home: str) -> None:
-    """The process of one party."""
-    asyncio.run(compose.serve(Path(home), lambda _line: None))
+    """The process of one party; its node is ended in order."""
+
+    async def until_terminated() -> None:
+        serving = asyncio.ensure_future(compose.serve(Path(home), lambda _line: None))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+        with suppress(asyncio.CancelledError):
+            await serving
+
+    asyncio.run(until_terminated())
 
 
 @contextmanager
@@ -143,6 +156,44 @@ def with_ledger(folder: Path, plan: str) -> Timing:
                 return asyncio.run(approved(homes, plan))
 
 
+def with_cometbft(folder: Path, plan: str) -> Timing:
+    """A consortium of four on CometBFT, two of which hold no data."""
+    homes = {name: found(folder, name) for name in ("bank", "operator", "regulator", "auditor")}
+    bank, *others = homes.values()
+    compose.create_consortium(bank, "bench", "holder")
+    with ExitStack() as running:
+        running.enter_context(up(bank))
+        for number, newcomer in enumerate(others):
+            role: Role = "holder" if newcomer == homes["operator"] else "observer"
+            asyncio.run(admit(bank, newcomer, role, others[: min(number, 1)]))
+            running.enter_context(up(newcomer))
+        asyncio.run(move(bank, others))
+        return asyncio.run(approved(homes, plan))
+
+
+async def move(bank: Path, others: list[Path]) -> None:
+    """Have every party prepare a node, the members vote for CometBFT, and all go over."""
+    for home in (bank, *others):
+        body = node.prepare(Home.open(home), f"127.0.0.1:{free_port()}", "", os.environ)
+        await patiently(home, "member.announce-node", body)
+    with Chronicle.open(Home.open(bank)) as ledger:
+        height = ledger.height + 20
+    subject: Value = {"kind": "engine", "height": height}
+    body = {"subject": subject, "until": int(time.time()) + 3600}
+    proposal = json.loads((await patiently(bank, "vote.propose", body)).report)["transaction"]
+    for voter in others[:2]:
+        await patiently(voter, "vote.cast", {"proposal": proposal, "ballot": "yes"})
+    for home in (bank, *others):
+        while not await has_moved(home):  # noqa: ASYNC110 (other processes)
+            await asyncio.sleep(0.2)
+
+
+async def has_moved(home: Path) -> bool:
+    """Whether the party's own node makes blocks."""
+    now = await compose.look(home)
+    return now is not None and now.engine == "cometbft" and now.height > 0
+
+
 async def admit(inviter: Path, newcomer: Path, role: Role, voters: list[Path]) -> None:
     """Invite a party, have the others vote for it, and let it join."""
     name = Home.open(newcomer).settings.party
@@ -177,11 +228,10 @@ async def approve(home: Path) -> None:
     """Approve the first plan that turns up."""
     while True:
         await asyncio.sleep(0.2)
-        log = open_log(Home.open(home))
-        plans = [key for key in log.replica.state.keys("plan/") if key == plan_path(key.split("/")[1])]
-        log.store.close()
+        with Chronicle.open(Home.open(home)) as ledger:
+            plans = ledger.plans()
         if plans:
-            await patiently(home, "plan.approve", {"plan": plans[0].split("/")[1]})
+            await patiently(home, "plan.approve", {"plan": plans[0].id})
             return
 
 
@@ -189,11 +239,16 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="runs of each kind")
+    parser.add_argument("--cometbft", action="store_true", help="also with four members on CometBFT")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     chosen = parser.parse_args()
     plan = (EXAMPLE / "plan.toml").read_text()
     rounds = tomllib.loads(plan)["model"]["n_estimators"]
+    if OWN_BINARY.exists():
+        os.environ.setdefault(SETTING, str(OWN_BINARY))
     seconds: dict[str, list[float]] = {"without": [], "with": []}
+    if chosen.cometbft:
+        seconds["with the CometBFT"] = []
     gates: list[float] = []
     for number in range(chosen.repeats):
         with tempfile.TemporaryDirectory() as folder:
@@ -202,6 +257,9 @@ def main() -> None:
             timing = with_ledger(Path(folder), plan)
         seconds["with"].append(timing.steps["train"])
         gates.append(timing.steps["ledger"])
+        if chosen.cometbft:
+            with tempfile.TemporaryDirectory() as folder:
+                seconds["with the CometBFT"].append(with_cometbft(Path(folder), plan).steps["train"])
         Console(stderr=True).print(f"repeat {number + 1} of {chosen.repeats}", highlight=False)
     medians = {kind: statistics.median(found) for kind, found in seconds.items()}
     overhead = medians["with"] / medians["without"] - 1
@@ -211,11 +269,16 @@ def main() -> None:
             f"{kind} ledger", f"{medians[kind]:.2f}", ", ".join(f"{each:.2f}" for each in found_seconds)
         )
     Console().print(table)
+    if chosen.cometbft:
+        adds = medians["with the CometBFT"] / medians["without"] - 1
+        Console().print(f"with CometBFT it adds {adds:+.1%} to the training")
     Console().print(
         f"the ledger adds {overhead:+.1%} to the training; its last gate takes {max(gates):.2f} s"
     )
     if chosen.json:
         result = {"training_overhead": overhead, "training_seconds": seconds, "gate_seconds": gates}
+        if chosen.cometbft:
+            result["training_overhead_cometbft"] = medians["with the CometBFT"] / medians["without"] - 1
         print(json.dumps(result | {"cores": multiprocessing.cpu_count()}))
 
 

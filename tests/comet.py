@@ -129,7 +129,8 @@ async def twin_of(party, others):
     with tempfile.TemporaryDirectory(prefix="comet") as root:
         [drawn] = draw_parties(["twin"], Path(root), PACE)
         peers = tuple(
-            Peer(other.keys.node_key.public_key, "127.0.0.1", other.settings.listen_port) for other in others
+            Peer(node_id(other.keys.node_key.public_key), "127.0.0.1", other.settings.listen_port)
+            for other in others
         )
         settings = dataclasses.replace(drawn.settings, peers=peers)
         genesis = (party.settings.home / "config" / "genesis.json").read_text()

@@ -94,6 +94,25 @@ async def test_a_node_that_is_killed_and_a_party_that_restarts_lose_nothing():
         assert roots(net.start("bank").log) == before
 
 
+async def test_a_node_that_makes_no_blocks_is_reported_with_whom_it_misses():
+    both = {"bank": "holder", "operator": "holder"}
+    async with network(both, spec(both, **COMET)) as net:
+        await net.start_all()
+        bank = net.members["bank"]
+        await until(lambda: bank.log.position.height > 1)
+        now = await bank.condition()
+        assert (now.engine, now.voters, now.connected) == ("cometbft", ("bank", "operator"), ("operator",))
+        assert (now.height >= 2, now.last_block > 1e9, now.trouble) == (True, True, "")
+        await net.stop("operator")
+        said = "no block for more than 6 s: not connected to operator"
+        await until(lambda: ("bank", said) in net.lines)
+        now = await bank.condition()
+        assert (now.trouble, now.connected) == (said, ())
+        net.start("operator")
+        await until(lambda: ("bank", "the CometBFT node makes blocks again") in net.lines)
+        assert (await bank.condition()).trouble == ""
+
+
 @asynccontextmanager
 async def served(socket, folder, *dies_at):
     """The contract in a process of its own, until the block is left."""

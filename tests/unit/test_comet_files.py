@@ -30,7 +30,7 @@ NOW = datetime(2026, 2, 3, 4, 5, 6, 789, UTC)
 
 
 def settings_in(home):
-    peer = Peer(KEY.public_key, "bank.example", 26656)
+    peer = Peer(keys.node_id(KEY.public_key), "bank.example", 26656)
     return NodeSettings(home, 'the "bank"', "0.0.0.0", 26656, (peer,))  # noqa: S104 (peers connect from outside)
 
 
@@ -63,7 +63,9 @@ def test_the_configuration_is_toml_with_what_we_rely_on(tmp_path):
 
 @pytest.mark.parametrize(("name", "moniker"), [("Bänk 🏦", "B?nk ?"), ("\t", "?"), ('a"b\\', 'a"b\\')])
 def test_any_name_of_a_party_makes_a_moniker_that_nodes_accept(tmp_path, name, moniker):
-    settings = NodeSettings(tmp_path / "🏦", name, "::1", 5, (Peer(KEY.public_key, "fe80::1", 6),))
+    settings = NodeSettings(
+        tmp_path / "🏦", name, "::1", 5, (Peer(keys.node_id(KEY.public_key), "fe80::1", 6),)
+    )
     config = tomllib.loads(config_file(settings))
     assert config["moniker"] == moniker
     assert config["proxy_app"] == f"unix://{tmp_path}/🏦/abci.sock"

@@ -9,10 +9,11 @@ from rich.text import Text
 
 from parley.cli.asking import SHORT, read, settled
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
-from parley.cli.output import answer, columns, facts
+from parley.cli.output import Failure, Problem, answer, columns, facts
 from parley.cli.words import moment
 from parley.ledger.contract.votes import Proposal
 from parley.party import compose
+from parley.protocols import control
 from parley.store.home import Home
 
 app = group("The consortium: the organisations that share one ledger.")
@@ -66,6 +67,130 @@ def create(
 
     record = {"consortium": identifier, "name": name, "party": party, "role": role}
     answer(record, show, as_json=as_json)
+
+
+@app.command("node")
+def node(
+    *,
+    listen: Annotated[
+        str,
+        typer.Option(
+            "--listen", metavar="HOST:PORT", help="Where our node listens for the nodes of the others."
+        ),
+    ],
+    address: Annotated[
+        str,
+        typer.Option(
+            "--address", metavar="HOST:PORT", help="Where they reach it; by default that is --listen itself."
+        ),
+    ] = "",
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Prepare our CometBFT node, and announce it on the ledger.
+
+    \b
+    Examples:
+      parley consortium node --listen 127.0.0.1:26656
+      parley consortium node --listen 0.0.0.0:26656 --address bank.example:26656
+
+    A consortium of four or more can leave the embedded engine for CometBFT, which no single member
+    can stop. First every member runs this command; then `parley propose engine cometbft` puts the
+    move to the vote. `parley up` starts the node when CometBFT orders, and not before. Its files are
+    in node/ of the home folder; the key that signs its votes is our cosigning key.
+
+    If our party is not running, the announcement is made when it starts; if it belongs to no
+    consortium yet, when it joins one. Who joins where CometBFT orders prepares its node before. A
+    node that has been moved listens at the new place after the next start of the party.
+
+    \b
+    Remedies:
+      cometbft-missing  install CometBFT as the message says, or name the binary in PARLEY_COMETBFT
+      address-unknown   name with --address where the others reach us
+      socket-path-long  move the home folder to a shorter path
+    """
+    said = asyncio.run(compose.prepare_node(home, listen, address))
+    receipt = None if said is None else settled("member.announce-node", said)
+    opened = Home.open(home)
+    where = address or listen
+
+    def show(console: Console) -> None:
+        console.print(Text(f"{opened.settings.party} has a CometBFT node, reached at {where}"))
+        announced = "when the party joins or starts" if receipt is None else f"as record {receipt.number}"
+        facts(
+            console,
+            [
+                ("listens on", f"{listen}, once CometBFT orders"),
+                ("announced", announced),
+                ("next", "when all members have done so: parley propose engine cometbft"),
+            ],
+        )
+
+    record = {"listen": listen, "address": where, "record": None if receipt is None else receipt.number}
+    answer(record, show, as_json=as_json)
+
+
+@app.command("rotate")
+def rotate(
+    _kind: Annotated[Literal["cosigning"], typer.Argument(metavar="cosigning", help="Which key.")],
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace our cosigning key by a new one.
+
+    \b
+    Example:
+      parley consortium rotate cosigning
+
+    The key signs checkpoints and, with CometBFT, the votes of our node. The new one is made in keys/
+    of the home folder and holds from the record on that says so. A CometBFT node is started anew
+    with it by itself, one block later. The old key stays beside it as cosigning.key.old until you
+    delete it. Needs our running party.
+    """
+    receipt = settled("key.rotate", asyncio.run(compose.rotate_key(home)))
+
+    def show(console: Console) -> None:
+        console.print(Text(f"our cosigning key is a new one, as of record {receipt.number}"))
+        facts(console, [("keys", f"{home / 'keys'}; make a new copy of cosigning.key")])
+
+    answer({"record": receipt.number}, show, as_json=as_json)
+
+
+@app.command("promise")
+def promise(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The member that is to order.")],
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Promise that another member orders, because the sequencer is lost.
+
+    \b
+    Example:
+      parley consortium promise operator
+
+    Only for a sequencer that does not come back: while it runs, `parley propose sequencer` hands its
+    task over. When the operators of more than half of the members, the lost one counted, have
+    promised the same name, that member orders from then on, and nothing that was final is lost.
+    Until then our party signs nothing more for the old one, after a restart neither; a promise is
+    taken back only by a promise of another name. See docs/handover.md. Needs our running party.
+
+    \b
+    Remedies:
+      not-a-successor  name an active member that does not order already
+      no-sequencer     CometBFT orders; see `parley ledger status` for whose nodes are missing
+    """
+    said = asyncio.run(compose.promise(home, name))
+    if isinstance(said, control.Failed):
+        raise Failure(Problem(said.family, said.code, said.what, said.remedy))
+    epoch = int(said.report)
+
+    def show(console: Console) -> None:
+        console.print(Text(f"promised that {name} orders from now on, in epoch {epoch}"))
+        facts(console, [("next", f"the other members do the same; then {name} orders by itself")])
+
+    answer({"successor": name, "epoch": epoch}, show, as_json=as_json)
 
 
 def invite(
@@ -155,6 +280,7 @@ def join(
       invitation-expired      ask for a new one
       invitation-not-open     it was used or replaced; ask for a new one
       not-invited             the members have not voted for us yet
+      node-not-prepared       CometBFT orders there: run `parley consortium node` first
     """
     came = asyncio.run(compose.join(home, invitation))
 
@@ -181,12 +307,14 @@ def members(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> 
       parley members
 
     The sequencer's machine orders the transactions. It can delay, but neither invent nor change:
-    every other member executes all of it before it signs. Works while the party is down too.
+    every other member executes all of it before it signs. Where CometBFT orders there is none; the
+    nodes that members have announced for it are listed. Works while the party is down too.
     """
     known = read(home, lambda ledger: ledger.members())
 
     def show(console: Console) -> None:
-        table = columns("member", "role", "standing", "since", "address", "")
+        nodes = ["node"] if any(each.node for each in known) else []
+        table = columns("member", "role", "standing", "since", "address", "", *nodes)
         for each in known:
             style = {"active": "green", "suspended": "red", "removed": "dim"}.get(each.standing, "cyan")
             table.add_row(
@@ -196,6 +324,7 @@ def members(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> 
                 moment(each.since),
                 each.address or "unknown",
                 "sequencer" if each.sequencer else "",
+                *([each.node.partition("@")[2] or "none"] if nodes else []),
             )
         console.print(table)
 

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, Final
 
 import msgspec
 import typer
@@ -21,6 +21,7 @@ from parley.ledger.verifier import Difference, Verified, verify
 from parley.party.chronicle import Chronicle, Entry
 from parley.party.compose import look
 from parley.party.proving import Snapshot, standing
+from parley.protocols.control import Condition
 from parley.store.home import Home
 
 app = group("The ledger: what happened, as all members agree on it.")
@@ -91,6 +92,8 @@ def status(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> N
 
     Records are final when more than half of the active members have signed for them. If a member
     "signs nothing any more", it has seen something that must not happen, such as two histories.
+    While the party runs, the engine that orders is shown with its last block and its connections;
+    "connected" are the members whose machines ours talks to for that just now.
     """
     stands = read(home, standing)
     condition = asyncio.run(look(home))
@@ -101,16 +104,37 @@ def status(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> N
         pairs = [
             ("consortium", f"{stands.name}  {stands.consortium}"),
             ("records", f"{stands.size:,}, of which {stands.final:,} final"),
-            ("sequencer", stands.sequencer or "none: CometBFT orders"),
+            ("orders", stands.sequencer or "CometBFT, on the machines of all members"),
             ("signed for all", ", ".join(stands.signed) or "nobody yet"),
         ]
         if behind and stands.unsigned:
             pairs.append(("not yet", ", ".join(stands.unsigned)))
+        if stands.moves_at > stands.height + 1:
+            pairs.append(("decided", f"CometBFT orders from height {stands.moves_at}; now {stands.height}"))
+        if condition is not None:
+            pairs += _engine(condition)
         pairs.append(("our party", _condition(halted)))
         facts(console, pairs)
 
-    record = {"running": condition is not None, "halted": halted} | msgspec.to_builtins(stands)
+    engine = None if condition is None else msgspec.to_builtins(condition)
+    record = {"running": condition is not None, "halted": halted, "engine": engine}
+    record |= msgspec.to_builtins(stands)
     answer(record, show, as_json=as_json)
+
+
+def _engine(condition: Condition) -> list[tuple[str, str]]:
+    """The engine in words."""
+    made = moment(condition.last_block) if condition.last_block else "none yet"
+    lines = [
+        ("engine", _ENGINES[condition.engine]),
+        ("last block", f"{condition.height:,}, made {made}"),
+        ("made by", ", ".join(condition.voters) or "nobody"),
+        ("connected", ", ".join(condition.connected) or "nobody"),
+    ]
+    return [*lines, ("trouble", condition.trouble)] if condition.trouble else lines
+
+
+_ENGINES: Final = {"embedded": "embedded: one member's machine orders, all sign", "cometbft": "CometBFT"}
 
 
 def _condition(halted: str | None) -> str:

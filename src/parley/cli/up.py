@@ -23,10 +23,15 @@ def up(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     SIGTERM ends it like Ctrl-C. The first line says where we listen; from then on there is a line
     for whatever happens. With --json every line is an object with "time" and "text".
 
+    The party runs the engine that its consortium uses. When the members have voted for CometBFT, it
+    goes over by itself, and then starts and ends our CometBFT node too.
+
     \b
     Remedies:
       port-unavailable   another program has the port: stop it, or change "listen" in parley.toml
       no-home            run `parley init`, or name the folder with --home
+      cometbft-missing   install CometBFT as the message says, or name the binary in PARLEY_COMETBFT
+      node-not-prepared  run `parley consortium node --listen HOST:PORT`
     """
     asyncio.run(_serve(home, as_json=as_json))
 

@@ -12,9 +12,12 @@ from parley.cli.asking import SHORT, ask, read
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
 from parley.cli.output import answer
 from parley.cli.words import moment, subject_in_words
+from parley.core.errors import UsageError
+from parley.ledger.contract.consortium import VoteKind
 from parley.ledger.contract.votes import Proposal
 from parley.ledger.encoding import Value
 from parley.party.compose import CLOCKS
+from parley.party.node import without_node
 
 app = group("Put something to the vote of the members.")
 
@@ -25,6 +28,8 @@ DaysOption = Annotated[
 ]
 _DAY: Final = 86_400
 _WEEK: Final = 7
+_BLOCKS_AHEAD: Final = 50
+"""Blocks that there is time for between the proposal of another engine and its beginning."""
 
 
 def votes(
@@ -40,8 +45,9 @@ def votes(
       parley votes
       parley votes --all
 
-    Two thirds of the members that were active when a vote was opened must say yes; the member in
-    question has no vote. The deciding ballot carries the decision out.
+    Two thirds of the members that were active when a vote was opened must say yes, unless they have
+    agreed on another threshold; the member in question has no vote. The deciding ballot carries the
+    decision out.
     """
     found = read(home, lambda ledger: ledger.proposals())
     shown = [each for each in found if everything or each.status == "open"]
@@ -132,6 +138,100 @@ def remove(
     _propose(Sanction("remove", name, why, days), home, as_json=as_json)
 
 
+@app.command("threshold")
+def threshold(
+    kind: Annotated[VoteKind, typer.Argument(metavar="KIND", help="Of vote.")],
+    yes: Annotated[int, typer.Argument(metavar="YES", min=1, max=1000, help="So many must say yes …")],
+    out_of: Annotated[int, typer.Argument(metavar="OUT_OF", min=1, max=1000, help="… out of so many.")],
+    *,
+    days: DaysOption = _WEEK,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose how many must say yes in votes of a kind.
+
+    \b
+    Examples:
+      parley propose threshold admit 3 4
+      parley propose threshold engine 1 1
+
+    Kinds: admit, remove, suspend, reinstate, threshold, version, sequencer, engine. At the beginning
+    each needs two thirds of those who may vote; less than a majority is not possible. It holds for
+    votes that are opened afterwards.
+
+    \b
+    Remedies:
+      ledger-threshold-invalid  more than one half, and at most all, must say yes
+    """
+    subject: dict[str, Value] = {
+        "kind": "threshold",
+        "vote": kind,
+        "threshold": {"yes": yes, "out_of": out_of},
+    }
+    _put(subject, days, home, as_json=as_json)
+
+
+@app.command("sequencer")
+def sequencer(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The member that is to order.")],
+    *,
+    days: DaysOption = _WEEK,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose that another member's machine orders the transactions.
+
+    \b
+    Example:
+      parley propose sequencer operator
+
+    The old sequencer seals the deciding vote, the new one everything after it. If the old one is
+    lost and cannot do that, see `parley consortium promise`.
+    """
+    _put({"kind": "sequencer", "member": name}, days, home, as_json=as_json)
+
+
+@app.command("engine")
+def engine(
+    _kind: Annotated[Literal["cometbft"], typer.Argument(metavar="cometbft", help="What is to order.")],
+    *,
+    after: Annotated[
+        int,
+        typer.Option(
+            "--after", metavar="N", min=2, max=100_000, help="So many more blocks are the embedded engine's."
+        ),
+    ] = _BLOCKS_AHEAD,
+    days: DaysOption = _WEEK,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose to leave the embedded engine for CometBFT.
+
+    \b
+    Examples:
+      parley propose engine cometbft
+      parley propose engine cometbft --after 500
+
+    Before, every active member prepares its node with `parley consortium node`. The votes must be in
+    before --after more blocks are made, otherwise the proposal is void and is made again. When it is
+    accepted, the embedded engine goes on up to that block; then every running party goes over by
+    itself, with the whole history, and the others do when they start. There is no way back.
+
+    \b
+    Remedies:
+      nodes-missing  those members have not announced a node: `parley consortium node` there
+    """
+    missing = read(home, lambda ledger: without_node(ledger.view))
+    if missing:
+        raise UsageError(
+            "nodes-missing",
+            f"{', '.join(missing)} announced no CometBFT node; it could make no blocks after the move",
+            remedy="run `parley consortium node --listen HOST:PORT` at each of them first",
+        )
+    height = read(home, lambda ledger: ledger.height) + after
+    _put({"kind": "engine", "height": height}, days, home, as_json=as_json)
+
+
 @dataclass(frozen=True)
 class Sanction:
     """What is put to the vote about a member's standing, and for how many days."""
@@ -143,10 +243,12 @@ class Sanction:
 
 
 def _propose(sanction: Sanction, home: Path, *, as_json: bool) -> None:
-    body: dict[str, Value] = {
-        "subject": {"kind": sanction.kind, "member": sanction.member, "why": sanction.why},
-        "until": int(CLOCKS.wall()) + sanction.days * _DAY,
-    }
+    subject: dict[str, Value] = {"kind": sanction.kind, "member": sanction.member, "why": sanction.why}
+    _put(subject, sanction.days, home, as_json=as_json)
+
+
+def _put(subject: dict[str, Value], days: int, home: Path, *, as_json: bool) -> None:
+    body: dict[str, Value] = {"subject": subject, "until": int(CLOCKS.wall()) + days * _DAY}
     receipt = ask(home, "vote.propose", body)
     _report(home, receipt.transaction, receipt.number, as_json=as_json)
 

@@ -89,6 +89,8 @@ _DEEDS: Final[dict[str, Callable[[Body], str]]] = {
     "genesis": lambda it: f"founds {it['name']!r}",
     "member.join": lambda _: "joins with keys of its own",
     "member.announce": lambda it: f"is reached at {it['address'] or 'no address'}",
+    "member.announce-node": lambda it: f"has a CometBFT node at {it['address'] or 'no address'}",
+    "sequencer.takeover": lambda it: f"orders from now on, as {len(it['promises'])} members have promised",
     "member.appeal": lambda it: f"answers {it['about']}",
     "key.rotate": lambda it: f"replaces its {it['kind']} key",
     "vote.propose": lambda it: f"proposes to {subject_in_words(it['subject'])}",

@@ -1,13 +1,15 @@
 """Whose signature counts under a checkpoint, by the state the checkpoint commits to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import log_origin
 from parley.ledger.contract.consortium import CONSORTIUM, ENGINE, Consortium, Engine
 from parley.ledger.contract.members import Key, Member, active_members, key_path, member_path
 from parley.ledger.contract.state import Draft, View
 from parley.ledger.notes import Kind, NoteError, NoteKey, NoteSignature
+from parley.ledger.replica import Replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,14 @@ def sequencer(view: View, height: int) -> str:
     return "" if moved or engine.sequencer is None else engine.sequencer
 
 
+def ends(replica: Replica) -> bool:
+    """Whether the embedded engine orders no block behind this state, since the members have left it."""
+    if not replica.size:
+        return False
+    engine = Draft(replica.state).known(Engine, ENGINE)
+    return engine.kind != "embedded" and replica.height + 1 >= engine.height
+
+
 def sealer(before: View, after: View, height: int) -> NoteKey | None:
     """The key that seals the block of ``height``: its sequencer's, as the log; None where nobody may.
 
@@ -77,7 +87,8 @@ def sealer(before: View, after: View, height: int) -> NoteKey | None:
     its own author the sequencer (`contract.takeover`), say so themselves.
     """
     was, engine = Draft(before).find(Engine, ENGINE), Draft(after).known(Engine, ENGINE)
-    view = after if engine != was and engine.kind == "embedded" and engine.height == height else before
+    own = was is None or (engine != was and engine.kind == "embedded" and engine.height == height)
+    view = after if own else before
     name = sequencer(view, height)
     if not name:
         return None
@@ -108,6 +119,16 @@ def log_keys(view: View) -> dict[NoteKey, str]:
         for key in keys
         if key.kind == "cosigning"
     }
+
+
+def held(keys: Sequence[SigningKey], name: str, view: View) -> SigningKey:
+    """Of the keys that a member holds the one that is its cosigning key in a state; else the first."""
+    if len(keys) == 1:
+        return keys[0]
+    draft = Draft(view)
+    member = draft.find(Member, member_path(name))
+    current = b"" if member is None or not member.cosigning else _public(draft, member.cosigning)
+    return next((key for key in keys if key.public == current), keys[0])
 
 
 def _public(draft: Draft, identifier: str) -> bytes:

@@ -12,10 +12,10 @@ from typing import Any, Self
 import msgspec
 
 from parley.core.errors import UsageError
+from parley.ledger import electorate
 from parley.ledger.block import Leaf, read_genesis
 from parley.ledger.contract import Genesis, Receipt, View
-from parley.ledger.contract.consortium import ENGINE, Engine
-from parley.ledger.contract.endpoints import Endpoint, endpoint_path
+from parley.ledger.contract.endpoints import Endpoint, Node, endpoint_path, node_path
 from parley.ledger.contract.grants import Grant
 from parley.ledger.contract.members import Member
 from parley.ledger.contract.plans import Approval, Plan, approval_path
@@ -72,6 +72,7 @@ class Belonging:
         since: time of the last change of standing, seconds since 1970.
         address: where it listens; empty if it has not said.
         sequencer: whether its machine orders the transactions.
+        node: id and address of its CometBFT node; empty if it has announced none.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Belonging:
     since: int
     address: str
     sequencer: bool
+    node: str
 
 
 @dataclass(frozen=True)
@@ -191,10 +193,21 @@ class Chronicle:
 
     def members(self) -> list[Belonging]:
         """Everyone who is, was or is invited to be a member, ascending by name."""
-        sequencer = self.draft.known(Engine, ENGINE).sequencer
+        sequencer = self.sequencer
         return [self._belonging(self.draft.known(Member, path), sequencer) for path in self._paths("member/")]
 
-    def _belonging(self, member: Member, sequencer: str | None) -> Belonging:
+    @property
+    def sequencer(self) -> str:
+        """Who orders the next block; empty where no single member does."""
+        return electorate.sequencer(self.view, self.height + 1)
+
+    @property
+    def height(self) -> int:
+        """Of the last block."""
+        return int(self._database.execute("SELECT max(height) FROM leaf").fetchone()[0])
+
+    def _belonging(self, member: Member, sequencer: str) -> Belonging:
+        node = self.draft.find(Node, node_path(member.name))
         endpoint = self.draft.find(Endpoint, endpoint_path(member.name))
         return Belonging(
             name=member.name,
@@ -203,6 +216,7 @@ class Chronicle:
             since=self.time_of(member.since),
             address="" if endpoint is None else endpoint.address,
             sequencer=member.name == sequencer,
+            node="" if node is None else f"{node.node}@{node.address}",
         )
 
     def proposals(self) -> list[Proposal]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,19 +16,29 @@ from parley.ledger.contract import Receipt
 from parley.ledger.contract.fields import Role
 from parley.ledger.encoding import Value
 from parley.ledger.engines.embedded.member import LedgerMember, Surroundings
+from parley.ledger.engines.moving import MovingMember
 from parley.net.certificates import Identity, create_identity, grouped
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.knock import shown_certificate
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, dial
+from parley.party import node, rotation
 from parley.party.address import address_of
 from parley.party.desk import LEDGER, reaching
 from parley.party.entry import enter
 from parley.party.gate import APPROVAL
 from parley.party.invitations import Invitation
-from parley.party.ledger import PartyLedger, found_consortium, neighbours, no_consortium, open_log
+from parley.party.ledger import (
+    PartyLedger,
+    announcement,
+    found_consortium,
+    neighbours,
+    no_consortium,
+    open_log,
+)
 from parley.party.rendezvous import Dial
 from parley.party.service import Clocks, Party
+from parley.party.tending import tend
 from parley.protocols import control, joining
 from parley.store.catalogue import Peer
 from parley.store.home import Home, Settings
@@ -79,9 +90,20 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
         log(f"its certificate is {grouped(identity.fingerprint)}")
         party.recover()
         try:
-            await (asyncio.Event().wait() if ledger is None else ledger.member.run())
+            await (asyncio.Event().wait() if ledger is None else _keep(ledger, home, identity, log))
         finally:
             await party.stop()
+
+
+async def _keep(ledger: PartyLedger, home: Home, identity: Identity, log: Callable[[str], None]) -> None:
+    """Run the ledger's engine, and what the party does on the ledger by itself."""
+    endpoint = announcement(home.settings.reached_at(), identity.certificate_pem)
+    tending = asyncio.create_task(tend(ledger, home, endpoint, log))
+    try:
+        await ledger.member.run()
+    finally:
+        tending.cancel()
+        await asyncio.gather(tending, return_exceptions=True)
 
 
 class _Reach:
@@ -126,8 +148,15 @@ def _ledger(home: Home, reach: Dial, log: Callable[[str], None]) -> PartyLedger 
     around = Surroundings(
         open=reaching(reach, CLOCKS.monotonic), wall=CLOCKS.wall, monotonic=CLOCKS.monotonic, log=log
     )
-    member = LedgerMember(open_log(home, membership.consortium), around, membership.sequencer)
-    return PartyLedger(member, LedgerKeys.load(home.path / "keys"))
+    go_over = partial(node.open_engine, home, node.Around(os.environ, around.open, log))
+    keys = LedgerKeys.load(home.path / "keys")
+    if node.has_moved(home):
+        return PartyLedger(go_over(), keys)
+    opened = open_log(home, membership.consortium)
+    if opened.size:
+        rotation.settle(home, opened.replica.state)
+    embedded = LedgerMember(opened, around, membership.sequencer)
+    return PartyLedger(MovingMember(embedded, go_over, log), keys)
 
 
 def create_consortium(path: Path, name: str, role: Role) -> str:
@@ -217,6 +246,36 @@ async def transact(path: Path, type_: str, body: dict[str, Value]) -> control.Do
     return await _ask(path, control.Transact(type_, msgspec.json.encode(body)), lambda _: None)
 
 
+async def prepare_node(path: Path, listen: str, address: str) -> control.Done | control.Failed | None:
+    """Prepare our CometBFT node, and have our running party announce it; nothing if the party is not running.
+
+    Without a consortium it is announced when we join one.
+
+    Raises:
+        UsageError: as `node.prepare`.
+    """
+    home = Home.open(path)
+    body = node.prepare(home, listen, address, os.environ)
+    if home.membership is None:
+        return None
+    try:
+        return await transact(path, "member.announce-node", body)
+    except UsageError as error:
+        if error.code != "party-not-running":
+            raise
+        return None
+
+
+async def promise(path: Path, successor: str) -> control.Done | control.Failed:
+    """Ask our own running party to promise that another member orders, the sequencer being lost."""
+    return await _ask(path, control.Promise(successor), lambda _: None)
+
+
+async def rotate_key(path: Path) -> control.Done | control.Failed:
+    """Ask our own running party to replace its cosigning key."""
+    return await _ask(path, control.Rotate(), lambda _: None)
+
+
 async def submit(
     path: Path, plan: str, tell: Callable[[control.Progress], None], wait: float = APPROVAL
 ) -> control.Done | control.Failed:
@@ -237,7 +296,7 @@ async def look(path: Path) -> control.Condition | None:
 
 async def _ask(
     path: Path,
-    request: control.Submit | control.Transact | control.Look,
+    request: control.Submit | control.Transact | control.Look | control.Promise | control.Rotate,
     tell: Callable[[control.Progress], None],
 ) -> control.Done | control.Failed:
     """Ask our own running party.

@@ -1,29 +1,54 @@
 """What our own command line asks of the running party's ledger member, and its answers."""
 
+from typing import TypeAlias
+
 import msgspec
 
 from parley.core.conversation import Channel
 from parley.core.errors import ParleyError
+from parley.ledger.engines.engine import LedgerEngine
 from parley.party.ledger import PartyLedger, no_consortium
+from parley.party.rotation import rotate
 from parley.protocols import control
+from parley.store.home import Home
+
+Asked: TypeAlias = control.Transact | control.Look | control.Promise | control.Rotate
 
 
-async def answer(
-    channel: Channel, asked: control.Transact | control.Look, ledger: PartyLedger | None, party: str
-) -> None:
-    """Sign and submit a transaction, or say how the member stands."""
+async def answer(channel: Channel, asked: Asked, ledger: PartyLedger | None, home: Home) -> None:
+    """Sign and submit a transaction, promise, replace a key, or say how the member stands."""
     try:
         if ledger is None:
-            raise no_consortium(party)
-        done = await _done(asked, ledger)
+            raise no_consortium(home.settings.party)
+        done = await _done(asked, ledger, home)
     except ParleyError as error:
         await channel.send(control.Failed(error.family, error.code, error.what, error.remedy))
     else:
         await channel.send(control.Done(done))
 
 
-async def _done(asked: control.Transact | control.Look, ledger: PartyLedger) -> bytes:
-    if isinstance(asked, control.Look):
-        return msgspec.json.encode(control.Condition(ledger.member.leader, ledger.member.halted))
-    receipt = await ledger.transact(asked.act, msgspec.json.decode(asked.body))
-    return msgspec.json.encode(receipt.value())
+async def _done(asked: Asked, ledger: PartyLedger, home: Home) -> bytes:
+    match asked:
+        case control.Look():
+            return msgspec.json.encode(await _condition(ledger.member))
+        case control.Promise(successor):
+            return msgspec.json.encode(await ledger.member.promise(successor))
+        case control.Rotate():
+            return msgspec.json.encode((await rotate(ledger, home)).value())
+        case control.Transact(act, body):
+            receipt = await ledger.transact(act, msgspec.json.decode(body))
+            return msgspec.json.encode(receipt.value())
+
+
+async def _condition(member: LedgerEngine) -> control.Condition:
+    now = await member.condition()
+    return control.Condition(
+        leader=member.leader,
+        halted=member.halted,
+        engine=now.engine,
+        height=now.height,
+        last_block=now.last_block,
+        voters=now.voters,
+        connected=now.connected,
+        trouble=now.trouble,
+    )

@@ -9,7 +9,6 @@ from parley.core.trace import Trace
 from parley.ledger.contract.members import Member, member_path
 from parley.ledger.encoding import EncodingError
 from parley.ledger.engines.embedded import gossip, replication
-from parley.ledger.engines.embedded.member import LedgerMember
 from parley.ledger.transaction import SignedTransaction, open_signed
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
@@ -67,8 +66,6 @@ class Desk:
             await self._welcome(peer, transport)
         elif not known:
             self._log(f"{peer} asked for the ledger, but is no member")
-        elif not isinstance(engine, LedgerMember):
-            self._log(f"{peer} asked for the embedded ledger, which this consortium has left")
         elif what == "ledger/replication":
             line = self._channel(transport, replication.STEPS, replication.SEQUENCER, PATIENCE)
             async with line as channel:
@@ -103,7 +100,7 @@ class Desk:
                 joining.Welcome(consortium_of(view), log.replica.height, self._ledger.member.leader, around)
             )
             entry = await channel.recv(joining.Entry)
-            for data in (entry.join, entry.announce):
+            for data in (entry.join, entry.announce, *([entry.node] if entry.node else [])):
                 await self._enter(channel, peer, data)
             await channel.send(joining.Entered())
         self._home.catalogue.drop_invitation(peer)

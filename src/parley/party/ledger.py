@@ -23,7 +23,7 @@ from parley.ledger.transaction import SignedTransaction, Transaction, sign
 from parley.net.certificates import announced_by
 from parley.store.catalogue import Peer
 from parley.store.home import Home, Membership
-from parley.store.keys import LedgerKeys
+from parley.store.keys import LedgerKeys, next_cosigning
 
 REMEDIES: Final = {
     "role-not-allowed": "an observer holds no tables and takes part in no runs; it votes and cosigns",
@@ -43,7 +43,11 @@ def open_log(home: Home, consortium: str = "") -> MemberLog:
     """This party's copy of the ledger."""
     keys = LedgerKeys.create(home.path / "keys")
     origin = f"parley/{consortium}" if consortium else ""
-    return MemberLog(home.path / "ledger", home.settings.party, keys.cosigning, origin)
+    log = MemberLog(home.path / "ledger", home.settings.party, keys.cosigning, origin)
+    following = next_cosigning(home.path / "keys")
+    if following is not None:
+        log.hold(following)
+    return log
 
 
 def found_consortium(home: Home, name: str, certificate: str, role: Role, now: int) -> str:

@@ -25,6 +25,8 @@ class Standing:
         size: leaves held.
         final: leaves that a majority has signed for.
         sequencer: who orders; empty where another engine does.
+        height: of the last block.
+        moves_at: the height from which CometBFT orders, if the members have decided that; else 0.
         signed: who has signed for all that is held.
         unsigned: which active members have not.
     """
@@ -36,11 +38,14 @@ class Standing:
     sequencer: str
     signed: tuple[str, ...]
     unsigned: tuple[str, ...]
+    height: int
+    moves_at: int
 
 
 def standing(ledger: Chronicle) -> Standing:
     """Where this copy stands."""
     consortium = ledger.draft.known(Consortium, CONSORTIUM)
+    engine = ledger.draft.known(Engine, ENGINE)
     voters = Electorate.of(ledger.view)
     note = parse_note(ledger.note(ledger.size))
     signed = tuple(sorted(line.name for line in voters.good(note.text, note.signatures)))
@@ -49,9 +54,11 @@ def standing(ledger: Chronicle) -> Standing:
         name=consortium.name,
         size=ledger.size,
         final=ledger.final,
-        sequencer=ledger.draft.known(Engine, ENGINE).sequencer or "",
+        sequencer=ledger.sequencer,
         signed=signed,
         unsigned=tuple(key.name for key in voters.keys if key.name not in signed),
+        height=ledger.height,
+        moves_at=engine.height if engine.kind == "cometbft" else 0,
     )
 
 

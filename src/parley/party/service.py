@@ -150,9 +150,11 @@ class Party:
         setting = Setting(control.STEPS, control.PARTY, "control", Trace(self._clocks.monotonic), _LIFELINE)
         notes: asyncio.Queue[control.Progress | None] = asyncio.Queue()
         async with CheckedChannel(transport, setting) as channel:
-            submitted = await channel.recv(control.Submit, control.Transact, control.Look)
+            submitted = await channel.recv(
+                control.Submit, control.Transact, control.Look, control.Promise, control.Rotate
+            )
             if not isinstance(submitted, control.Submit):
-                await answer(channel, submitted, self._ledger, self._name)
+                await answer(channel, submitted, self._ledger, self._home)
                 return
             sink = ProgressSink(self._clocks.monotonic, notes.put_nowait)
             running = asyncio.create_task(self.run(submitted.plan, sink, wait=submitted.wait))

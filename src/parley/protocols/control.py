@@ -1,7 +1,7 @@
 """How a party's own command line asks its running party for a run.
 
     client (same certificate)                            party
-                              ── Submit | Transact | Look ▶ a plan, a transaction for the ledger, a question
+                              ── Submit | Transact | Look | … ─▶  a plan, a transaction for the ledger, …
                               ◀───────────── Progress … ──
                               ◀────────── Done | Failed ──
 
@@ -37,6 +37,16 @@ class Look(Message, frozen=True):
     """How does our ledger member stand?"""
 
 
+class Promise(Message, frozen=True):
+    """``successor``: the member that is to order, the sequencer being lost."""
+
+    successor: str
+
+
+class Rotate(Message, frozen=True):
+    """Replace our cosigning key by a new one."""
+
+
 class Progress(Message, frozen=True):
     """Where a phase stands: ``done`` of ``total`` units; ``seconds`` is negative while it runs."""
 
@@ -49,7 +59,7 @@ class Progress(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """``report``: JSON of the run's report, of the transaction's receipt, or of a `Condition`."""
+    """``report``: JSON of the run's report, a transaction's receipt, a `Condition`, or a promise's epoch."""
 
     report: bytes
 
@@ -69,16 +79,34 @@ class Condition(msgspec.Struct, frozen=True):
     Attributes:
         leader: whom it follows; itself if it orders.
         halted: why it signs nothing any more; empty while it does.
+        engine: which it runs.
+        height: of that engine's last block.
+        last_block: when it was made, seconds since 1970; 0 if there was none.
+        voters: members whose machines make blocks.
+        connected: members whose machines ours is connected to.
+        trouble: why no blocks come; empty while they do.
     """
 
     leader: str
     halted: str
+    engine: str
+    height: int
+    last_block: float
+    voters: tuple[str, ...]
+    connected: tuple[str, ...]
+    trouble: str
 
 
 STEPS: Final = steps(
     "control",
-    1,
-    Choice(Step(CLIENT, PARTY, Submit), Step(CLIENT, PARTY, Transact), Step(CLIENT, PARTY, Look)),
+    2,
+    Choice(
+        Step(CLIENT, PARTY, Submit),
+        Step(CLIENT, PARTY, Transact),
+        Step(CLIENT, PARTY, Look),
+        Step(CLIENT, PARTY, Promise),
+        Step(CLIENT, PARTY, Rotate),
+    ),
     Repeat(Step(PARTY, CLIENT, Progress)),
     Choice(Step(PARTY, CLIENT, Done), Step(PARTY, CLIENT, Failed)),
 )

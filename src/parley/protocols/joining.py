@@ -3,7 +3,7 @@
     newcomer (invitation's certificate)                  inviter (any member)
                               ── Arrival ─────────────────▶ its name
                               ◀────────────── Welcome ──── the ledger's id, height, and where everybody is
-      makes its keys, signs   ── Entry ───────────────────▶ submits both transactions
+      makes its keys, signs   ── Entry ───────────────────▶ submits the transactions
                               ◀────────────── Entered ──── once they are final
 
 The newcomer proves that it knows the invitation's secret twice: its certificate here is made of it, and
@@ -38,7 +38,7 @@ class Arrival(Message, frozen=True):
 
 
 class Welcome(Message, frozen=True):
-    """``height``: of the ledger now; ``sequencer``: who orders; ``members``: everybody."""
+    """``height``: of the ledger now; ``sequencer``: who orders, if one does; ``members``: everybody."""
 
     consortium: Text
     height: int
@@ -47,10 +47,11 @@ class Welcome(Message, frozen=True):
 
 
 class Entry(Message, frozen=True):
-    """Two signed transactions: joining, and the newcomer's endpoint."""
+    """Signed transactions: joining, the newcomer's endpoint, and its CometBFT node; empty if it has none."""
 
     join: Envelope
     announce: Envelope
+    node: Envelope
 
 
 class Entered(Message, frozen=True):
@@ -59,7 +60,7 @@ class Entered(Message, frozen=True):
 
 STEPS: Final = steps(
     "joining",
-    1,
+    2,
     Step(NEWCOMER, INVITER, Arrival),
     Step(INVITER, NEWCOMER, Welcome),
     Step(NEWCOMER, INVITER, Entry),

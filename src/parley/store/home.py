@@ -51,14 +51,28 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Raises:
             UsageError: we listen on every network, and nothing says under which name.
         """
-        address = self.address or self.listen
-        if address.rpartition(":")[0] in _EVERYWHERE:
-            raise UsageError(
-                "address-unknown",
-                f"{self.party} listens on {address}, which does not say how others reach it",
-                remedy=f'write address = "HOST:PORT" into {SETTINGS_FILE}, as the others are to dial it',
-            )
-        return address
+        where = f'address = "HOST:PORT" into {SETTINGS_FILE}'
+        return reachable(self.party, self.address or self.listen, where)
+
+
+def reachable(party: str, address: str, where: str) -> str:
+    """The address, if it is one that others can dial.
+
+    Args:
+        party: whose.
+        address: ``host:port``.
+        where: what is to be written, and into what, if it is not.
+
+    Raises:
+        UsageError: it stands for every network, and says nothing about where others reach it.
+    """
+    if address.rpartition(":")[0] in _EVERYWHERE:
+        raise UsageError(
+            "address-unknown",
+            f"{party} listens on {address}, which does not say how others reach it",
+            remedy=f"write {where}, as the others are to dial it",
+        )
+    return address
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -66,6 +80,13 @@ class Membership(msgspec.Struct, frozen=True):
 
     consortium: str
     sequencer: str
+
+
+class NodePlan(msgspec.Struct, frozen=True):
+    """Where our CometBFT node listens, ``host:port``, and where the others reach it; empty: it dials them."""
+
+    listen: str
+    address: str
 
 
 @dataclass(frozen=True)
@@ -133,6 +154,22 @@ class Home:
         """Note that the party belongs to a consortium now."""
         (self.path / "ledger").mkdir(exist_ok=True, mode=0o700)
         write_atomically(self.path / "ledger" / "consortium.json", msgspec.json.encode(membership))
+
+    @property
+    def node_folder(self) -> Path:
+        """The home of our CometBFT node."""
+        return (self.path / "node").absolute()
+
+    @property
+    def node(self) -> NodePlan | None:
+        """Our CometBFT node, if it has been prepared."""
+        path = self.node_folder / "node.json"
+        return msgspec.json.decode(path.read_bytes(), type=NodePlan) if path.exists() else None
+
+    def keep_node(self, node: NodePlan) -> None:
+        """Note where our CometBFT node listens."""
+        self.node_folder.mkdir(exist_ok=True, mode=0o700)
+        write_atomically(self.node_folder / "node.json", msgspec.json.encode(node))
 
     @property
     def identity_folder(self) -> Path:

@@ -4,6 +4,7 @@ They are separate from the certificate of its port. The recovery key belongs in 
 needs it but to replace the others.
 """
 
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ from parley.core.files import write_atomically
 from parley.crypto.signatures import SigningKey
 
 KINDS: Final = ("signing", "cosigning", "recovery")
+NODE: Final = "node"
+"""The key that proves our CometBFT node to those of the others."""
+NEXT: Final = "cosigning-next"
+"""The key that is to take the place of the cosigning key, from before the ledger is told until it says so."""
+_SEED: Final = re.compile("[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True)
@@ -47,16 +53,52 @@ class LedgerKeys:
         return {kind: getattr(self, kind).public.hex() for kind in KINDS}
 
 
+def next_cosigning(folder: Path) -> SigningKey | None:
+    """The key that is to take the place of the cosigning key, if there is one."""
+    path = _file(folder, NEXT)
+    return _read(path) if path.exists() else None
+
+
+def draw_next_cosigning(folder: Path) -> SigningKey:
+    """The same, made if there is none; on disk before this returns."""
+    return SigningKey.from_seed(bytearray(seed_of(folder, NEXT)))
+
+
+def settle_cosigning(folder: Path, current: bytes) -> bool:
+    """Put the next cosigning key in place if its public half is ``current``, and keep the old one aside."""
+    following = next_cosigning(folder)
+    if following is None or following.public != current:
+        return False
+    _file(folder, "cosigning").replace(folder / "cosigning.key.old")
+    _file(folder, NEXT).replace(_file(folder, "cosigning"))
+    return True
+
+
+def seed_of(folder: Path, kind: str) -> bytes:
+    """The 32 secret bytes of a key, for a program of ours that signs with it too; made if it is not there."""
+    path = _file(folder, kind)
+    if not path.exists():
+        write_atomically(path, secrets.token_bytes(32).hex().encode())
+    return _seed(path)
+
+
 def _file(folder: Path, kind: str) -> Path:
     return folder / f"{kind}.key"
 
 
 def _read(path: Path) -> SigningKey:
+    return SigningKey.from_seed(bytearray(_seed(path)))
+
+
+def _seed(path: Path) -> bytes:
     try:
-        return SigningKey.from_seed(bytearray.fromhex(path.read_text()))
-    except (OSError, ValueError):
+        content = path.read_text()
+    except (OSError, UnicodeDecodeError):
+        content = ""
+    if _SEED.fullmatch(content) is None:
         raise UsageError(
             "ledger-key-missing",
             f"{path} is missing or damaged",
             remedy="restore it from a copy; if it is lost, replace it by the recovery key",
-        ) from None
+        )
+    return bytes.fromhex(content)

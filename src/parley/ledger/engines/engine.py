@@ -5,13 +5,37 @@ it. The state that `log.replica` shows changes only between two steps of the eve
 """
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
+from parley.core.conversation import Channel
+from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import Receipt
 from parley.ledger.engines.embedded.store import LedgerStore
 from parley.ledger.notes import SignedNote
 from parley.ledger.replica import Replica
 from parley.ledger.transaction import SignedTransaction
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How an engine does.
+
+    Attributes:
+        engine: which.
+        height: of its last block; CometBFT counts those without transactions too.
+        last_block: when that was made, seconds since 1970; 0 if there was none.
+        voters: members whose machines make blocks: the sequencer, or the validators.
+        connected: members whose machines ours is connected to.
+        trouble: why no blocks come, as far as this member can say; empty while they do.
+    """
+
+    engine: Literal["embedded", "cometbft"]
+    height: int
+    last_block: float
+    voters: tuple[str, ...]
+    connected: tuple[str, ...]
+    trouble: str = ""
 
 
 class Log(Protocol):
@@ -76,6 +100,29 @@ class LedgerEngine(Protocol):
 
     async def place(self, signed: SignedTransaction, patience: float = 30.0) -> Receipt:
         """Get a transaction into our own log, final or not; returns its receipt."""
+
+    async def condition(self) -> Condition:
+        """How it does just now."""
+
+    def hold(self, key: SigningKey) -> None:
+        """Hold another cosigning key too, which is signed with once the ledger says so."""
+
+    async def key_changed(self) -> None:
+        """The ledger has the new cosigning key: whatever else signs with it does so from now on."""
+
+    async def promise(self, successor: str) -> int:
+        """Promise that another member orders from now on, the sequencer being lost; returns the epoch.
+
+        Raises:
+            UsageError: ``not-a-successor``, or ``no-sequencer`` where no single member orders.
+
+        """
+
+    async def serve_follower(self, channel: Channel) -> None:
+        """Talk to a member that follows us as the sequencer."""
+
+    async def gossip_as_called(self, channel: Channel) -> None:
+        """Our side of a comparison that another member began."""
 
     def changes(self) -> AsyncIterator[int]:
         """The final size, now and whenever it grows."""

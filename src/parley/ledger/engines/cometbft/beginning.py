@@ -1,10 +1,11 @@
 """How a chain of a consortium begins: the JSON value ``app_state`` of its genesis file.
 
     {"genesis": SPECIFICATION, "nodes": {"bank": NODE ID, …}}
-    {"checkpoint": NOTE,       "nodes": {"bank": NODE ID, …}}
+    {"checkpoint": TEXT,       "nodes": {"bank": NODE ID, …}}
 
 The first begins a ledger with the contract's genesis. The second goes on from the last checkpoint of the
-embedded engine, which every party has in its own database. ``nodes`` says whose node is whose until the
+embedded engine, which every party has in its own database; without its signatures, of which each party may
+hold others, so that all write the same file. ``nodes`` says whose node is whose until the
 members announce them on the ledger, which needs connected nodes.
 """
 
@@ -30,9 +31,9 @@ class Founding:
 
 @dataclass(frozen=True)
 class Carried:
-    """A ledger that goes on: the signed checkpoint behind which it does."""
+    """A ledger that goes on: the text of the checkpoint behind which it does."""
 
-    note: bytes
+    checkpoint: str
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Beginning:
         match self.ledger:
             case Founding(spec):
                 return {"genesis": spec, "nodes": nodes}
-            case Carried(note):
-                return {"checkpoint": note.decode(), "nodes": nodes}
+            case Carried(text):
+                return {"checkpoint": text, "nodes": nodes}
 
     @classmethod
     def read(cls, app_state: bytes) -> "Beginning":
@@ -72,7 +73,7 @@ class Beginning:
             nodes = msgspec.convert(value["nodes"], dict[str, str])
             if "genesis" in value:
                 return cls(Founding(value["genesis"]), nodes)
-            return cls(Carried(msgspec.convert(value["checkpoint"], str).encode()), nodes)
+            return cls(Carried(msgspec.convert(value["checkpoint"], str)), nodes)
         except (ValueError, msgspec.ValidationError) as error:
             raise _invalid(str(error)) from None
 

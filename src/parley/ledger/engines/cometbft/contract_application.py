@@ -118,8 +118,8 @@ class ContractApplication(Application):
                 begun = self._log.replica.begin(spec)
                 self._log.replica.adopt(begun)
                 self._begun = (begun,)
-            case Carried(note):
-                check_carried(self._log, note)
+            case Carried(text):
+                check_carried(self._log, text)
                 self._begun = ()
         _check_validators(genesis.validators, validators(self._log.replica.state, beginning.nodes))
         self._log.position = Position(0, beginning.nodes)

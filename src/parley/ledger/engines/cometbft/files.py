@@ -23,7 +23,6 @@ from parley.ledger.engines.cometbft.keys import (
     FRESH_VALIDATOR_STATE,
     KeyPair,
     address,
-    node_id,
     public_key_json,
 )
 from parley.ledger.engines.cometbft.server import check_socket_path
@@ -65,18 +64,18 @@ class Peer:
     """Another party's node.
 
     Args:
-        public_key: its node key, 32 bytes.
+        node: its node id.
         host: name or IP address under which it listens.
         port: TCP port.
 
     """
 
-    public_key: bytes
+    node: str
     host: str
     port: int
 
     def __str__(self) -> str:
-        return f"{node_id(self.public_key)}@{_endpoint(self.host, self.port)}"
+        return f"{self.node}@{_endpoint(self.host, self.port)}"
 
 
 @dataclass(frozen=True)
@@ -216,7 +215,7 @@ def config_file(settings: NodeSettings) -> str:
             "laddr": f"tcp://{_endpoint(settings.listen_host, settings.listen_port)}",
             "persistent_peers": ",".join(str(peer) for peer in settings.peers),
             "persistent_peers_max_dial_period": "5s",
-            "unconditional_peer_ids": ",".join(node_id(peer.public_key) for peer in settings.peers),
+            "unconditional_peer_ids": ",".join(peer.node for peer in settings.peers),
             "pex": False,
             "addr_book_strict": not settings.loopback,
             "allow_duplicate_ip": settings.loopback,
@@ -267,7 +266,7 @@ def write_home(settings: NodeSettings, genesis: str, node_key: KeyPair, validato
     """
     check_socket_path(settings.abci_socket)
     config, data = settings.home / "config", settings.home / "data"
-    if data.exists():
+    if data.exists() and any(data.iterdir()):
         raise UsageError(
             "node-home-taken",
             f"{settings.home} holds a node already",
@@ -279,13 +278,21 @@ def write_home(settings: NodeSettings, genesis: str, node_key: KeyPair, validato
     _write(config / "genesis.json", genesis)
     _write(config / "node_key.json", node_key.node_key_file())
     _write(config / "priv_validator_key.json", validator_key.validator_key_file())
-    data.mkdir(mode=0o700)
+    data.mkdir(mode=0o700, exist_ok=True)
     _write(data / "priv_validator_state.json", FRESH_VALIDATOR_STATE)
 
 
 def rewrite_config(settings: NodeSettings) -> None:
     """Replace the configuration of a home, for example because a peer moved; acts at the next start."""
     _write(settings.home / "config" / "config.toml", config_file(settings))
+
+
+def rewrite_validator_key(settings: NodeSettings, validator_key: KeyPair) -> None:
+    """Replace the key that signs votes, because the ledger has another now; acts at the next start.
+
+    What was signed last stays noted, so the new key signs later blocks only.
+    """
+    _write(settings.home / "config" / "priv_validator_key.json", validator_key.validator_key_file())
 
 
 def _write(path: Path, content: str) -> None:

@@ -16,7 +16,7 @@ from parley.ledger.engines.cometbft.files import (
     genesis_file,
     write_home,
 )
-from parley.ledger.engines.cometbft.keys import KeyPair
+from parley.ledger.engines.cometbft.keys import KeyPair, node_id
 
 _HOST: Final = "127.0.0.1"
 _PACE: Final = Pace()
@@ -35,7 +35,7 @@ def draw_parties(names: Sequence[str], root: Path, pace: Pace = _PACE) -> tuple[
     """Fresh keys, ports and homes under ``root`` for some parties, each a peer of all others."""
     ports = free_ports(len(names))
     keys = [KeyPair.generate() for _ in names]
-    peers = [Peer(key.public_key, _HOST, port) for key, port in zip(keys, ports, strict=True)]
+    peers = [Peer(node_id(key.public_key), _HOST, port) for key, port in zip(keys, ports, strict=True)]
     return tuple(
         LocalParty(
             NodeSettings(

@@ -2,10 +2,11 @@
 
 Everything here is final: the engine has decided it. The checkpoint behind a block carries this party's own
 signatures, as the log and as a cosigner; that the others agree is in the chain, whose every header has the
-hash of the checkpoint before it (`app_hash`) and is signed by two thirds of the voting power.
+hash of the checkpoint before it (`app_hash`) and is signed by two thirds of the voting power. Their
+cosignatures come beside the chain (`witnessing`), so that exports and receipts show it without the chain.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +15,14 @@ from parley.crypto.hashing import TaggedHash
 from parley.crypto.signatures import SigningKey
 from parley.ledger.block import Leaf
 from parley.ledger.checkpoint import Checkpoint
-from parley.ledger.electorate import origin
+from parley.ledger.contract.consortium import ENGINE, Engine
+from parley.ledger.contract.state import Draft
+from parley.ledger.electorate import Electorate, held, origin
 from parley.ledger.encoding import EncodingError, encode
 from parley.ledger.engines.cometbft.store import ChainStore, ExecutedBlock, Position
 from parley.ledger.engines.embedded.store import StoredBlock, StoredLeaf
 from parley.ledger.merkle import Frontier, leaf_hash
-from parley.ledger.notes import NoteError, SignedNote, cosign, parse_note
+from parley.ledger.notes import NoteError, NoteSignature, SignedNote, cosign, parse_note
 from parley.ledger.replica import Executed, Overlay, Replica
 
 _APP_HASH: Final = TaggedHash("parley/cometbft/app/v1")
@@ -51,7 +54,7 @@ class ChainLog:
     def __init__(self, folder: Path, name: str, key: SigningKey) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.name = name
-        self._key = key
+        self._keys = [key]
         self.store = ChainStore(folder / DATABASE)
         try:
             self.position = self.store.position()
@@ -60,6 +63,22 @@ class ChainLog:
             self.store.close()
             raise
         self._numbers = self.store.numbers()
+        self._cosigned = self.store.final_size
+        self._electorates = {self.size: Electorate.of(self.replica.state)} if self.size else {}
+
+    def hold(self, key: SigningKey) -> None:
+        """Hold another key too, which is signed with once the ledger says so."""
+        self._keys.append(key)
+
+    @property
+    def cosigned_size(self) -> int:
+        """Leaves for which a majority of the members has signed, as far as this party knows."""
+        return self._cosigned
+
+    @property
+    def embedded_size(self) -> int:
+        """Leaves that the embedded engine has ordered; 0 if the consortium began on CometBFT."""
+        return self.store.size_before(Draft(self.replica.state).known(Engine, ENGINE).height)
 
     @property
     def size(self) -> int:
@@ -115,20 +134,39 @@ class ChainLog:
             self._numbers |= {digest: first + place for place, digest in enumerate(executed.digests)}
             if executed.height > self.replica.height:
                 self.replica.adopt(executed)
+            self._electorates[executed.size] = Electorate.of(self.replica.state)
         self.position = position
+
+    def add_signatures(self, size: int, lines: Iterable[NoteSignature]) -> None:
+        """Keep those signatures under a checkpoint of ours that count; of one not long past."""
+        voters, note = self._electorates.get(size), self.note(size)
+        if voters is None or note is None:
+            return
+        good = voters.good(note.text, note.with_signatures(lines).signatures)
+        added = note.with_signatures(good)
+        final = len(good) >= voters.quorum
+        if added != note:
+            self.store.keep_note(size, added.encoded(), final=final)
+        if final:
+            self._cosigned = max(self._cosigned, size)
+        for past in [at for at in list(self._electorates) if at < self._cosigned]:
+            self._electorates.pop(past, None)  # in place: the party's thread may add one meanwhile
 
     def _stored(self, executed: Executed) -> StoredBlock:
         """The block as it is written; its checkpoint is signed as of the block's time."""
         sealed = self.checkpoint_after(executed)
-        own = cosign(self.name, sealed.text, self._key, executed.time)
-        note = sealed.sign(self._key).with_signatures([own])
+        key = held(self._keys, self.name, Overlay(self.replica.state, executed.writes))
+        own = cosign(self.name, sealed.text, key, executed.time)
+        note = sealed.sign(key).with_signatures([own])
         receipts = [encode(receipt.value()) for receipt in executed.receipts] or [b"{}"]
         leaves = tuple(
             StoredLeaf(data, leaf_hash(data), digest, receipt)
             for data, digest, receipt in zip(executed.leaves, executed.digests, receipts, strict=True)
         )
         first = executed.size - len(leaves)
-        return StoredBlock(executed.height, first, leaves, note.encoded())
+        voters = Electorate.of(Overlay(self.replica.state, executed.writes))
+        alone = len(voters.good(note.text, [own])) >= voters.quorum
+        return StoredBlock(executed.height, first, leaves, note.encoded(), alone)
 
 
 def _loaded(store: ChainStore, name: str) -> Replica:

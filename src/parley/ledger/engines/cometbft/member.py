@@ -8,13 +8,16 @@ waits until it was taken.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from parley.core.errors import ParleyError, PeerLost, PolicyRefused
+from parley.core.conversation import Channel
+from parley.core.errors import ParleyError, PeerLost, PolicyRefused, UsageError
+from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import Dropped, Receipt
 from parley.ledger.engines.cometbft.contract_application import DROPPED, ContractApplication
 from parley.ledger.engines.cometbft.files import NodeSettings
@@ -22,12 +25,20 @@ from parley.ledger.engines.cometbft.log import ChainLog
 from parley.ledger.engines.cometbft.node import Node, start_node
 from parley.ledger.engines.cometbft.rpc import RpcClient
 from parley.ledger.engines.cometbft.server import serving
+from parley.ledger.engines.cometbft.validators import node_holders, validators
+from parley.ledger.engines.cometbft.witnessing import Transactions, Witnessing
+from parley.ledger.engines.embedded.workbench import Opening
+from parley.ledger.engines.engine import Condition
 from parley.ledger.transaction import SignedTransaction
 
 OFFER_EVERY: Final = 2.0
 """Seconds after which a transaction that is not in yet is given to the node again."""
 STEADY: Final = 5.0
 """Seconds after which a node that ran is started again without delay."""
+SILENT_RESTS: Final = 4
+"""Of its rests (`files.Pace`): so long may a node be without a block before the operator is told."""
+PASS_ON_AFTER: Final = 5.0
+"""Seconds after which the other members hear of a transaction that has not come in."""
 
 _REST: Final = (0.1, 0.5, 2.0, 5.0, 10.0, 30.0)
 """Seconds before a node that ended is started again; the last for every further time."""
@@ -41,11 +52,13 @@ class NodePlace:
     Args:
         settings: its home and addresses; the home has been written.
         binary: the CometBFT program.
+        refresh: brings the files of the home up to date with the ledger; called before the node starts.
 
     """
 
     settings: NodeSettings
     binary: Path
+    refresh: Callable[[], None] = lambda: None
 
 
 class CometMember:
@@ -55,13 +68,20 @@ class CometMember:
         log: its ledger.
         place: its node.
         report: takes a line for the operator of the party.
+        opening: opens conversations with other members, beside the chain; without it there are none.
 
     Attributes:
         node: the node's process, once it was started.
 
     """
 
-    def __init__(self, log: ChainLog, place: NodePlace, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        log: ChainLog,
+        place: NodePlace,
+        report: Callable[[str], None],
+        opening: Opening | None = None,
+    ) -> None:
         self.log = log
         self.application = ContractApplication(log, self._adopting)
         self.node: Node | None = None
@@ -73,8 +93,14 @@ class CometMember:
         self._wanted: dict[bytes, bytes] = {}
         self._unkept: dict[bytes, bytes] = {}
         self._keeping = asyncio.Lock()
+        self._offering = asyncio.Lock()
+        self._offered: set[bytes] = set()
         self._dropped: dict[bytes, Dropped] = {}
         self._notices: set[asyncio.Task[None]] = set()
+        self._since: dict[bytes, float] = {}
+        self._opening = opening
+        self._witnessing = Witnessing(log, Transactions(self._waiting, self._relay), report)
+        self._silent = ""
 
     @property
     def name(self) -> str:
@@ -102,6 +128,9 @@ class CometMember:
             ):
                 group.create_task(self._keep_node())
                 group.create_task(self._offer_again())
+                group.create_task(self._watch_blocks())
+                if self._opening is not None:
+                    group.create_task(self._witnessing.run(self._opening))
         finally:
             await asyncio.shield(asyncio.to_thread(self.log.store.close))
 
@@ -146,6 +175,111 @@ class CometMember:
         """The same as `submit`: what is in our log is final."""
         return await self.submit(signed, patience)
 
+    # ── how it stands ─────────────────────────────────────────────────────────────────────────────────
+
+    async def condition(self) -> Condition:
+        """How it does just now."""
+        log = self.log
+        connected, made = set[str](), float(log.replica.time)
+        with suppress(ParleyError):
+            made = (await self.rpc.status()).block_time.timestamp()
+            connected = await self._connected()
+        voters = validators(log.replica.state, log.position.nodes).values() if log.size else ()
+        return Condition(
+            engine="cometbft",
+            height=log.position.height,
+            last_block=made,
+            voters=tuple(voters),
+            connected=tuple(sorted(connected)),
+            trouble=self._silent,
+        )
+
+    async def _connected(self) -> set[str]:
+        """The members whose nodes are connected to ours."""
+        holders = node_holders(self.log.replica.state, self.log.position.nodes)
+        return {holders[peer.node_id] for peer in await self.rpc.peers() if peer.node_id in holders}
+
+    async def _watch_blocks(self) -> None:
+        """Tell the operator when no block comes for long, and when they come again."""
+        loop = asyncio.get_running_loop()
+        rest = self._place.settings.pace.rest / 1000
+        height, since = self.log.position.height, loop.time()
+        while True:
+            await asyncio.sleep(min(1.0, rest))
+            if self.log.position.height != height:
+                if self._silent:
+                    self._report("the CometBFT node makes blocks again")
+                height, since, self._silent = self.log.position.height, loop.time(), ""
+            elif not self._silent and loop.time() - since > SILENT_RESTS * rest:
+                self._silent = await self._why_silent()
+                self._report(self._silent)
+
+    async def _why_silent(self) -> str:
+        seconds = SILENT_RESTS * self._place.settings.pace.rest / 1000
+        said = f"no block for more than {seconds:g} s"
+        try:
+            connected = await self._connected()
+        except ParleyError as error:
+            return f"{said}: {error.what}"
+        voters = {*validators(self.log.replica.state, self.log.position.nodes).values()} - {self.name}
+        missing = ", ".join(sorted(voters - connected))
+        return f"{said}: not connected to {missing}" if missing else f"{said}, though all nodes are connected"
+
+    # ── keys ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def hold(self, key: SigningKey) -> None:
+        """Hold another cosigning key too, which is signed with once the ledger says so."""
+        self.log.hold(key)
+
+    async def key_changed(self) -> None:
+        """Let the node vote with the new key.
+
+        The old one is still a validator's in the next block, so the node is started anew behind that.
+        """
+        at = self.log.position.height
+        while self.log.position.height <= at:
+            async with self._changed:
+                await self._changed.wait()
+        if self.node is not None:
+            await self.node.stop()
+
+    # ── conversations with other members ──────────────────────────────────────────────────────────────
+
+    async def promise(self, successor: str) -> int:
+        """Nobody orders, so nobody can be lost."""
+        raise UsageError(
+            "no-sequencer",
+            f"{successor} cannot order: CometBFT does, on the machines of all members",
+            remedy="see `parley ledger status` for whose nodes are missing",
+        )
+
+    async def serve_follower(self, channel: Channel) -> None:
+        """A member that has not gone over yet asks for the embedded engine; it gets the rest by comparing."""
+        raise PolicyRefused(
+            "not-the-sequencer",
+            f"{channel.peer} wants to follow, but CometBFT orders",
+            remedy="wait: it goes over by itself when it has the last block of the embedded engine",
+            public="this member does not order",
+        )
+
+    async def gossip_as_called(self, channel: Channel) -> None:
+        """Our side of a comparison that another member began."""
+        await self._witnessing.as_called(channel)
+
+    def _waiting(self) -> tuple[bytes, ...]:
+        """Our transactions that do not come in."""
+        now = asyncio.get_running_loop().time()
+        self._since = {digest: self._since.get(digest, now) for digest in self._wanted}
+        overdue = [digest for digest, since in self._since.items() if now - since >= PASS_ON_AFTER]
+        return tuple(self._wanted[digest] for digest in overdue)
+
+    async def _relay(self, data: bytes) -> None:
+        """Give another member's transaction to our node, which checks it."""
+        with suppress(ParleyError):
+            await self.rpc.submit(data)
+
+    # ── progress ──────────────────────────────────────────────────────────────────────────────────────
+
     async def changes(self) -> AsyncIterator[int]:
         """The size, now and whenever it grows."""
         seen = -1
@@ -160,7 +294,7 @@ class CometMember:
             return
         await self._keep(digest, data)
         self._wanted[digest] = data
-        await self._offer(digest, data)
+        await self._offer_in_order()
 
     async def _keep(self, digest: bytes, data: bytes) -> None:
         """Write a transaction to disk, together with those that come while another write is under way."""
@@ -170,16 +304,30 @@ class CometMember:
                 together, self._unkept = self._unkept, {}
                 await asyncio.shield(asyncio.to_thread(self.log.store.keep_pending, together))
 
-    async def _offer(self, digest: bytes, data: bytes) -> None:
-        """Give a transaction to the node; what it does not take now is offered again."""
+    async def _offer_in_order(self) -> None:
+        """Give the node what it has not been given, oldest first, one after the other.
+
+        Commitments to rounds are submitted together and must come in in their order. What the node does not
+        take now is offered again, and so is all that is behind it.
+        """
+        async with self._offering:
+            for digest, data in list(self._wanted.items()):
+                if digest not in self._offered and self.log.number(digest) is None:
+                    if not await self._offer(digest, data):
+                        return
+                    self._offered.add(digest)
+
+    async def _offer(self, digest: bytes, data: bytes) -> bool:
+        """Give a transaction to the node; whether that knows it now, or never will."""
         try:
             answer = await self.rpc.submit(data)
         except ParleyError:
-            return
+            return False
         if answer.code == DROPPED:
             code, _, reason = answer.log.partition(": ")
             if code != _REPLAYED:  # that one is in, and committed here in a moment
                 await self._drop(digest, Dropped(code, reason))
+        return True
 
     async def _drop(self, digest: bytes, dropped: Dropped) -> None:
         if self.log.number(digest) is not None:
@@ -193,9 +341,8 @@ class CometMember:
         """Whatever is still wanted, now and then: a node that ended has forgotten what waited in it."""
         while True:
             await asyncio.sleep(OFFER_EVERY)
-            for digest, data in list(self._wanted.items()):
-                if self.log.number(digest) is None:
-                    await self._offer(digest, data)
+            self._offered.clear()
+            await self._offer_in_order()
 
     # ── what was committed ────────────────────────────────────────────────────────────────────────────
 
@@ -213,6 +360,7 @@ class CometMember:
                 return
             for digest in [digest for digest in self._wanted if self.log.number(digest) is not None]:
                 del self._wanted[digest]
+                self._offered.discard(digest)
             notice = asyncio.ensure_future(self._notify())
             self._notices.add(notice)
             notice.add_done_callback(self._notices.discard)
@@ -232,6 +380,7 @@ class CometMember:
         attempt = 0
         loop = asyncio.get_running_loop()
         while True:
+            await asyncio.to_thread(self._place.refresh)
             node = self.node = await start_node(self._place.settings, self._place.binary)
             since = loop.time()
             try:
@@ -257,5 +406,5 @@ class CometMember:
 
     async def _offer_when_ready(self, node: Node) -> None:
         await node.caught_up()
-        for digest, data in list(self._wanted.items()):
-            await self._offer(digest, data)
+        self._offered.clear()
+        await self._offer_in_order()

@@ -67,6 +67,10 @@ class ChainStore(LedgerStore):
             with super()._writing(synchronous) as database:
                 yield database
 
+    def size_before(self, height: int) -> int:
+        """Leaves before the block of a height of the ledger."""
+        return int(self._read("SELECT coalesce(max(size), 0) FROM seal WHERE height < ?", height)[0][0])
+
     def position(self) -> Position:
         """How far the chain is."""
         rows = self._read("SELECT height, nodes FROM chain")
@@ -77,6 +81,5 @@ class ChainStore(LedgerStore):
         with self._writing() as database:
             for one in blocks:
                 self.append(one.block, one.writes.items())
-                self.keep_note(one.block.size, one.block.note, final=True)
             nodes = json.dumps(dict(position.nodes), sort_keys=True)
             database.execute("INSERT OR REPLACE INTO chain VALUES (1, ?, ?)", (position.height, nodes))

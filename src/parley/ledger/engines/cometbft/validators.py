@@ -63,5 +63,14 @@ def may_connect(view: View, genesis_nodes: Mapping[str, str], node: str) -> bool
     return member is not None and member.standing in ("active", "suspended")
 
 
+def node_holders(view: View, genesis_nodes: Mapping[str, str]) -> dict[str, str]:
+    """The member behind every node id that may connect."""
+    draft = Draft(view)
+    announced = {
+        known.member: known.node for known in (draft.known(Node, path) for path in draft.paths("node/"))
+    }
+    return {node: member for member, node in (dict(genesis_nodes) | announced).items()}
+
+
 def _public(draft: Draft, member: Member) -> bytes:
     return bytes.fromhex(draft.known(Key, key_path(member.cosigning)).public)

@@ -6,6 +6,7 @@ from typing import Final
 from parley.core.conversation import Channel
 from parley.core.errors import ParleyError, PeerLost
 from parley.ledger.contract.takeover import Promise
+from parley.ledger.electorate import ends
 from parley.ledger.encoding import EncodingError
 from parley.ledger.engines.embedded import cosigner, gossip, handover
 from parley.ledger.engines.embedded.cosigner import Forked, Rejected
@@ -15,6 +16,7 @@ from parley.ledger.engines.embedded.promises import Succession
 from parley.ledger.engines.embedded.store import StoredBlock, StoreFailed
 from parley.ledger.engines.embedded.watch import objection
 from parley.ledger.engines.embedded.workbench import Workbench
+from parley.ledger.notes import parse_note
 from parley.ledger.transaction import SignedTransaction, open_signed
 
 PATIENCE: Final = 30.0
@@ -51,6 +53,7 @@ class Comparing:
         try:
             while True:
                 await asyncio.sleep(self._bench.around.gossip_every)
+                await self._bench.step(self._sign_the_end)
                 for other in await self._bench.step(self._bench.others):
                     known = self._busy.get(other)
                     if self._due(other) and (known is None or known.done()):
@@ -72,6 +75,12 @@ class Comparing:
         led = bench.orders or self._following.connected
         settled = self._log.final_size == self._log.size and bench.sure()
         return not (led and settled) or bool(self._waiting()) or bool(self._handover.shown())
+
+    def _sign_the_end(self) -> None:
+        """As a step: sign the last block of this engine; there is no sequencer any more that asks for it."""
+        log = self._log
+        if log.size > log.final_size and ends(log.replica) and log.is_cosigner() and log.may_sign():
+            log.add_signatures(log.size, log.cosign(int(self._bench.around.wall())).signatures)
 
     async def _call(self, other: str) -> None:
         try:
@@ -144,9 +153,16 @@ class Comparing:
             raise channel.fault("log-forked", fork.what) from None
         if not behind:
             self._bench.heard(channel.peer)
+            await self._bench.step(self._join_signatures, tip.note)
             await self._bench.notify()
         # a sequencer that is being followed sends its blocks anyway
         return self._log.size if behind and not self._following.connected else None
+
+    def _join_signatures(self, data: bytes) -> None:
+        """As a step: keep the signatures under the checkpoint of our whole log that the other has too."""
+        theirs, ours = parse_note(data), self._log.note(self._log.size)
+        if ours is not None and ours.text == theirs.text and self._log.final_size < self._log.size:
+            self._log.add_signatures(self._log.size, theirs.signatures)
 
     async def _pass_on(self, transactions: tuple[bytes, ...]) -> None:
         """Transactions that another member does not see come in: offer them ourselves, and watch."""

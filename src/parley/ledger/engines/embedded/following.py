@@ -37,6 +37,11 @@ class Following:
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self.connected = False
 
+    @property
+    def follows(self) -> str:
+        """The sequencer, while it is being followed."""
+        return self._bench.leader if self.connected else ""
+
     def offer(self, data: bytes) -> None:
         """Offer a transaction to the sequencer; while there is none, the watch remembers it."""
         if self.connected:
@@ -155,6 +160,7 @@ class Following:
             elif error.code != "not-a-cosigner":
                 bench.around.log(error.what)
             return
+        bench.follows_or_succeeds()
         await channel.send(replication.Cosigned(note.encoded()))
 
     async def _sealed(self, channel: Channel, data: bytes) -> None:

@@ -95,6 +95,7 @@ class Handover:
 
     async def _taking_over(self) -> None:
         if await self._bench.step(self._take_over):
+            self._bench.follows_or_succeeds()
             await self._bench.settle()
 
     def _take_over(self) -> bool:

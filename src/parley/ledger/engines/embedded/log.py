@@ -51,7 +51,7 @@ class MemberLog:
         self.name = name
         self.consortium = consortium
         self._folder = folder
-        self._key = key
+        self._keys = [key]
         self._high_water = HighWater(folder / "high-water.json")
         self.promise = PromiseFile(folder / "promise.json")
         self._store = LedgerStore(folder / "ledger.db")
@@ -63,6 +63,15 @@ class MemberLog:
             self._store.close()
             raise
         self._electorates = {self.size: Electorate.of(self.replica.state)} if self.size else {}
+
+    @property
+    def _key(self) -> SigningKey:
+        """The key to sign with, by the state behind the log."""
+        return electorate.held(self._keys, self.name, self.replica.state)
+
+    def hold(self, key: SigningKey) -> None:
+        """Hold another key too, which is signed with once the ledger says so."""
+        self._keys.append(key)
 
     @property
     def store(self) -> LedgerStore:
@@ -193,9 +202,9 @@ class MemberLog:
             electorate.origin(after), executed.size, executed.root, executed.state_root
         )
         note = checkpoint.sign(self._key)
-        own = Electorate.of(after).key(self.name)
-        if time is not None and own is not None and own.public == self._key.public:
-            note = note.with_signatures([cosign(self.name, note.text, self._key, time)])
+        own, ours = Electorate.of(after).key(self.name), electorate.held(self._keys, self.name, after)
+        if time is not None and own is not None and own.public == ours.public:
+            note = note.with_signatures([cosign(self.name, note.text, ours, time)])
         self.write(executed, note)
         self._raise_to(executed.size, executed.root, note)
         return note

@@ -7,6 +7,8 @@ import msgspec
 
 from parley.core.conversation import Channel
 from parley.core.errors import PeerLost, PolicyRefused, UsageError
+from parley.crypto.signatures import SigningKey
+from parley.ledger import electorate
 from parley.ledger.contract import Dropped, Receipt
 from parley.ledger.engines.embedded.comparing import Comparing
 from parley.ledger.engines.embedded.following import Following
@@ -14,6 +16,7 @@ from parley.ledger.engines.embedded.handover import Handover
 from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.engines.embedded.ordering import Ordering
 from parley.ledger.engines.embedded.workbench import FORCE_AFTER, Opening, Surroundings, Workbench
+from parley.ledger.engines.engine import Condition
 from parley.ledger.transaction import SignedTransaction, open_signed
 
 __all__ = ["FORCE_AFTER", "LedgerMember", "Opening", "Surroundings", "receipt_of"]
@@ -199,6 +202,33 @@ class LedgerMember:
     def _final(self, digest: bytes) -> bool:
         number = self.log.number(digest)
         return number is not None and number < self.log.final_size
+
+    # ── how it stands ─────────────────────────────────────────────────────────────────────────────────
+
+    async def condition(self) -> Condition:
+        """How it does just now."""
+        replica, leader = self.log.replica, self.leader
+        connected = self._ordering.followers if self.orders else {leader} & {self._following.follows}
+        return Condition(
+            "embedded",
+            max(replica.height, 0),
+            replica.time,
+            (leader,) if leader else (),
+            tuple(sorted(connected)),
+        )
+
+    def hold(self, key: SigningKey) -> None:
+        """Hold another cosigning key too, which is signed with once the ledger says so."""
+        self.log.hold(key)
+
+    async def key_changed(self) -> None:
+        """Nothing else signs with it."""
+
+    async def closed(self) -> None:
+        """Wait until the members have left this engine, and a majority has signed its last block."""
+        await self._bench.until(
+            lambda: electorate.ends(self.log.replica) and self.log.final_size == self.log.size
+        )
 
     # ── a lost sequencer ──────────────────────────────────────────────────────────────────────────────
 

@@ -40,11 +40,15 @@ class Ordering:
 
     Args:
         bench: shared with the other parts.
+
+    Attributes:
+        followers: who follows just now.
     """
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._log = bench.log
+        self.followers: set[str] = set()
         # by envelope, not by digest: a copy with a false signature must not take the place of the true one
         self._queue: dict[bytes, bytes] = {}
         self._offered: dict[bytes, Replies] = {}
@@ -136,11 +140,15 @@ class Ordering:
         follow = await channel.recv(replication.Follow)
         size = await self._begins_at(channel, follow.note)
         replies = Replies()
-        # who reads never waits to write: two full directions would wait for each other
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._send_log(channel, size))
-            group.create_task(_send_all(channel, replies))
-            group.create_task(self._hear(channel, replies))
+        self.followers.add(channel.peer)
+        try:
+            # who reads never waits to write: two full directions would wait for each other
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._send_log(channel, size))
+                group.create_task(_send_all(channel, replies))
+                group.create_task(self._hear(channel, replies))
+        finally:
+            self.followers.discard(channel.peer)
 
     async def _begins_at(self, channel: Channel, note: bytes) -> int:
         """Where the follower's log ends.

@@ -114,11 +114,16 @@ class Workbench:
     def sure(self) -> bool:
         """Whether we know what we sealed before: by our own mark, or because every other member has shown us.
 
-        A sequencer that has lost its disk, mark and all, would fork the log if it went on from less.
+        A sequencer that has lost its disk, mark and all, would fork the log if it went on from less. Who has
+        followed another, or taken over, has sealed nothing that is not in that log or of an earlier epoch.
         """
         if self._unsure and self.log.size:
             self._unsure = not self._heard.issuperset(self.others())
         return not self._unsure
+
+    def follows_or_succeeds(self) -> None:
+        """We have signed behind another sequencer, or as its successor."""
+        self._unsure = False
 
     def heard(self, member: str) -> None:
         """A member has shown its log, and it is not longer than ours."""
@@ -215,7 +220,8 @@ class Workbench:
 
     async def _succeeded(self) -> None:
         """Another member orders: sign again, and offer it what we want in."""
-        self.around.log(f"{self.leader} orders from now on")
+        if self.leader:
+            self.around.log(f"{self.leader} orders from now on")
         if self.halted:
             self.around.log("this member signs again")
         self.halted = ""

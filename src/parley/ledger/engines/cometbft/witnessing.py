@@ -1,0 +1,159 @@
+"""Beside the chain: members sign one another's checkpoints, and help out those whom the chain does not reach.
+
+The conversation is that of `embedded.gossip`, so a member that has not gone over yet takes part. What the
+chain has decided needs no further signature, but whoever holds only an export or a receipt has no chain: for
+them every checkpoint collects the cosignatures of a majority, as with the embedded engine.
+
+    caller  ── Tip: its last checkpoint ──▶  called     signs it too, if it is there
+            ◀── Tip: the same one ───────               else shows its own last one
+            ── Waiting ───────▶ ◀── Waiting ──          transactions that do not come in: offered by the other
+            ◀── Ask … Piece … ──                        blocks of the embedded engine, for those who lack them
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from parley.core.conversation import Channel
+from parley.core.errors import ParleyError, PeerLost
+from parley.ledger.checkpoint import Checkpoint
+from parley.ledger.contract.members import active_members
+from parley.ledger.contract.state import Draft
+from parley.ledger.contract.takeover import TAKEOVER, LastTakeover
+from parley.ledger.engines.cometbft.log import ChainLog
+from parley.ledger.engines.embedded import gossip
+from parley.ledger.engines.embedded.store import StoredBlock
+from parley.ledger.engines.embedded.workbench import GOSSIP_EVERY, Opening
+from parley.ledger.notes import NoteError, parse_note
+
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks whether a signature is missing."""
+PATIENCE: Final = 30.0
+"""Seconds that one conversation may take."""
+
+
+@dataclass(frozen=True)
+class Transactions:
+    """What of a member's transactions this part has to do with.
+
+    Attributes:
+        waiting: those that do not come in.
+        offer: gives one to the node.
+    """
+
+    waiting: Callable[[], tuple[bytes, ...]]
+    offer: Callable[[bytes], Awaitable[None]]
+
+
+class Witnessing:
+    """A member's side of these conversations.
+
+    Args:
+        log: its ledger.
+        transactions: its own, and a way for those of others.
+        report: takes a line for the operator of the party.
+    """
+
+    def __init__(self, log: ChainLog, transactions: Transactions, report: Callable[[str], None]) -> None:
+        self._log = log
+        self._transactions = transactions
+        self._report = report
+        self._turn = asyncio.Lock()
+
+    async def run(self, opening: Opening) -> None:
+        """While a signature or a transaction of ours is missing, call every other member now and then."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if not self._log.size or not (self._transactions.waiting() or self._unsigned()):
+                continue
+            await asyncio.gather(*(self._call(opening, other) for other in self._others()))
+            await asyncio.sleep(GOSSIP_EVERY)
+
+    def _unsigned(self) -> bool:
+        return self._log.cosigned_size < self._log.size
+
+    def _others(self) -> list[str]:
+        members = active_members(Draft(self._log.replica.state))
+        return [member.name for member in members if member.name != self._log.name]
+
+    async def _call(self, opening: Opening, other: str) -> None:
+        try:
+            async with (
+                asyncio.timeout(PATIENCE),
+                opening(other, gossip.STEPS, gossip.CALLER) as channel,
+            ):
+                await self.as_caller(channel)
+        except (TimeoutError, PeerLost):
+            pass  # the next round tries again; a member that cannot be dialled dials us
+        except ParleyError as error:
+            self._report(f"comparing with {other}: {error.what}")
+
+    async def as_caller(self, channel: Channel) -> None:
+        """Our side of a conversation that we began."""
+        await channel.send(self._tip(self._log.size))
+        await self._learn(channel, (await channel.recv(gossip.Tip)).note)
+        await channel.send(gossip.Waiting(self._waiting()))
+        await self._pass_on((await channel.recv(gossip.Waiting)).transactions)
+        await channel.send(gossip.Enough())
+        await self._answer(channel)
+
+    async def as_called(self, channel: Channel) -> None:
+        """Our side of a conversation that another began."""
+        theirs = (await channel.recv(gossip.Tip)).note
+        size = await self._learn(channel, theirs)
+        await channel.send(self._tip(self._shown_to(size)))
+        await self._pass_on((await channel.recv(gossip.Waiting)).transactions)
+        await channel.send(gossip.Waiting(self._waiting()))
+        await self._answer(channel)
+        await channel.send(gossip.Enough())
+
+    def _shown_to(self, size: int) -> int:
+        """The checkpoint for a member whose log has ``size`` leaves: one it can have, too, or can get."""
+        moved = self._log.embedded_size
+        if size < moved:
+            return moved
+        return size if self._log.note(size) is not None else self._log.size
+
+    def _tip(self, size: int) -> gossip.Tip:
+        note = self._log.note(size)
+        last = Draft(self._log.replica.state).find(LastTakeover, TAKEOVER) if note is not None else None
+        epoch, base = (0, 0) if last is None else (last.epoch, last.base)
+        return gossip.Tip(b"" if note is None else note.encoded(), epoch, base, ())
+
+    async def _learn(self, channel: Channel, data: bytes) -> int:
+        """Keep the signatures under a checkpoint that we have too; its size."""
+        if not data:
+            return 0
+        try:
+            note = parse_note(data)
+            size = Checkpoint.parse(note.text).size
+        except NoteError as error:
+            raise channel.fault("checkpoint-bad", f"sent a checkpoint that does not hold: {error}") from None
+        async with self._turn:
+            ours = await asyncio.to_thread(self._log.note, size)
+            if ours is not None and ours.text != note.text:
+                raise channel.fault("log-differs", f"shows another ledger of {size} leaves than ours")
+            if ours is not None:
+                await asyncio.to_thread(self._log.add_signatures, size, note.signatures)
+        return size
+
+    def _waiting(self) -> tuple[bytes, ...]:
+        return self._transactions.waiting()[: gossip.WAITING_LIMIT]
+
+    async def _pass_on(self, transactions: tuple[bytes, ...]) -> None:
+        for data in transactions:
+            await self._transactions.offer(data)
+
+    async def _answer(self, channel: Channel) -> None:
+        """Blocks of the embedded engine; later ones come from the chain."""
+        moved = self._log.embedded_size
+        while True:
+            asked = await channel.recv(gossip.Ask, gossip.Enough)
+            if isinstance(asked, gossip.Enough):
+                return
+            block: StoredBlock | None = None
+            if asked.first < moved:
+                block = await asyncio.to_thread(self._log.store.block_from, asked.first)
+            leaves = () if block is None else tuple(leaf.data for leaf in block.leaves)
+            await channel.send(gossip.Piece(leaves, b"" if block is None else block.note))
