@@ -203,7 +203,7 @@ def test_rounds_follow_one_another(ledger):
 
 
 def test_a_party_may_be_a_few_rounds_ahead(ledger):
-    ledger.training()
+    ledger.training(rounds=ROUNDS_AHEAD + 1)
     for number in range(1, ROUNDS_AHEAD + 1):
         ledger.do("bank", "round.commit", round_of("run-1", number, "bank"))
     following = round_of("run-1", ROUNDS_AHEAD + 1, "bank")

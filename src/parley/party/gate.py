@@ -271,7 +271,7 @@ class Gate:
         together = [first]
         with suppress(TimeoutError):
             async with asyncio.timeout(_MOMENT):
-                while len(together) < ROUNDS_AHEAD:
+                while len(together) < _TOGETHER:
                     following = await self._commitments.get()
                     if following is None:
                         return together, True
@@ -388,8 +388,10 @@ class _Telling:
         self._tell(self.said)
 
 
-_MOMENT: Final = 2.5
+_MOMENT: Final = 5.0
 """Seconds a commitment waits for company."""
+_TOGETHER: Final = ROUNDS_AHEAD // 2
+"""Rounds committed to at once: with them we are never further ahead than the contract allows."""
 
 
 def _name_of(metric: Value) -> str:

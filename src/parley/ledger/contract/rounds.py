@@ -16,7 +16,7 @@ from parley.ledger.contract.runs import Run, advance, find_run, participation
 from parley.ledger.contract.state import Record
 from parley.ledger.merkle import verify_inclusion
 
-ROUNDS_AHEAD: Final = 8
+ROUNDS_AHEAD: Final = 64
 ALIGNMENT: Final = 0
 
 
