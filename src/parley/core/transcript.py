@@ -5,10 +5,14 @@ list the same digests without having to agree on how the two directions interlea
 """
 
 import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 _TAG: Final = b"parley/message/v1\0"
+_LONG: Final = 1 << 16
+"""Bytes from which a frame is hashed beside the conversation, which goes on meanwhile."""
+_BESIDE: Final = ThreadPoolExecutor(1, thread_name_prefix="transcript")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,15 +40,15 @@ class Transcript:
 
     def __init__(self, party: str) -> None:
         self._party = party
-        self._said: list[Said] = []
+        self._said: list[tuple[str, str, str, int, Future[bytes]]] = []
 
     def sent(self, conversation: str, peer: str, number: int, frame: bytes) -> None:
         """Take down a frame that a peer was sent."""
-        self._note(Said(conversation, self._party, peer, number, hashlib.sha256(frame).digest()))
+        self._said.append((conversation, self._party, peer, number, _digest(frame)))
 
     def received(self, conversation: str, peer: str, number: int, frame: bytes) -> None:
         """Take down a frame that a peer sent and we took up."""
-        self._note(Said(conversation, peer, self._party, number, hashlib.sha256(frame).digest()))
+        self._said.append((conversation, peer, self._party, number, _digest(frame)))
 
     def cut(self, *, before_last: bool = False) -> tuple[Said, ...]:
         """All that was said since the last cut, in the order both ends agree on.
@@ -52,8 +56,18 @@ class Transcript:
         ``before_last`` leaves the last message to the next stretch: it began what comes now.
         """
         last = self._said[-1:] if before_last else []
-        said, self._said = sorted(self._said[: len(self._said) - len(last)]), last
-        return tuple(said)
+        said, self._said = self._said[: len(self._said) - len(last)], last
+        return tuple(sorted(Said(a, b, c, n, digest.result()) for a, b, c, n, digest in said))
 
-    def _note(self, said: Said) -> None:
-        self._said.append(said)
+
+def _digest(frame: bytes) -> Future[bytes]:
+    """The SHA-256 of a frame, now or in a moment."""
+    if len(frame) >= _LONG:
+        return _BESIDE.submit(_sha256, frame)
+    digest = Future[bytes]()
+    digest.set_result(_sha256(frame))
+    return digest
+
+
+def _sha256(frame: bytes) -> bytes:
+    return hashlib.sha256(frame).digest()

@@ -90,6 +90,7 @@ class Pace:
         rest: with nothing to write, before an empty block. A node that is still catching up throws away
             the transactions it is sent, and they are not sent twice; the empty block brings the nodes
             back to one height, where whoever holds such a transaction proposes it.
+        gossip: before looking again what a peer lacks; at rest this is most of what a node does.
 
     """
 
@@ -98,6 +99,7 @@ class Pace:
     step: int = 300
     commit: int = 100
     rest: int = 10_000
+    gossip: int = 100
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ def config_file(settings: NodeSettings) -> str:
             "timeout_precommit": _milliseconds(pace.vote),
             "timeout_precommit_delta": _milliseconds(pace.step),
             "timeout_commit": _milliseconds(pace.commit),
-            "peer_gossip_sleep_duration": "20ms",
+            "peer_gossip_sleep_duration": _milliseconds(pace.gossip),
         },
         "instrumentation": {"prometheus": False},
     }

@@ -29,6 +29,8 @@ from parley.ledger.notes import NoteError, parse_note
 
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks whether a signature is missing."""
+SIGN_EVERY: Final = 10.0
+"""Seconds between two calls for signatures alone; nobody waits for them as for a transaction."""
 PATIENCE: Final = 30.0
 """Seconds that one conversation may take."""
 
@@ -63,12 +65,15 @@ class Witnessing:
 
     async def run(self, opening: Opening) -> None:
         """While a signature or a transaction of ours is missing, call every other member now and then."""
+        clock = asyncio.get_running_loop().time
+        called = -SIGN_EVERY
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            if not self._log.size or not (self._transactions.waiting() or self._unsigned()):
-                continue
-            await asyncio.gather(*(self._call(opening, other) for other in self._others()))
-            await asyncio.sleep(GOSSIP_EVERY)
+            every = GOSSIP_EVERY if self._transactions.waiting() else SIGN_EVERY
+            missing = self._transactions.waiting() or self._unsigned()
+            if self._log.size and missing and clock() - called >= every:
+                await asyncio.gather(*(self._call(opening, other) for other in self._others()))
+                called = clock()
 
     def _unsigned(self) -> bool:
         return self._log.cosigned_size < self._log.size

@@ -146,8 +146,14 @@ class Workbench:
         """Do what belongs to a step as well, to the end, even if whoever asked for it has gone meanwhile."""
         task = asyncio.ensure_future(work)
         self._carried.add(task)
-        task.add_done_callback(self._carried.discard)
+        task.add_done_callback(self._carried_out)
         return await asyncio.shield(task)
+
+    def _carried_out(self, task: asyncio.Future[Any]) -> None:
+        """Whoever has gone does not hear of an error; the engine's own ends it by `failure`."""
+        self._carried.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     def _guarded(
         self, loop: asyncio.AbstractEventLoop, function: Callable[..., R], arguments: tuple[object, ...]
