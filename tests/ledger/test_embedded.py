@@ -110,3 +110,19 @@ async def test_a_sequencer_that_stops_does_not_stop_its_followers(tmp_path):
     async with Stopping(tmp_path) as consortium:
         await asyncio.sleep(0.5)
         assert [name for name, task in consortium.tasks.items() if task.done()] == []
+
+
+async def test_what_belongs_to_a_step_is_done_even_if_its_conversation_is_cut(tmp_path):
+    async with Consortium(tmp_path) as consortium:
+        bench, begun, done = consortium.members["bank"]._bench, asyncio.Event(), asyncio.Event()
+
+        async def work():
+            begun.set()
+            await bench.step(lambda: None)
+            done.set()
+
+        conversation = asyncio.create_task(bench.carry(work()))
+        await begun.wait()
+        conversation.cancel()
+        await asyncio.wait_for(done.wait(), 10)
+        assert conversation.cancelled()

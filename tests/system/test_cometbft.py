@@ -11,6 +11,7 @@ import pytest
 from parley.core.errors import PeerLost, UsageError
 from parley.ledger.engines.cometbft import keys
 from parley.ledger.engines.cometbft.application import ACCEPTED
+from parley.ledger.engines.cometbft.node import PID_FILE
 from parley.ledger.engines.cometbft.parts import MisbehaviourKind
 
 from tests.book import MALFORMED, POINTS, REFUSED, Book, Forging
@@ -204,6 +205,18 @@ async def test_a_node_that_outlived_its_party_is_ended_by_the_next():
         assert await asyncio.wait_for(left.wait(), 10) == -signal.SIGKILL
         [written] = await commit(party, b"a=1")
         assert written.result.code == ACCEPTED
+
+
+async def test_a_process_that_has_the_number_of_an_earlier_node_is_left_alone():
+    async with running(Book) as [party]:
+        running_node = party.node
+        other = await asyncio.create_subprocess_exec("sleep", "60")
+        (party.settings.home / PID_FILE).write_text(str(other.pid))
+        with pytest.raises(PeerLost):
+            await party.start_node()
+        assert other.returncode is None
+        other.kill()
+        await asyncio.gather(other.wait(), running_node.kill())
 
 
 async def test_a_ledger_whose_file_was_lost_is_rebuilt_from_the_blocks():

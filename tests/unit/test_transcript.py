@@ -1,6 +1,7 @@
 """Transcripts: both ends of a conversation take down the same, whatever the order of the directions."""
 
 import asyncio
+import hashlib
 import time
 
 from parley.core.trace import Trace
@@ -24,3 +25,14 @@ async def test_both_ends_list_the_same_messages():
     assert left == right
     assert len({said.leaf() for said in left}) == 2
     assert kept["left"].cut() == ()
+
+
+def test_frames_long_and_short_are_listed_in_order_with_their_digests():
+    transcript = Transcript("left")
+    frames = [bytes([number]) * (1 << 17 if number % 2 else 10) for number in range(6)]
+    for number, frame in enumerate(frames):
+        transcript.received("echo", "right", number, frame)
+    assert [said.digest for said in transcript.cut(before_last=True)] == [
+        hashlib.sha256(frame).digest() for frame in frames[:-1]
+    ]
+    assert [said.number for said in transcript.cut()] == [5]

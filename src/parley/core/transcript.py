@@ -7,7 +7,7 @@ list the same digests without having to agree on how the two directions interlea
 import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _TAG: Final = b"parley/message/v1\0"
 _LONG: Final = 1 << 16
@@ -31,6 +31,19 @@ class Said:
         return _TAG + place.encode() + b"\0" + self.digest
 
 
+class _Frame(NamedTuple):
+    """As `Said`, with a digest that may still be under way."""
+
+    conversation: str
+    sender: str
+    receiver: str
+    number: int
+    digest: Future[bytes]
+
+    def said(self) -> Said:
+        return Said(self.conversation, self.sender, self.receiver, self.number, self.digest.result())
+
+
 class Transcript:
     """Collects what one party sends and receives in a run, stretch by stretch.
 
@@ -40,15 +53,15 @@ class Transcript:
 
     def __init__(self, party: str) -> None:
         self._party = party
-        self._said: list[tuple[str, str, str, int, Future[bytes]]] = []
+        self._said: list[_Frame] = []
 
     def sent(self, conversation: str, peer: str, number: int, frame: bytes) -> None:
         """Take down a frame that a peer was sent."""
-        self._said.append((conversation, self._party, peer, number, _digest(frame)))
+        self._said.append(_Frame(conversation, self._party, peer, number, _digest(frame)))
 
     def received(self, conversation: str, peer: str, number: int, frame: bytes) -> None:
         """Take down a frame that a peer sent and we took up."""
-        self._said.append((conversation, peer, self._party, number, _digest(frame)))
+        self._said.append(_Frame(conversation, peer, self._party, number, _digest(frame)))
 
     def cut(self, *, before_last: bool = False) -> tuple[Said, ...]:
         """All that was said since the last cut, in the order both ends agree on.
@@ -57,7 +70,7 @@ class Transcript:
         """
         last = self._said[-1:] if before_last else []
         said, self._said = self._said[: len(self._said) - len(last)], last
-        return tuple(sorted(Said(a, b, c, n, digest.result()) for a, b, c, n, digest in said))
+        return tuple(sorted(frame.said() for frame in said))
 
 
 def _digest(frame: bytes) -> Future[bytes]:

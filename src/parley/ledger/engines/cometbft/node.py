@@ -165,11 +165,17 @@ def _end_left_over(home: Path) -> None:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                with suppress(ProcessLookupError, ValueError):
-                    os.kill(int(pid.read_text(encoding="ascii")), signal.SIGKILL)
+                with suppress(OSError, ValueError):  # it has gone meanwhile, or the file is not ours
+                    _kill_node(home, int(pid.read_text(encoding="ascii")))
                 time.sleep(_ASK_EVERY)
             else:
                 return
+
+
+def _kill_node(home: Path, pid: int) -> None:
+    """Kill a process if it is the node of this home: a number may belong to another by now."""
+    if os.fsencode(home) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _log(home: Path) -> BinaryIO:

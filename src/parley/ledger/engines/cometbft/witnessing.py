@@ -69,9 +69,9 @@ class Witnessing:
         called = -SIGN_EVERY
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            every = GOSSIP_EVERY if self._transactions.waiting() else SIGN_EVERY
-            missing = self._transactions.waiting() or self._unsigned()
-            if self._log.size and missing and clock() - called >= every:
+            waiting = bool(self._transactions.waiting())
+            every = GOSSIP_EVERY if waiting else SIGN_EVERY
+            if self._log.size and (waiting or self._unsigned()) and clock() - called >= every:
                 await asyncio.gather(*(self._call(opening, other) for other in self._others()))
                 called = clock()
 
