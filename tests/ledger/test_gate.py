@@ -11,6 +11,7 @@ from parley.core.transcript import Transcript
 from parley.ledger.contract.runs import Run, run_path
 from parley.party.gate import Gate, terms_of
 from parley.party.ledger import PartyLedger
+from parley.store.journal import Journal
 from parley.store.keys import KINDS, LedgerKeys
 
 from tests.ledger.members import Consortium, key, transaction
@@ -43,33 +44,39 @@ def ledger_of(consortium, name):
     return PartyLedger(consortium.members[name], LedgerKeys(*(key(name, kind) for kind in KINDS)))
 
 
-async def begun(consortium, shown):
+def gate_at(ledger, run, folder):
+    name = ledger.member.name
+    return Gate(ledger, run, Transcript(name), Journal(folder / name / run))
+
+
+async def begun(consortium, shown, folder):
     """A run that the ledger knows as started, by terms; returns its gate at the operator."""
     table = {"name": "people", "schema": "00" * 32, "rows": 10, "root": "11" * 32}
     bank, operator = (ledger_of(consortium, name) for name in ("bank", "operator"))
     for each in (bank, operator):
         await each.demand("table.register", table)
-    leading = Gate(bank, "run-1", Transcript("bank"))
+    leading = gate_at(bank, "run-1", folder)
     opening = asyncio.create_task(leading.open(shown, 30.0, lambda _: None))
     while not (paths := operator.draft.paths("plan/")):
         assert not opening.done(), opening.exception()
         await asyncio.sleep(0.02)
     await operator.demand("plan.approve", {"plan": paths[0].split("/")[1]})
     await opening
-    return Gate(operator, "run-1", Transcript("operator"))
+    return gate_at(operator, "run-1", folder)
 
 
 async def rounds_without_end(gate):
     while True:
         await asyncio.sleep(0.02)
-        gate.round_over(heard_next=False)
+        await gate.round_over(heard_next=False)
+        gate.kept()
 
 
 async def test_a_plan_that_the_approved_terms_did_not_show_is_not_entered_and_the_run_lives_on(tmp_path):
     secret = plan('"a", "salary"')
     shown = terms_of(plan(), {}, int(time.time())).but(document=secret.digest)
     async with Consortium(tmp_path, ("bank", "operator")) as consortium:
-        gate = await begun(consortium, shown)
+        gate = await begun(consortium, shown, tmp_path)
         with pytest.raises(PolicyRefused) as caught:
             await gate.enter(secret, "bank")
         assert caught.value.code == "run-differs-from-ledger"
@@ -78,19 +85,20 @@ async def test_a_plan_that_the_approved_terms_did_not_show_is_not_entered_and_th
 
 async def test_a_refused_commitment_ends_the_run_at_the_next_round(tmp_path):
     async with Consortium(tmp_path, ("bank", "operator")) as consortium:
-        gate = await begun(consortium, terms_of(plan(), {}, int(time.time())))
+        gate = await begun(consortium, terms_of(plan(), {}, int(time.time())), tmp_path)
         await gate.enter(plan(), "bank")
-        gate.aligned(1001)
+        await gate.go_on(0)
+        await gate.aligned(1001)
         with pytest.raises(PolicyRefused, match="rows-exceeded") as caught:
             await rounds_without_end(gate)
-        await gate.fail(caught.value)
+        await gate.end("run.fail", caught.value)
         assert gate.ledger.draft.known(Run, run_path("run-1")).state == "failed"
 
 
 async def test_a_start_that_only_we_were_shown_is_not_final_and_not_entered(tmp_path, monkeypatch):
     monkeypatch.setattr("parley.party.gate.STARTED", 1.0)
     async with Consortium(tmp_path, ("auditor", "bank", "operator", "regulator")) as consortium:
-        first = await begun(consortium, terms_of(plan(), {}, int(time.time())))
+        first = await begun(consortium, terms_of(plan(), {}, int(time.time())), tmp_path)
         approved = first.ledger.draft.known(Run, run_path("run-1")).plan
         consortium.cut |= {"auditor", "regulator"}
         for name in ("auditor", "regulator"):
@@ -100,7 +108,7 @@ async def test_a_start_that_only_we_were_shown_is_not_final_and_not_entered(tmp_
             ("run.start", {"run": "run-2"}),
         ):
             await consortium.members["bank"].place(transaction(consortium.spec, "bank", act, body))
-        gate = Gate(first.ledger, "run-2", Transcript("operator"))
+        gate = gate_at(first.ledger, "run-2", tmp_path)
         with pytest.raises(PolicyRefused) as caught:
             await gate.enter(plan(), "bank")
         assert caught.value.code == "run-not-on-ledger"

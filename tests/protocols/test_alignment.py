@@ -181,9 +181,22 @@ async def test_the_same_seeds_give_the_same_order_and_the_same_bytes():
     tables = [people(40, 1, 60), people(40, 2, 60), people(40, 3, 60)]
     first, again = [await converse(tables) for _ in range(2)]
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
-    fresh = await converse(tables, changes=[{}, {"seed": bytes(32)}, {}])
+    fresh = await converse(tables, changes=[{"seed": bytes(32)}, {}, {}])
     assert not np.array_equal(first[0], fresh[0])
     assert sorted(first[0]) == sorted(fresh[0])
+
+
+async def test_the_active_party_may_keep_the_order_while_all_else_is_fresh():
+    tables = [people(40, 1, 60), people(40, 2, 60), people(40, 3, 60)]
+    kept = {"order": bytes(range(32))}
+    first = await converse(tables, changes=[kept, {}, {}])
+    again = await converse(
+        tables,
+        changes=[kept | {"seed": bytes(32), "run": "s"}, {"seed": b"1" * 32, "run": "s"}, {"run": "s"}],
+    )
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+    other = await converse(tables, changes=[{"order": bytes(32)}, {}, {}])
+    assert not np.array_equal(first[0], other[0])
 
 
 async def test_another_run_orders_anew_under_the_same_seeds():
@@ -391,7 +404,7 @@ async def test_cancelling_a_party_is_told_to_the_other_as_such():
         ours, theirs = asyncio.ensure_future(lead()), asyncio.ensure_future(follow())
         await asyncio.sleep(0.1)
         ours.cancel()
-        with pytest.raises(PeerAborted, match="cancelled"):
+        with pytest.raises(PeerAborted, match="party-stopped"):
             await theirs
         assert ours.cancelled()
 

@@ -195,11 +195,17 @@ async def test_from_any_saved_round_the_rest_is_identical(kind):
     task = problem(label, training_rows=200, objective=kind, n_estimators=4, subsample=0.7)
     states, shares = [], [{}, {}, {}]
 
+    async def remember_state(state):
+        states.append(state)
+
     def remember(index, role, *given):
-        return role(*given, shares[index].setdefault)
+        async def remember_rules(number, rules):
+            shares[index].setdefault(number, rules)
+
+        return role(*given, remember_rules)
 
     following = {index: partial(remember, index, passive) for index in (1, 2)}
-    whole = raised(await train(task, blocks, leading=_with(on_round=states.append), following=following))
+    whole = raised(await train(task, blocks, leading=_with(on_round=remember_state), following=following))
     for state in states[:-1]:
         rest = {
             index: _with(passive, rounds=state.round, rules=shares[index][state.round]) for index in (1, 2)

@@ -125,12 +125,16 @@ async def test_bytes_and_rounds_are_those_of_the_formulas(kind, count, parameter
     task = problem(label, training_rows=count - 50, objective=kind, min_child_samples=5, **parameters)
     sent = [[], [], []]
     states = [begin(task, 3)]
+
+    async def remember(state):
+        states.append(state)
+
     outcome, *shares = raised(
         await train(
             task,
             blocks,
             sinks=[(each.append,) for each in sent],
-            leading=lambda *given: active(*given, states.append),
+            leading=lambda *given: active(*given, remember),
         )
     )
     rules = [outcome.rules, *shares]

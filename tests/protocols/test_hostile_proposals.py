@@ -4,15 +4,18 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from parley.core.errors import PeerAborted
-from parley.core.plan import read_plan
+from parley.core.plan import encode_plan, read_plan
 from parley.core.trace import Trace
 from parley.learn.shares import PassiveShare
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.memory import memory_pair
-from parley.party.service import RUNS_OF_ONE, Clocks, Party
+from parley.party.course import MOST_ATTEMPTS
+from parley.party.office import Clocks, Office
+from parley.party.service import RUNS_OF_ONE, Party
 from parley.protocols import proposal
 from parley.store.catalogue import RunRecord, TableRecord
 from parley.store.home import Home, Settings
@@ -53,7 +56,7 @@ class Served:
 
     def __init__(self, home):
         self.log = []
-        self.party = Party(home, no_dialling, Clocks(time.time, time.monotonic), 1, self.log.append)
+        self.party = Party(Office(home, no_dialling, Clocks(time.time, time.monotonic), 1, self.log.append))
 
     @asynccontextmanager
     async def reached(self, path, peer="mallory"):
@@ -66,7 +69,7 @@ class Served:
             await asyncio.gather(serving, return_exceptions=True)
             await far.close()
 
-    async def propose(self, run, plan=PLAN):
+    async def propose(self, run, plan=PLAN, place=0):
         """Propose a run and hold the line; returns how that ended."""
         setting = Setting(proposal.STEPS, proposal.ACTIVE, run, Trace(time.monotonic), 5.0)
         try:
@@ -75,13 +78,17 @@ class Served:
                 CheckedChannel(near, setting) as line,
             ):
                 await proposal.propose(line, plan)
+                await line.send(proposal.GoOn(place))
                 await line.recv(proposal.Ended)
         except PeerAborted as error:
             return error
 
 
 async def test_a_proposal_cannot_take_the_name_of_another_run_or_model(home):
-    record = RunRecord(id="run-1", began=1.0, role="passive", plan="{}", state="finished")
+    theirs = msgspec.structs.replace(PLAN, purpose="another one")
+    record = RunRecord(
+        id="run-1", began=1.0, role="passive", plan=encode_plan(theirs).decode(), state="finished"
+    )
     home.catalogue.keep_run(record)
     share = home.keep_share(PassiveShare("run-2", "operator", (), ()))
     before = share.read_bytes()
@@ -92,10 +99,30 @@ async def test_a_proposal_cannot_take_the_name_of_another_run_or_model(home):
     assert share.read_bytes() == before
 
 
-async def test_a_run_that_was_tried_once_is_not_tried_again(home):
+async def test_a_run_that_was_interrupted_may_be_gone_on_with_and_stays_one_run(home):
+    served = Served(home)
+    for _ in range(2):
+        assert (await served.propose("run-1")).code == "conversation-not-opened"
+        (record,) = home.catalogue.runs()
+        assert record.state == "interrupted"
+    assert record.attempts == 2
+
+
+async def test_a_run_cannot_be_gone_on_with_for_ever(home):
     served = Served(home)
     assert (await served.propose("run-1")).code == "conversation-not-opened"
-    assert (await served.propose("run-1")).code == "run-known"
+    (record,) = home.catalogue.runs()
+    home.catalogue.keep_run(msgspec.structs.replace(record, attempts=MOST_ATTEMPTS))
+    served = Served(home)
+    assert (await served.propose("run-1")).code == "too-many-attempts"
+    assert home.catalogue.runs()[0].state == "failed"
+    assert (await served.propose("run-1")).code == "run-over"
+
+
+async def test_a_run_goes_on_from_a_place_that_we_keep_or_not_at_all(home):
+    served = Served(home)
+    assert (await served.propose("run-1", place=7)).code == "wrong-place"
+    assert home.catalogue.runs()[0].state == "failed"
 
 
 async def test_a_peer_cannot_have_us_take_part_in_any_number_of_runs(home):
@@ -109,6 +136,7 @@ async def test_two_proposals_of_one_run_at_once_are_one(home):
     served = Served(home)
     ends = await asyncio.gather(served.propose("run-1"), served.propose("run-1"))
     assert sorted(each.code for each in ends) == ["conversation-not-opened", "run-known"]
+    assert [record.state for record in home.catalogue.runs()] == ["interrupted"]
 
 
 async def test_who_proposes_nothing_does_not_hold_the_line(home):

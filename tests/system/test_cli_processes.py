@@ -31,14 +31,10 @@ def _train_and_look(folder, bank, operator):
 
     run = report["run"]
     for party, role in ((bank, "active"), (operator, "passive")):
-        assert party.runs()[-1] | {"began": 0, "outcome": 0} == {
-            "run": run,
-            "began": 0,
-            "plan": "test",
-            "role": role,
-            "state": "finished",
-            "outcome": 0,
-        }
+        listed = party.runs()[-1]
+        assert (listed["run"], listed["plan"], listed["role"]) == (run, "test", role)
+        assert listed["state"] == "finished"
+        assert listed["since"] >= listed["began"]
         assert run in [model["model"] for model in party.done("models")["models"]]
     led, followed = (party.done("model", "show", run) for party in (bank, operator))
     assert {each["column"] for each in led["columns"]} == {"LIMIT_BAL", "BILL_AMT1", "PAY_AMT1"}
@@ -66,15 +62,16 @@ def test_a_peer_that_is_killed_is_reported_at_once_and_we_stay_up(tmp_path):
         with watching(bank, plan(tmp_path, trees=ENDLESS)) as client:
             begun(bank, 0)
             operator.kill()
+            bank.wait_for("is interrupted: ")
+            interrupted = bank.runs()[-1]
+            assert (interrupted["state"], interrupted["outcome"]["family"]) == ("interrupted", "peer-lost")
+            # we stay up, and say who is missing
+            failed(bank.do("run", plan(tmp_path)), "peer-lost", "peer-unreachable", 4)
+            bank.done("run", "cancel", interrupted["run"])
             output, _ = client.communicate(timeout=10)
-        assert client.returncode == 4
-        assert '"family":"peer-lost"' in output
-        assert bank.runs()[-1]["outcome"]["family"] == "peer-lost"
-        # we stay up, and say who is missing
-        failed(bank.do("run", plan(tmp_path)), "peer-lost", "peer-unreachable", 4)
-        # the killed one notes at its return what became of the run
-        operator.up().wait_for("it counts as failed")
-        assert operator.runs()[-1]["outcome"]["code"] == "party-stopped"
+        assert client.returncode == 3
+        assert '"code":"run-cancelled"' in output
+        operator.up()
         assert bank.done("run", plan(tmp_path))["rounds"] == 3
 
 
@@ -86,9 +83,12 @@ def test_a_party_that_is_stopped_tells_the_others(tmp_path):
             output, _ = client.communicate(timeout=20)
         assert client.returncode == 1
         assert '"code":"party-stopped"' in output
-        operator.wait_for("[cancelled]")
+        operator.wait_for("[party-stopped]")
         assert bank.said().splitlines()[-1].endswith("stopped")
-        assert bank.runs()[-1]["outcome"]["code"] == "party-stopped"
+        for party in (bank, operator):
+            stands_still = party.runs()[-1]
+            assert stands_still["state"] == "interrupted"
+            assert stands_still["outcome"]["code"] == "party-stopped"
         assert "Traceback" not in bank.said() + operator.said()
 
 

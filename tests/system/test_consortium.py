@@ -296,7 +296,7 @@ def _decided(bank, regulator, what):
     caught_up(bank, regulator)
 
 
-def test_parties_come_back_and_a_killed_one_ends_the_run_on_the_ledger(tmp_path):
+def test_parties_come_back_and_a_run_that_is_not_worth_waiting_for_is_cancelled_on_the_ledger(tmp_path):
     with consortium(tmp_path) as (bank, operator, regulator):
         assert regulator.stop() == 0
         path = approved(bank, operator, plan(tmp_path, trees=ENDLESS))
@@ -305,10 +305,13 @@ def test_parties_come_back_and_a_killed_one_ends_the_run_on_the_ledger(tmp_path)
             regulator.up()
             caught_up(regulator, bank)
             operator.kill()
+            (paused,) = until(lambda: [each for each in history(regulator) if each["type"] == "run.pause"])
+            assert (paused["sender"], paused["code"]) == ("bank", "accepted")
+            bank.done("run", "cancel", bank.runs()[-1]["run"])
             output, _ = client.communicate(timeout=20)
-        assert client.returncode == 4
-        assert '"family":"peer-lost"' in output
-        (ended,) = until(lambda: [each for each in history(regulator) if each["type"] == "run.fail"])
+        assert client.returncode == 3
+        assert '"code":"run-cancelled"' in output
+        (ended,) = until(lambda: [each for each in history(regulator) if each["type"] == "run.cancel"])
         assert (ended["sender"], ended["code"]) == ("bank", "accepted")
         failed(
             operator.do("data", "add", "y", tmp_path / "bank.csv", "--id", "id"),

@@ -78,7 +78,7 @@ def test_commands_exist(document):
         assert words[0] == "parley", line
         command = next((each for each in (" ".join(words[1:3]), words[1]) if each in COMMANDS), None)
         assert command, line
-        known = help_of(command)
+        known = help_of("run start" if command == "run" else command)
         for option in (word for word in words if word.startswith("--")):
             assert re.search(rf"^ +{option}\b", known, re.MULTILINE), line
 

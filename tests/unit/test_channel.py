@@ -324,7 +324,7 @@ async def test_the_peers_reason_cannot_write_our_log_either():
 
     async def hostile():
         await honest._greet()
-        await honest._send(Abort("bad\n\x1b[2Jcode" * 50, "line\r\nline" * 500))
+        await honest._send(Abort("fam\x1bily" * 50, "bad\n\x1b[2Jcode" * 50, "line\r\nline" * 500))
 
     async def read():
         async with channel:
@@ -334,6 +334,7 @@ async def test_the_peers_reason_cannot_write_our_log_either():
     assert isinstance(ours, PeerAborted)
     assert set(ours.code) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert len(ours.code) <= 64
+    assert set(ours.cause) <= set("abcdefghijklmnopqrstuvwxyz")
     assert ours.what.isprintable()
     assert len(ours.what) < 500
 

@@ -24,6 +24,7 @@ from parley.cli import (
     plans,
     receipts,
     run,
+    runs,
     up,
     votes,
 )
@@ -61,14 +62,14 @@ app.command("vote")(votes.vote)
 app.add_typer(votes.app, name="propose")
 app.command("up")(up.up)
 app.add_typer(data.app, name="data")
-app.command("run")(run.run)
+app.add_typer(run.app, name="run")
 app.command("plans")(plans.plans)
 app.add_typer(plans.app, name="plan")
 app.command("approve")(plans.approve)
 app.command("reject")(plans.reject)
 app.add_typer(grants.app, name="grant")
 app.command("grants")(grants.grants)
-app.command("runs")(run.runs)
+app.command("runs")(runs.runs)
 app.command("models")(models.models)
 app.add_typer(models.app, name="model")
 ledger.app.command("prove")(receipts.prove)

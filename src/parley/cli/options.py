@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from typer.core import TyperGroup
 
 DEFAULT_HOME: Final = Path("parley-home")
 
@@ -15,10 +16,11 @@ JsonOption = Annotated[
 ]
 
 
-def group(text: str) -> typer.Typer:
+def group(text: str, cls: type[TyperGroup] = TyperGroup) -> typer.Typer:
     """A group of commands with plain help texts."""
     return typer.Typer(
         help=text,
+        cls=cls,
         rich_markup_mode=None,
         add_completion=False,
         pretty_exceptions_enable=False,

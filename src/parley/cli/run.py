@@ -1,30 +1,53 @@
-"""Running plans and looking back at runs."""
+"""Running plans."""
 
 import asyncio
-import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.text import Text
+from typer.core import TyperGroup
 
-from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
-from parley.cli.output import Failure, Problem, answer, columns
+from parley.cli import runs
+from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
+from parley.cli.output import Failure, Problem, answer
 from parley.cli.progress import LiveLines
 from parley.cli.report import show_report
 from parley.core.errors import UsageError
-from parley.core.plan import decode_plan, read_plan
+from parley.core.plan import read_plan
 from parley.party.compose import submit
 from parley.party.gate import APPROVAL
 from parley.party.report import RunReport
 from parley.protocols import control
-from parley.store.catalogue import RunRecord
-from parley.store.home import Home
 
 
-def run(
+class _Runs(TyperGroup):
+    """`parley run PLAN.toml` means `parley run start PLAN.toml`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 (typer has its own click)
+        """Put the command in where it was left out."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["start", *args]
+        return super().parse_args(ctx, args)
+
+
+_TEXT: Final = """Run a plan, and decide about runs.
+
+\b
+Example:
+  parley run examples/credit/plan.toml
+
+That is short for `parley run start`; see its help.
+"""
+
+app = group(_TEXT, cls=_Runs)
+app.command("show")(runs.show_run)
+app.command("cancel")(runs.cancel_run)
+app.command("resume")(runs.resume_run)
+
+
+@app.command("start")
+def start(
     plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="The plan.")],
     *,
     wait: Annotated[
@@ -43,13 +66,17 @@ def run(
 
     \b
     Example:
-      parley run examples/credit/plan.toml
+      parley run start examples/credit/plan.toml
 
-    The party that holds the label runs the plan, and every other party of it must be up. In a
-    consortium this proposes the plan on the ledger, unless it stands there, and waits until every
-    owner of a table has approved it; then the run starts, and each round is committed. Without a
-    consortium the others must know our certificate and share their tables with us. Ctrl-C ends the
-    watching, not the run: see `parley runs`.
+    The word `start` may be left out. The party that holds the label runs the plan, and every other
+    party of it must be up. In a consortium this proposes the plan on the ledger, unless it stands
+    there, and waits until every owner of a table has approved it; then the run starts, and each
+    round is committed. Without a consortium the others must know our certificate and share their
+    tables with us. Ctrl-C ends the watching, not the run: see `parley runs`.
+
+    When a party stops or its link is down, the run stands still and goes on by itself, from the last
+    round that all have, to the very same model. `patience` in the plan's [limits] says for how long it
+    may stand still; `parley run cancel` ends it.
 
     \b
     Remedies:
@@ -92,64 +119,3 @@ def _read(plan: Path) -> str:
             f"the plan {plan} cannot be read: {getattr(error, 'strerror', 'it is not UTF-8 text')}",
             remedy="name a TOML file such as examples/credit/plan.toml",
         ) from error
-
-
-def runs(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List the runs we led or followed, and how each ended.
-
-    \b
-    Example:
-      parley runs
-
-    A finished run made a model of the same name: `parley model show RUN`.
-    """
-    records = Home.open(home).catalogue.runs()
-
-    def show(console: Console) -> None:
-        if not records:
-            console.print("no runs yet; start one with `parley run`")
-            return
-        table = columns("run", "began", "plan", "our role", "state", "")
-        for each in records:
-            style = {"finished": "green", "failed": "red"}.get(each.state, "cyan")
-            table.add_row(
-                each.id,
-                time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.began)),
-                Text(_plan_name(each)),
-                each.role,
-                Text(each.state, style=style),
-                Text(_ending(each)),
-            )
-        console.print(table)
-
-    answer({"runs": [_record(each) for each in records]}, show, as_json=as_json)
-
-
-def _record(run: RunRecord) -> dict[str, object]:
-    return {
-        "run": run.id,
-        "began": run.began,
-        "plan": _plan_name(run),
-        "role": run.role,
-        "state": run.state,
-        "outcome": run.outcome,
-    }
-
-
-def _plan_name(run: RunRecord) -> str:
-    return decode_plan(run.plan.encode()).name
-
-
-class _Outcome(msgspec.Struct):
-    """What the outcomes of all runs may hold and a line has room for."""
-
-    common: int | None = None
-    what: str = ""
-
-
-def _ending(run: RunRecord) -> str:
-    """How a run ended, in a line."""
-    if run.state == "running":
-        return ""
-    outcome = msgspec.json.decode(run.outcome, type=_Outcome)
-    return outcome.what if run.state == "failed" else f"{outcome.common or 0:,} rows in common"

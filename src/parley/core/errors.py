@@ -72,10 +72,16 @@ class PeerError(ParleyError):
 
 
 class PeerLost(PeerError):
-    """A peer cannot be reached, or said nothing within the deadline."""
+    """A peer cannot be reached, or said nothing within the deadline.
+
+    The others of the same run are told which peer.
+    """
 
     family = "peer-lost"
     exit_code = 4
+
+    def __init__(self, code: str, what: str, *, peer: str, remedy: str, public: str | None = None) -> None:
+        super().__init__(code, what, peer=peer, remedy=remedy, public=public or f"{peer} is lost: {code}")
 
 
 class PeerMisbehaved(PeerError):
@@ -86,10 +92,23 @@ class PeerMisbehaved(PeerError):
 
 
 class PeerAborted(PeerError):
-    """A peer stopped the conversation and said why."""
+    """A peer stopped the conversation and said why; ``cause`` is the family of its own error."""
 
     family = "peer-aborted"
     exit_code = 6
+
+    def __init__(
+        self,
+        code: str,
+        what: str,
+        *,
+        peer: str,
+        remedy: str,
+        public: str | None = None,
+        cause: str = ParleyError.family,
+    ) -> None:
+        super().__init__(code, what, peer=peer, remedy=remedy, public=public)
+        self.cause = cause
 
 
 class BudgetExhausted(ParleyError):

@@ -1,12 +1,55 @@
 """Files that are either the old or the new one, whatever happens in between."""
 
+import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+from parley.core.errors import BudgetExhausted
+
+DISK_FULL: Final = "disk-full"
+"""The code of what goes on once there is room again."""
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Says in our own words that there is no room to write a file.
+
+    Raises:
+        BudgetExhausted: the disk is full, or what this user may use of it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise no_room(path) from error
+
+
+def no_room(path: Path) -> BudgetExhausted:
+    """The error of a full disk."""
+    return BudgetExhausted(
+        DISK_FULL,
+        f"{path} cannot be written: there is no space left on its disk",
+        remedy="free some space there; what was under way goes on by itself",
+        public="a disk is full here",
+    )
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file in one step; when this returns, the new one is on the disk."""
+    """Replace a file in one step; when this returns, the new one is on the disk.
+
+    Raises:
+        BudgetExhausted: the disk is full; the old file stays.
+    """
+    with room_for(path):
+        _write_atomically(path, data, mode)
+
+
+def _write_atomically(path: Path, data: bytes, mode: int) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

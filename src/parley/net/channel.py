@@ -27,6 +27,8 @@ from parley.core.trace import Received, Sent, Trace
 from parley.core.transcript import Transcript
 from parley.net.transport import MAX_FRAME, Transport
 
+STOPPED: Final = "party-stopped"
+"""The code by which the others hear that a party was stopped while it talked to them."""
 _SEQUENCE_BYTES: Final = 8
 _PUBLIC_LIMIT: Final = 400
 _CODE_LIMIT: Final = 64
@@ -47,8 +49,9 @@ class Hello(Message, frozen=True):
 
 
 class Abort(Message, frozen=True):
-    """Ends a conversation early: a stable code and the public text, nothing of ours besides."""
+    """Ends a conversation early: family, stable code and public text of an error, nothing of ours besides."""
 
+    family: str
     code: str
     public: str
 
@@ -308,13 +311,14 @@ class CheckedChannel:
         return lost if self._abort is None else self._aborted(self._abort)
 
     def _aborted(self, abort: Abort) -> PeerAborted:
-        code = "".join(letter for letter in abort.code[:_CODE_LIMIT] if letter in _CODE_LETTERS) or "unnamed"
+        code = _plain(abort.code) or "unnamed"
         return PeerAborted(
             code,
             f"{self.peer} stopped: {_shown(abort.public, _PUBLIC_LIMIT)}",
             peer=self.peer,
             remedy=f"ask {self.peer}; its own log has the details",
             public=f"another party stopped: {code}",
+            cause=_plain(abort.family),
         )
 
     async def _leave(self, error: BaseException | None) -> None:
@@ -341,11 +345,18 @@ def _inside(error: BaseException) -> BaseException:
 
 
 def _farewell(error: BaseException) -> Abort:
+    if isinstance(error, PeerAborted):  # handed on as it came: all sides name the same cause
+        return Abort(error.cause, error.code, error.public)
     if isinstance(error, ParleyError):
-        return Abort(error.code, error.public)
+        return Abort(error.family, error.code, error.public)
     if isinstance(error, asyncio.CancelledError):
-        return Abort("cancelled", "the run was cancelled")
-    return Abort("internal", "an internal error; the details are in our own log")
+        return Abort(PeerLost.family, STOPPED, "the party was stopped")
+    return Abort(ProtocolBug.family, "internal", "an internal error; the details are in our own log")
+
+
+def _plain(name: str) -> str:
+    """What may be shown of a code or family that a peer names."""
+    return "".join(letter for letter in name[:_CODE_LIMIT] if letter in _CODE_LETTERS)
 
 
 def _name(kind: type[Message] | None) -> str:

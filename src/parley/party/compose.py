@@ -36,8 +36,9 @@ from parley.party.ledger import (
     no_consortium,
     open_log,
 )
+from parley.party.office import Clocks, Office
 from parley.party.rendezvous import Dial
-from parley.party.service import Clocks, Party
+from parley.party.service import Party
 from parley.party.tending import tend
 from parley.protocols import control, joining
 from parley.store.catalogue import Peer
@@ -81,7 +82,7 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     ledger = await asyncio.to_thread(_ledger, home, reach.dial, log)
     reach.ledger = ledger
     threads = home.settings.threads or os.cpu_count() or 1
-    party = Party(home, reach.dial, CLOCKS, threads, log, ledger)
+    party = Party(Office(home, reach.dial, CLOCKS, threads, log, ledger))
     refused = lambda address, why: log(f"turned away {address}: {why}")  # noqa: E731
     async with PeerListener(
         host, port, identity, reach.pins, party.connected, on_refused=refused
@@ -283,6 +284,16 @@ async def submit(
     return await _ask(path, control.Submit(plan, wait), tell)
 
 
+async def cancel(path: Path, run: str) -> control.Done | control.Failed:
+    """Ask our own running party to end a run without a model, at every party."""
+    return await _ask(path, control.Cancel(run), lambda _: None)
+
+
+async def resume(path: Path, run: str) -> control.Done | control.Failed:
+    """Ask our own running party to go on at once with a run that stands still."""
+    return await _ask(path, control.Resume(run), lambda _: None)
+
+
 async def look(path: Path) -> control.Condition | None:
     """How our own running party's ledger member stands; nothing if the party is not running."""
     try:
@@ -296,7 +307,7 @@ async def look(path: Path) -> control.Condition | None:
 
 async def _ask(
     path: Path,
-    request: control.Submit | control.Transact | control.Look | control.Promise | control.Rotate,
+    request: control.Request,
     tell: Callable[[control.Progress], None],
 ) -> control.Done | control.Failed:
     """Ask our own running party.

@@ -2,8 +2,14 @@
 
 import asyncio
 import traceback
+from typing import Final
 
-from parley.core.errors import ParleyError, ProtocolBug
+from parley.core.errors import ParleyError, PeerAborted, PeerLost, PolicyRefused, ProtocolBug
+from parley.core.files import DISK_FULL
+from parley.net.channel import STOPPED
+
+CANCELLED: Final = "run-cancelled"
+"""The code by which everyone hears that a party no longer wants a run."""
 
 
 def known(error: BaseException) -> ParleyError:
@@ -20,9 +26,33 @@ def known(error: BaseException) -> ParleyError:
 def stopped() -> ParleyError:
     """The error of a run whose party was stopped."""
     return ParleyError(
-        "party-stopped",
+        STOPPED,
         "the party was stopped while the run was under way",
-        remedy="start the party with `parley up` and run the plan again",
+        remedy="start the party with `parley up`: the run goes on by itself",
+    )
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether a run can go on after an error, once somebody is back; else it has failed."""
+    if isinstance(error, ParleyError) and error.code == DISK_FULL:
+        return True
+    if isinstance(error, PeerAborted):
+        return error.cause == PeerLost.family
+    return isinstance(error, PeerLost | asyncio.CancelledError)
+
+
+def cancels(error: BaseException) -> bool:
+    """Whether an error says that a party cancelled the run."""
+    return isinstance(error, ParleyError) and error.code == CANCELLED
+
+
+def cancelled(party: str, run: str) -> ParleyError:
+    """The error of a run that a party no longer wants."""
+    return PolicyRefused(
+        CANCELLED,
+        f"{party} cancelled {run}",
+        remedy="run the plan again if it was not meant",
+        public=f"{party} cancelled the run",
     )
 
 

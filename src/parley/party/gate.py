@@ -1,47 +1,39 @@
 """What the ledger holds a run to, at one party.
 
 Before anything is aligned the run stands on the ledger as started, under a plan that every owner of a
-table in it approved. While it lasts, every stretch of it is committed: round 0 is the alignment, then
-the training rounds, then the evaluation. Commitments are submitted beside the work; the run waits for
-the ledger only here: at the start, and at the end.
+table in it approved. While it lasts, every round of it is committed, see `commitments`; the run waits for
+the ledger only here: at the start, when it goes on after an interruption, and at the end.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Literal
 
-from parley.core.errors import ParleyError, PeerLost, PolicyRefused, UsageError
+from parley.core.errors import ParleyError, PeerLost, PolicyRefused
 from parley.core.plan import Plan
-from parley.core.transcript import Said, Transcript
+from parley.core.transcript import Transcript
 from parley.learn.parameters import boosting_parameters
 from parley.ledger.contract.grants import Grant
 from parley.ledger.contract.plans import Approval, Terms, approval_path, plan_id, plan_path
 from parley.ledger.contract.plans import Plan as LedgerPlan
-from parley.ledger.contract.rounds import ROUNDS_AHEAD
-from parley.ledger.contract.runs import Run, run_path
-from parley.ledger.contract.transitions import TERMINAL
+from parley.ledger.contract.runs import Run
+from parley.ledger.contract.transitions import RESUMABLE, TERMINAL, State
 from parley.ledger.encoding import Value
-from parley.ledger.merkle import leaf_hash, root
+from parley.party.awaiting import Awaiting
+from parley.party.commitments import Commitments
 from parley.party.ledger import PartyLedger
 from parley.party.report import Quality
 from parley.privacy.leakage import statement
-from parley.protocols.together import all_of
+from parley.store.journal import Journal
 
 DAY: Final = 86_400
 APPROVAL: Final = 600.0
 """Seconds the active party waits for approvals."""
 STARTED: Final = 10.0
 """Seconds that our own ledger may be behind with the start of a run, and again until that is final."""
-SETTLE: Final = 60.0
-"""Seconds to wait for the others' commitments at the end of a run."""
-
-R = TypeVar("R")
-Commitment = tuple[str, dict[str, Value]]
-"""Type and body of a transaction that commits to a stretch of a run."""
+_BRIEFLY: Final = 5.0
+"""Seconds to wait for the ledger when a run stands still or has failed: it may be what does not answer."""
 
 
 def terms_of(plan: Plan, features: Mapping[str, Iterable[str]], now: int) -> Terms:
@@ -100,24 +92,22 @@ def stands_for(terms: Terms, plan: Plan) -> bool:
     return terms.but(parts=parts, limits=terms.limits.but(until=said.limits.until)) == said
 
 
-@dataclass
 class Gate:
-    """One party's hold on one run.
+    """One party's hold on one attempt at a run.
 
-    Attributes:
+    Args:
         ledger: of the party.
         run: identifier.
-        transcript: what the party says and hears in the run.
+        transcript: what the party says and hears in the attempt.
+        journal: keeps what the party commits to.
     """
 
-    ledger: PartyLedger
-    run: str
-    transcript: Transcript
-
-    def __post_init__(self) -> None:
-        self._commitments: asyncio.Queue[Commitment | None] = asyncio.Queue()
-        self._round = 0
-        self._committing: asyncio.Task[None] | None = None
+    def __init__(self, ledger: PartyLedger, run: str, transcript: Transcript, journal: Journal) -> None:
+        self.ledger = ledger
+        self.run = run
+        self.transcript = transcript
+        self._awaited = Awaiting(ledger, run)
+        self._commitments = Commitments(self._awaited, journal)
 
     # ── the start ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -136,7 +126,6 @@ class Gate:
         await self._wait_approved(plan, terms, patience, _Telling(tell, refused))
         await self.ledger.demand("run.propose", {"run": self.run, "plan": plan})
         await self.ledger.demand("run.start", {"run": self.run})
-        self._begin()
 
     async def _propose(self, terms: Terms) -> str:
         """The plan's id; proposed unless it stands on the ledger."""
@@ -173,7 +162,7 @@ class Gate:
             return now
 
         try:
-            known = await self._until(decided, patience, f"approval of plan {plan[:12]}")
+            known = await self._awaited.until(decided, f"approval of plan {plan[:12]}", patience)
         except PeerLost:
             raise PolicyRefused(
                 "plan-awaits-approval",
@@ -189,23 +178,29 @@ class Gate:
                 remedy="talk to its owner, and propose another plan",
             )
 
-    async def enter(self, plan: Plan, leader: str) -> None:
+    async def enter(self, plan: Plan, leader: str, *states: State) -> None:
         """As a passive party: take part only in what the ledger says was approved and started.
+
+        Args:
+            plan: as the active party proposes it.
+            leader: the active party.
+            states: in which the run may be; a fresh one is ``aligning``.
 
         Raises:
             PolicyRefused: the ledger knows no such run, not yet for good, or another plan.
         """
 
         def started() -> Run | None:
-            found = self.ledger.draft.find(Run, run_path(self.run))
+            found = self._awaited.find()
             return found if found is not None and found.state != "approved" else None
 
         log = self.ledger.member.log
         try:
-            await self._until(started, STARTED, f"run {self.run} on the ledger")
+            await self._awaited.until(started, "the start of the run", STARTED)
             size = log.size
-            await self._until(lambda: log.final_size >= size or None, STARTED, f"{size} records to be final")
-            run = await self._until(started, STARTED, f"run {self.run} on the final ledger")
+            final = lambda: log.final_size >= size or None  # noqa: E731
+            await self._awaited.until(final, f"{size} records to be final", STARTED)
+            run = await self._awaited.until(started, "the start of the run to be final", STARTED)
         except PeerLost:
             raise PolicyRefused(
                 "run-not-on-ledger",
@@ -214,7 +209,7 @@ class Gate:
                 public="the ledger knows no such run as started",
             ) from None
         terms = self.ledger.draft.known(LedgerPlan, plan_path(run.plan)).terms
-        sound = (run.state, run.active) == ("aligning", leader)
+        sound = run.active == leader and run.state in (states or ("aligning",))
         if not sound or not stands_for(terms, plan):
             raise PolicyRefused(
                 "run-differs-from-ledger",
@@ -222,75 +217,69 @@ class Gate:
                 remedy="run the plan that was approved",
                 public="the run is not what the ledger says was approved",
             )
-        self._begin()
 
     # ── while it lasts ────────────────────────────────────────────────────────────────────────────────
 
-    def aligned(self, rows: int) -> None:
+    async def go_on(self, place: int) -> None:
+        """Begin, or go on from a place that all parties keep; a pause of ours ends.
+
+        Raises:
+            PolicyRefused: we have committed to more than some party keeps, or the run has ended.
+            PeerLost: somebody else paused the run and does not let it go on.
+        """
+        run = self._awaited.alive()
+        me = self.ledger.member.name
+        if run.committed[me] > place:
+            raise PolicyRefused(
+                "checkpoint-lost",
+                f"we have committed to {run.committed[me]} rounds of {self.run}, some party keeps {place}",
+                remedy="a party has lost part of its home; cancel the run and run the plan again",
+                public="the ledger holds commitments to more rounds than some party keeps",
+            )
+        if run.state == "paused" and run.paused_by == me:
+            await self.ledger.demand("run.resume", {"run": self.run})
+
+        def unpaused() -> bool | None:
+            return self._awaited.alive().state != "paused" or None
+
+        await self._awaited.until(unpaused, "the run to be resumed", STARTED)
+        self._commitments.begin(place)
+
+    async def aligned(self, rows: int) -> None:
         """Commit to the alignment.
 
         Raises:
             ParleyError: as `round_over`.
         """
-        self._commit("run.align", {"rows": rows}, self.transcript.cut())
+        await self._commitments.add(self.transcript.cut(), rows)
 
-    def round_over(self, *, heard_next: bool) -> None:
+    async def round_over(self, *, heard_next: bool) -> None:
         """Commit to what was said since the last commitment.
 
         Raises:
             ParleyError: an earlier commitment was refused, or the run has ended on the ledger.
         """
-        self._commit("round.commit", {"round": self._round}, self.transcript.cut(before_last=heard_next))
+        await self._commitments.add(self.transcript.cut(before_last=heard_next))
 
-    def _commit(self, type_: str, body: dict[str, Value], said: tuple[Said, ...]) -> None:
-        if self._committing is not None and self._committing.done():
-            self._committing.result()
-        leaves = [leaf_hash(each.leaf()) for each in said]
-        stated: dict[str, Value] = {"run": self.run, "root": root(leaves).hex(), "messages": len(leaves)}
-        self._commitments.put_nowait((type_, body | stated))
-        self._round += 1
+    def kept(self) -> None:
+        """What the last round leaves is kept."""
+        self._commitments.kept()
 
-    def _begin(self) -> None:
-        self._committing = asyncio.create_task(self._submit_commitments())
-
-    async def _submit_commitments(self) -> None:
-        """Submit commitments in order, several at once: a block costs more than a transaction in it."""
-        while (first := await self._commitments.get()) is not None:
-            if first[0] == "run.align":
-                await self.ledger.demand(*first)
-                continue
-            together, over = await self._gathered(first)
-            room = partial(self._room_for, len(together))
-            await self._until(room, SETTLE, f"the other parties' rounds of {self.run}")
-            await all_of([self.ledger.demand(*each) for each in together])
-            if over:
-                return
-
-    async def _gathered(self, first: Commitment) -> tuple[list[Commitment], bool]:
-        """The commitments that come within a moment, and whether they are the last."""
-        together = [first]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_MOMENT):
-                while len(together) < _TOGETHER:
-                    following = await self._commitments.get()
-                    if following is None:
-                        return together, True
-                    together.append(following)
-        return together, False
-
-    def _room_for(self, rounds: int) -> bool | None:
-        """Whether so many rounds may be committed to: all have aligned, and nobody is far behind."""
-        run = self.ledger.draft.known(Run, run_path(self.run))
-        self._check_alive(run)
-        ahead = run.committed[self.ledger.member.name] - run.closed
-        return True if run.state == "training" and ahead + rounds <= ROUNDS_AHEAD else None
+    async def pause(self, error: BaseException) -> None:
+        """Say on the ledger that the run stands still, and why, unless somebody has said so."""
+        await self._commitments.stop()
+        run = self._awaited.find()
+        if run is not None and run.state in RESUMABLE:
+            await self._say("run.pause", error)
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────────
 
     async def finish(self, share: bytes, quality: Iterable[Quality]) -> None:
         """As the active party: commit to the rest, our model share and the measures."""
-        await self._drain()
-        await self._until(self._all_closed, SETTLE, f"the last round of {self.run}")
+        await self._commitments.flush()
+        await self._awaited.until(self._all_closed, "the last round of the run")
+        if self._handed_in():
+            return
         metrics: list[Value] = [
             {"name": f"{each.model.replace(' ', '-')}.{each.metric}", "ppm": round(each.value * 1_000_000)}
             for each in quality
@@ -303,76 +292,39 @@ class Gate:
 
     async def hand_in(self, share: bytes) -> None:
         """As a passive party: commit to the rest, and to the model share once the active party finished."""
-        await self._drain()
-        await self._until(self._finishing, SETTLE, f"the end of {self.run}")
+        await self._commitments.flush()
+        await self._awaited.until(self._finishing, "the end of the run")
+        if self._handed_in():
+            return
         digest = hashlib.sha256(share).hexdigest()
         await self.ledger.demand("run.share", {"run": self.run, "share": digest})
 
-    async def fail(self, error: BaseException) -> None:
-        """Say on the ledger that the run has failed, and why, unless it has ended."""
-        if self._committing is not None:
-            self._committing.cancel()
-            await asyncio.wait([self._committing])
-            if not self._committing.cancelled():
-                self._committing.exception()  # told, or part of what is being told
-        run = self.ledger.draft.find(Run, run_path(self.run))
-        if run is None or run.state in TERMINAL:
-            return
-        code = error.code if isinstance(error, ParleyError) else "cancelled"
-        with suppress(ParleyError):  # else the deadline on the ledger ends the run
-            await self.ledger.transact("run.fail", {"run": self.run, "reason": code[:64]}, 5.0)
+    async def end(self, event: Literal["run.fail", "run.cancel"], error: BaseException) -> None:
+        """Say on the ledger that the run has ended without a model, and why, unless it has ended."""
+        await self._commitments.stop()
+        run = self._awaited.find()
+        if run is not None and run.state not in TERMINAL:
+            await self._say(event, error)
 
-    async def _drain(self) -> None:
-        """Commit to what was said since the last round, and see every commitment in."""
-        self.round_over(heard_next=False)
-        self._commitments.put_nowait(None)
-        if self._committing is not None:
-            await self._committing
+    async def _say(self, type_: str, error: BaseException) -> None:
+        code = error.code if isinstance(error, ParleyError) else "party-stopped"
+        with suppress(ParleyError):  # else the deadline on the ledger ends the run
+            await self.ledger.transact(type_, {"run": self.run, "reason": code[:64]}, _BRIEFLY)
+
+    def _handed_in(self) -> bool:
+        """Whether the ledger has our model share."""
+        return self.ledger.member.name in self._awaited.alive().shares
 
     def _all_closed(self) -> Run | None:
-        run = self.ledger.draft.known(Run, run_path(self.run))
-        self._check_alive(run)
+        run = self._awaited.alive()
         return run if run.closed == run.opened else None
 
     def _finishing(self) -> Run | None:
-        run = self.ledger.draft.known(Run, run_path(self.run))
-        self._check_alive(run)
-        return run if run.state == "finishing" else None
-
-    def _check_alive(self, run: Run) -> None:
-        if run.state in ("cancelled", "failed"):
-            raise PolicyRefused(
-                "run-ended-on-ledger",
-                f"{run.ended_by} ended {run.id} on the ledger: {run.reason}",
-                remedy=f"ask {run.ended_by}",
-            )
+        run = self._awaited.alive()
+        return run if run.state in ("finishing", "finished") else None
 
     def _approval(self, plan: str, party: str) -> Approval | None:
         return self.ledger.draft.find(Approval, approval_path(plan, party))
-
-    async def _until(self, found: Callable[[], R | None], patience: float, what: str) -> R:
-        """Wait until our state shows something; it may not be final yet."""
-        at_once = found()
-        if at_once is not None:
-            return at_once
-        try:
-            async with asyncio.timeout(patience):
-                async for _ in self.ledger.member.changes():
-                    result = found()
-                    if result is not None:
-                        return result
-        except TimeoutError:
-            raise PeerLost(
-                "ledger-silent",
-                f"waited {patience:g} s for {what}",
-                peer=self.ledger.member.leader,
-                remedy="see `parley ledger show`, and ask the members that are missing there",
-            ) from None
-        raise UsageError(
-            "ledger-stopped",
-            f"our ledger stopped while we waited for {what}",
-            remedy="see the party's log, and start it again with `parley up`",
-        )
 
 
 class _Telling:
@@ -386,12 +338,6 @@ class _Telling:
     def __call__(self, words: str) -> None:
         self.said = words + self._refused
         self._tell(self.said)
-
-
-_MOMENT: Final = 5.0
-"""Seconds a commitment waits for company."""
-_TOGETHER: Final = ROUNDS_AHEAD // 2
-"""Rounds committed to at once: with them we are never further ahead than the contract allows."""
 
 
 def _name_of(metric: Value) -> str:

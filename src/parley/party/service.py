@@ -11,42 +11,34 @@ Paths on the one port:
 import asyncio
 import re
 import secrets
-from collections.abc import Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import msgspec
 
 from parley.core.conversation import Channel
 from parley.core.errors import ParleyError, PolicyRefused, UsageError
-from parley.core.plan import Plan, encode_plan, read_plan
-from parley.core.trace import Sink, StepBegan, Trace
-from parley.core.transcript import Transcript
-from parley.learn.shares import encode_share
+from parley.core.plan import Plan, read_plan
+from parley.core.trace import Sink, Trace
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
-from parley.party import tables
 from parley.party.counter import answer
+from parley.party.course import Course
 from parley.party.desk import Desk
 from parley.party.failures import known, lines_of, stopped
-from parley.party.gate import APPROVAL, Gate, terms_of
-from parley.party.ledger import PartyLedger
+from parley.party.following import Following, may_go_on
+from parley.party.gate import APPROVAL
+from parley.party.leading import LIFELINE, Leading
+from parley.party.office import Office
 from parley.party.progress import ProgressSink
-from parley.party.rendezvous import Dial, Rendezvous, dialling, waiting
-from parley.party.report import RunReport, Tally
-from parley.party.run import Followed, Led, NoWitness, Opening, Work, check, follow, lead
-from parley.party.stages import Means
-from parley.party.summary import summarise
+from parley.party.report import RunReport
+from parley.party.runstate import TERMINAL
 from parley.protocols import control, proposal
-from parley.protocols.together import together
-from parley.store.catalogue import RunRecord, RunState
-from parley.store.home import Home
 
-_LIFELINE: Final = 365 * 86400.0
-"""Patience in seconds on lines that are silent while a run lasts; a dead peer breaks them at once."""
 _FAREWELL: Final = 5.0
 """Seconds that runs and their watchers have to end when the party stops."""
+_KEPT: Final = 7 * 86400.0
+"""Seconds for which it is kept how a run ended, for a partner that has to hear it again."""
 RUNS_OF_ONE: Final = 8
 """Runs of one peer's plans that we take part in at the same time."""
 _PATH: Final = re.compile(
@@ -54,58 +46,50 @@ _PATH: Final = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Clocks:
-    """Time as the party sees it: seconds since 1970, and monotonic seconds."""
-
-    wall: Callable[[], float]
-    monotonic: Callable[[], float]
-
-
 class Party:
     """One organisation's program.
 
     Args:
-        home: its folder.
-        dial: connects to a peer for a path.
-        clocks: time.
-        threads: for computations.
-        log: takes a line for the operator of the party.
-        ledger: of the party's consortium; without one, runs are agreed between the parties alone.
+        office: what its runs stand on.
     """
 
-    def __init__(
-        self,
-        home: Home,
-        dial: Dial,
-        clocks: Clocks,
-        threads: int,
-        log: Callable[[str], None],
-        ledger: PartyLedger | None = None,
-    ) -> None:
-        self._ledger = ledger
-        self._home = home
-        self._name = home.settings.party
-        self._dial = dial
-        self._clocks = clocks
-        self._threads = threads
-        self._log = log
-        self._meetings: dict[str, Rendezvous] = {}
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._home = office.home
+        self._name = office.name
+        self._log = office.log
+        self._led: dict[str, Leading] = {}
+        self._followed: dict[str, Following] = {}
         self._running: set[asyncio.Task[RunReport]] = set()
         self._clients: set[asyncio.Future[None]] = set()
 
     def recover(self) -> None:
-        """Note as failed what was running when the party last stopped."""
+        """Take up what was under way when the party last stopped."""
         for record in self._home.catalogue.runs():
-            if record.state == "running":
-                outcome = msgspec.Raw(msgspec.json.encode(stopped().record()))
-                self._home.catalogue.keep_run(
-                    msgspec.structs.replace(record, state="failed", outcome=outcome)
-                )
-                self._log(f"{record.id} was under way when the party stopped; it counts as failed")
+            course = Course(self._office, record)
+            if course.state in TERMINAL:
+                if record.began < self._office.clocks.wall() - _KEPT:
+                    course.journal.clear()
+                continue
+            if course.state == "awaiting":
+                course.stop("fail", stopped())
+                self._log(f"{record.id} was not approved yet when the party stopped; it counts as failed")
+                continue
+            if course.state == "running":
+                course.stop("interrupt", stopped())
+            self._log(f"{record.id} was under way when the party stopped; it goes on by itself")
+            if course.role == proposal.ACTIVE:
+                leading = self._led[record.id] = Leading(self._office, course)
+                self._start(record.id, leading.go_on())
+            else:
+                following = Following(self._office, record.id, course.plan.active, course)
+                self._followed[record.id] = following
+                following.expect()
 
     async def stop(self) -> None:
-        """End the runs we lead, and let our command line know."""
+        """Let the runs stand still, and let our command line know."""
+        for following in self._followed.values():
+            following.leave()
         for running in self._running:
             running.cancel()
         ending: set[asyncio.Future[Any]] = {*self._running, *self._clients}
@@ -132,53 +116,49 @@ class Party:
             self._clients.add(serving)
             serving.add_done_callback(self._clients.discard)
             await serving
-        elif ledger and self._ledger is not None:
-            await Desk(self._home, self._ledger, self._clocks.monotonic, self._log).serve(
-                ledger, peer, transport
-            )
+        elif ledger and self._office.ledger is not None:
+            desk = Desk(self._home, self._office.ledger, self._office.clocks.monotonic, self._log)
+            await desk.serve(ledger, peer, transport)
         elif proposed:
             await self._serve_proposal(peer, proposed, transport)
-        elif run and run in self._meetings and self._meetings[run].peer == peer:
-            await self._meetings[run].hold(protocol, transport)
+        elif run and run in self._followed and self._followed[run].leader == peer:
+            await self._followed[run].meeting.hold(protocol, transport)
         else:
             self._log(f"{peer} asked for {path[:80]!r}, which it may not")
 
-    # ── as the active party ───────────────────────────────────────────────────────────────────────────
+    # ── our own people ────────────────────────────────────────────────────────────────────────────────
 
     async def _serve_control(self, transport: Transport) -> None:
-        """Run a plan for our own command line; it may go away without harm."""
-        setting = Setting(control.STEPS, control.PARTY, "control", Trace(self._clocks.monotonic), _LIFELINE)
-        notes: asyncio.Queue[control.Progress | None] = asyncio.Queue()
+        """Do what our own command line asks; it may go away without harm."""
+        trace = Trace(self._office.clocks.monotonic)
+        setting = Setting(control.STEPS, control.PARTY, "control", trace, LIFELINE)
         async with CheckedChannel(transport, setting) as channel:
-            submitted = await channel.recv(
-                control.Submit, control.Transact, control.Look, control.Promise, control.Rotate
-            )
-            if not isinstance(submitted, control.Submit):
-                await answer(channel, submitted, self._ledger, self._home)
-                return
-            sink = ProgressSink(self._clocks.monotonic, notes.put_nowait)
-            running = asyncio.create_task(self.run(submitted.plan, sink, wait=submitted.wait))
-            self._running.add(running)
-            running.add_done_callback(self._over)
-            running.add_done_callback(lambda _: notes.put_nowait(None))
-            while (note := await notes.get()) is not None:
-                await channel.send(note)
-            await asyncio.wait([running])
-            error = stopped() if running.cancelled() else running.exception()
-            if error is None:
-                await channel.send(control.Done(msgspec.json.encode(running.result())))
+            asked = await channel.recv(*control.REQUESTS)
+            if isinstance(asked, control.Submit):
+                await self._run_for(channel, asked)
+            elif isinstance(asked, control.Cancel | control.Resume):
+                await self._decide(channel, asked)
             else:
-                problem = known(error)
-                await channel.send(control.Failed(problem.family, problem.code, problem.what, problem.remedy))
+                await answer(channel, asked, self._office.ledger, self._home)
 
-    def _over(self, running: "asyncio.Task[RunReport]") -> None:
-        """A run that our command line asked for has ended; it has told its error, heard or not."""
-        self._running.discard(running)
-        if not running.cancelled():
-            running.exception()
+    async def _run_for(self, channel: Channel, submitted: control.Submit) -> None:
+        """Run a plan, and tell how it goes."""
+        notes: asyncio.Queue[control.Progress | None] = asyncio.Queue()
+        sink = ProgressSink(self._office.clocks.monotonic, notes.put_nowait)
+        try:
+            running = self._lead(submitted.plan, sink, wait=submitted.wait)
+        except ParleyError as refused:
+            await channel.send(_failed(refused))
+            return
+        running.add_done_callback(lambda _: notes.put_nowait(None))
+        while (note := await notes.get()) is not None:
+            await channel.send(note)
+        await asyncio.wait([running])
+        error = stopped() if running.cancelled() else running.exception()
+        await channel.send(_failed(error) if error else control.Done(msgspec.json.encode(running.result())))
 
-    async def run(self, text: str, *sinks: Sink, wait: float = APPROVAL) -> RunReport:
-        """Lead the run of a plan given as TOML.
+    def _lead(self, text: str, *sinks: Sink, wait: float = APPROVAL) -> "asyncio.Task[RunReport]":
+        """Begin to lead the run of a plan given as TOML.
 
         Args:
             text: the plan.
@@ -186,7 +166,7 @@ class Party:
             wait: seconds to wait for the plan's approval on the ledger.
 
         Raises:
-            ParleyError: whatever ended it.
+            UsageError: it is no plan, or another party's to lead.
         """
         plan = read_plan(text)
         if plan.active != self._name:
@@ -196,71 +176,67 @@ class Party:
                 remedy=f"run the plan at {plan.active}",
             )
         run = f"run-{secrets.token_hex(8)}"
-        tally = Tally(self._clocks.monotonic)
-        trace = Trace(self._clocks.monotonic, tally, *sinks)
-        began = self._note(run, proposal.ACTIVE, plan)
-        self._log(f"{run} begins: {plan.name!r} with {', '.join(plan.passive)}")
-        gate = self._gate(run)
+        course = Course.begin(self._office, run, proposal.ACTIVE, plan, "awaiting")
+        leading = self._led[run] = Leading(self._office, course, *sinks)
+        return self._start(run, leading.run(wait))
+
+    def _start(self, run: str, leading: Coroutine[Any, Any, RunReport]) -> "asyncio.Task[RunReport]":
+        running = asyncio.create_task(leading)
+        self._running.add(running)
+
+        def over(task: "asyncio.Task[RunReport]") -> None:
+            self._running.discard(task)
+            self._led.pop(run, None)
+            if not task.cancelled():
+                task.exception()  # noted, and told to whoever watches
+
+        running.add_done_callback(over)
+        return running
+
+    async def _decide(self, channel: Channel, asked: control.Cancel | control.Resume) -> None:
+        """Cancel a run, or go on with it at once."""
         try:
-            transcript = None if gate is None else gate.transcript
-            opening = dialling(self._dial, run, trace, self._home.settings.patience, transcript)
-            work = await asyncio.to_thread(self._work, run, plan, opening, trace, gate)
-            await asyncio.to_thread(check, work)
-            if gate is not None:
-                await self._have_approved(gate, work, wait)
-            led = await self._lead(work)
-            self._home.keep_share(led.share)
-            if gate is not None:
-                trace.emit(StepBegan("ledger"))
-                await gate.finish(encode_share(led.share), led.quality)
-            report = summarise(work, led, tally.costs())
-        except BaseException as error:
-            if gate is not None:
-                await gate.fail(error)
-            self._note(run, proposal.ACTIVE, plan, began, error=error)
-            self._log(f"{run} failed: {lines_of(error)}")
-            raise
-        self._note(run, proposal.ACTIVE, plan, began, outcome=msgspec.json.encode(report))
-        self._log(f"{run} finished: {report.common} rows in common, {report.rounds} rounds")
-        return report
+            await (self._cancel(asked.run) if isinstance(asked, control.Cancel) else self._resume(asked.run))
+        except ParleyError as error:
+            await channel.send(_failed(error))
+        else:
+            await channel.send(control.Done(msgspec.json.encode({"run": asked.run})))
 
-    def _gate(self, run: str) -> Gate | None:
-        """The ledger's hold on a run, if we keep a ledger."""
-        return None if self._ledger is None else Gate(self._ledger, run, Transcript(self._name))
+    async def _cancel(self, run: str) -> None:
+        self._under_way(run)
+        if run in self._led:
+            self._led[run].cancel()
+        elif not self._followed[run].cancel():
+            await self._followed[run].refuse()
 
-    async def _have_approved(self, gate: Gate, work: Work, wait: float) -> None:
-        """Have the plan approved on the ledger by every owner of a table in it, and the run started."""
-        work.trace.emit(StepBegan("approve"))
-        terms = terms_of(work.plan, {self._name: work.features}, int(self._clocks.wall()))
-        with work.trace.phase("approve", 1, "plans") as phase:
-            await gate.open(terms, wait, lambda words: phase.advance(0, words))
-            phase.advance(1)
+    async def _resume(self, run: str) -> None:
+        state = self._under_way(run)
+        if run not in self._led:
+            leader = self._followed[run].leader
+            raise UsageError(
+                "not-ours-to-resume",
+                f"{run} is led by {leader}, which goes on with it as soon as it can",
+                remedy=f"run `parley run resume {run}` at {leader}",
+            )
+        if state == "interrupted":
+            self._led[run].hurry()
 
-    async def _lead(self, work: Work) -> Led:
-        """Propose the plan to everyone, run it, and see everyone off."""
-        async with AsyncExitStack() as stack:
-            lines: list[Channel] = []
-            for peer in work.plan.passive:
-                transport = await self._dial(peer, f"/proposals/{work.run}")
-                # the line's own trace: its silence while the run lasts is not waiting
-                trace = Trace(self._clocks.monotonic)
-                setting = Setting(proposal.STEPS, proposal.ACTIVE, work.run, trace, _LIFELINE)
-                lines.append(await stack.enter_async_context(CheckedChannel(transport, setting)))
-                await proposal.propose(lines[-1], work.plan)
-
-            async def lead_to_the_end() -> Led:
-                led = await lead(work)
-                for line in lines:
-                    await line.send(proposal.RunEnds())
-                return led
-
-            return await together(lead_to_the_end(), *(_seen_off(line) for line in lines))
+    def _under_way(self, run: str) -> str:
+        """The state of a run that has not ended."""
+        record = self._home.catalogue.run(run)
+        if record is None:
+            raise UsageError("unknown-run", f"no run {run!r} is known here", remedy="see `parley runs`")
+        if run not in self._led and run not in self._followed:
+            raise UsageError(
+                "run-over", f"{run} is {record.state} already", remedy=f"see `parley run show {run}`"
+            )
+        return record.state
 
     # ── as a passive party ────────────────────────────────────────────────────────────────────────────
 
     async def _serve_proposal(self, peer: str, run: str, transport: Transport) -> None:
-        trace = Trace(self._clocks.monotonic)
-        setting = Setting(proposal.STEPS, proposal.PASSIVE, run, trace, _LIFELINE)
+        trace = Trace(self._office.clocks.monotonic)
+        setting = Setting(proposal.STEPS, proposal.PASSIVE, run, trace, LIFELINE)
         patience = self._home.settings.patience
         try:
             async with asyncio.timeout(patience) as soon, CheckedChannel(transport, setting) as line:
@@ -272,126 +248,44 @@ class Party:
         except TimeoutError:
             self._log(f"{peer} opened {run} and proposed nothing for {patience:g} s")
         except Exception as error:
-            self._log(f"{run} with {peer} failed: {lines_of(error)}")
+            verb = "stands still" if self._stands_still(run) else "failed"
+            self._log(f"{run} with {peer} {verb}: {lines_of(error)}")
             raise known(error) from error
 
+    def _stands_still(self, run: str) -> bool:
+        followed = self._followed.get(run)
+        return followed is not None and followed.course is not None and followed.course.state == "interrupted"
+
     async def _take_part(self, line: Channel, run: str, plan: Plan, trace: Trace) -> None:
-        if run in self._meetings or self._home.knows_run(run):
+        following = self._following(line, run, plan)
+        try:
+            await following.attempt(line, plan, trace)
+        finally:
+            if not following.under_way and self._followed.get(run) is following:
+                del self._followed[run]
+
+    def _following(self, line: Channel, run: str, plan: Plan) -> Following:
+        """The run that a peer proposes: a new one, or one of ours to go on with."""
+        record = self._home.catalogue.run(run)
+        if record is not None:
+            course = Course(self._office, record)
+            may_go_on(course, line, plan)
+            if run not in self._followed:
+                self._followed[run] = Following(self._office, run, line.peer, course)
+            return self._followed[run]
+        if run in self._followed or self._home.knows_run(run):
             raise line.fault("run-known", f"proposed {run}, a name that another run has here")
-        if sum(1 for meeting in self._meetings.values() if meeting.peer == line.peer) >= RUNS_OF_ONE:
+        if sum(1 for each in self._followed.values() if each.leader == line.peer) >= RUNS_OF_ONE:
             raise PolicyRefused(
                 "too-many-runs",
                 f"{line.peer} proposes {run} while {RUNS_OF_ONE} runs of its plans are under way",
                 remedy="wait until one has ended",
                 public=f"{RUNS_OF_ONE} runs of yours are under way here; wait until one has ended",
             )
-        meeting = self._meetings[run] = Rendezvous(run, line.peer, self._home.settings.patience)
-        try:
-            await self._follow(line, plan, meeting, trace)
-        finally:
-            meeting.dismiss()
-            del self._meetings[run]
-
-    async def _follow(self, line: Channel, plan: Plan, meeting: Rendezvous, trace: Trace) -> None:
-        run, gate = meeting.run, self._gate(meeting.run)
-        opening = waiting(meeting, trace, None if gate is None else gate.transcript)
-        self._admit(plan, line.peer, gate)
-        if gate is not None:  # before a row of ours is read; and what is no run of ours is not ours to fail
-            await gate.enter(plan, line.peer)
-        began: float | None = None
-        try:
-            work = await asyncio.to_thread(self._work, run, plan, opening, trace, gate)
-            await asyncio.to_thread(check, work)
-            began = self._note(run, proposal.PASSIVE, plan)
-            await proposal.agree(line, plan)
-            followed: Followed = await together(follow(work), _ended(line))
-            self._home.keep_share(followed.share)
-            await line.send(proposal.Ended())
-            if gate is not None:
-                await gate.hand_in(encode_share(followed.share))
-        except BaseException as error:
-            if gate is not None:
-                await gate.fail(error)
-            if began is not None:
-                self._note(run, proposal.PASSIVE, plan, began, error=error)
-            raise
-        outcome = {
-            "entered": followed.entered,
-            "common": followed.common,
-            "splits": len(followed.share.rules),
-        }
-        self._note(run, proposal.PASSIVE, plan, began, outcome=msgspec.json.encode(outcome))
-        self._log(
-            f"{run} finished: {followed.common} rows in common, {len(followed.share.rules)} splits of ours"
-        )
-
-    def _admit(self, plan: Plan, peer: str, gate: Gate | None) -> None:
-        """Whether our own rules allow a peer's plan, as far as can be said without reading our table."""
-        part = plan.parties.get(self._name)
-        if part is None:
-            raise PolicyRefused(
-                "not-our-plan", f"{peer} proposes a plan without us", remedy=f"name {self._name} in the plan"
-            )
-        try:
-            record = self._home.catalogue.table(part.table)
-        except UsageError as error:
-            raise UsageError(
-                error.code, error.what, remedy=error.remedy, public="no such table here"
-            ) from None
-        tables.admit(plan, self._name, peer, record)
-        if gate is None:
-            tables.check_shared(peer, record)
-
-    # ── both ──────────────────────────────────────────────────────────────────────────────────────────
-
-    def _work(self, run: str, plan: Plan, opening: Opening, trace: Trace, gate: Gate | None) -> Work:
-        part = plan.parties[self._name]
-        record = self._home.catalogue.table(part.table)
-        table = tables.load(record)
-        means = Means(
-            party=self._name,
-            model=run,
-            seed=secrets.token_bytes(32),
-            handles=self._home.handles_secret,
-            minimum_rows=self._home.settings.minimum_rows,
-            threads=self._threads,
-        )
-        features = tables.features(record, table, part)
-        return Work(run, plan, table, features, means, opening, trace, gate or NoWitness())
-
-    def _note(
-        self,
-        run: str,
-        role: str,
-        plan: Plan,
-        began: float | None = None,
-        *,
-        outcome: bytes | None = None,
-        error: BaseException | None = None,
-    ) -> float:
-        """Write down where a run stands; returns when it began."""
-        began = self._clocks.wall() if began is None else began
-        state: RunState = "running"
-        result = b"null"
-        if error is not None:
-            state, result = "failed", msgspec.json.encode(known(error).record())
-        elif outcome is not None:
-            state, result = "finished", outcome
-        record = RunRecord(
-            id=run,
-            began=began,
-            role=role,
-            plan=encode_plan(plan).decode(),
-            state=state,
-            outcome=msgspec.Raw(result),
-        )
-        self._home.catalogue.keep_run(record)
-        return began
+        following = self._followed[run] = Following(self._office, run, line.peer)
+        return following
 
 
-async def _seen_off(line: Channel) -> None:
-    await line.recv(proposal.Ended)
-
-
-async def _ended(line: Channel) -> None:
-    await line.recv(proposal.RunEnds)
+def _failed(error: BaseException) -> control.Failed:
+    problem = known(error)
+    return control.Failed(problem.family, problem.code, problem.what, problem.remedy)

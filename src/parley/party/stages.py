@@ -3,9 +3,10 @@
 Between the protocols, which know arrays, and the runs and estimators, which know tables.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from parley.core.errors import UsageError
 from parley.crypto.randomness import derive, generator
 from parley.data.binning import BinnedColumns, bin_columns, encode_columns
 from parley.learn.boosting import BoostingState, Problem
+from parley.learn.checkpoint import BEGINNING, PassiveState
 from parley.learn.columns import ColumnBlock
 from parley.learn.joined import fit_joined
 from parley.learn.objectives import objective_for
@@ -135,14 +137,19 @@ async def train_active(
     problem: Problem,
     classes: tuple[str, ...],
     means: Means,
-    on_round: Callable[[BoostingState], None] = lambda _: None,
+    on_round: Callable[[BoostingState], Awaitable[None]] | None = None,
+    state: BoostingState | None = None,
 ) -> tuple[ActiveShare, tuple[float, ...]]:
-    """Lead a training; returns our share and the validation loss after each round."""
+    """Lead a training, from a former state on if there is one.
+
+    Returns:
+        Our share, and the validation loss after each round.
+    """
     parameters = problem.parameters
     binned = await channels[0].compute("bin", rows.binned, parameters.max_bins, means.threads, rows.features)
     block = ColumnBlock(binned.codes, binned.bin_counts, binned.categorical)
     parameters.check_level(rows.training, len(block.codes), int(block.bin_counts.max(initial=0)))
-    outcome = await boosting.active(channels, problem, block, means.protocol("boosting"), on_round)
+    outcome = await boosting.active(channels, problem, block, means.protocol("boosting"), on_round, state)
     outputs = problem.objective.outputs
     share = ActiveShare(
         model=means.model,
@@ -164,9 +171,10 @@ async def train_passive(
     rows: TrainingRows,
     parameters: BoostingParameters,
     means: Means,
-    on_tree: Callable[[int, tuple[SplitRule, ...]], None] = lambda *_: None,
+    on_tree: Callable[[int, tuple[SplitRule, ...]], Awaitable[None]] | None = None,
+    state: PassiveState = BEGINNING,
 ) -> PassiveShare:
-    """Follow a training; returns our share."""
+    """Follow a training, from a former state on if there is one; returns our share."""
     order: Sequence[int] = range(len(rows.features))
     if means.handles is not None:
         order = generator(derive(means.handles, "handles")).permutation(len(rows.features)).tolist()
@@ -174,7 +182,15 @@ async def train_passive(
     binned = await channel.compute("bin", rows.binned, parameters.max_bins, means.threads, features)
     block = ColumnBlock(binned.codes, binned.bin_counts, binned.categorical, means.minimum_rows)
     parameters.check_level(rows.training, len(block.codes), int(block.bin_counts.max(initial=0)))
-    rules = await boosting.passive(channel, parameters, block, means.protocol("boosting"), on_tree)
+    rules = await boosting.passive(
+        channel,
+        parameters,
+        block,
+        means.protocol("boosting"),
+        on_tree,
+        rounds=state.round,
+        rules=state.rules,
+    )
     return PassiveShare(means.model, means.party, _columns(binned), rules)
 
 
@@ -200,6 +216,19 @@ def _columns(binned: BinnedColumns) -> tuple[Column, ...]:
     return tuple(Column(name, bins) for name, bins in zip(binned.names, binned.bins, strict=True))
 
 
+class RowCounts(msgspec.Struct, frozen=True):
+    """How many aligned rows are for what."""
+
+    training: int
+    validation: int
+    test: int
+
+    @property
+    def common(self) -> int:
+        """All aligned rows."""
+        return self.training + self.validation + self.test
+
+
 @dataclass(frozen=True)
 class RowSplit:
     """Which aligned rows are for what; every party computes the same."""
@@ -212,6 +241,11 @@ class RowSplit:
     def fitted(self) -> Rows:
         """Training rows, then validation rows."""
         return np.concatenate([self.training, self.validation])
+
+    @property
+    def counts(self) -> RowCounts:
+        """How many rows each part has."""
+        return RowCounts(len(self.training), len(self.validation), len(self.test))
 
 
 def split_rows(rows: int, test_size: float, validation_size: float, seed: int) -> RowSplit:

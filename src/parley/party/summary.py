@@ -7,16 +7,16 @@ from parley.privacy.leakage import ALIGNMENT, BOOSTING, PREDICTION, facts
 
 def summarise(work: Work, led: Led, costs: tuple[StepCost, ...]) -> RunReport:
     """The report of a finished run."""
-    split, share = led.split, led.share
+    rows, share = led.rows, led.share
     outputs = share.outputs
     return RunReport(
         run=work.run,
         plan=work.plan.digest,
         rows={work.means.party: led.entered, **led.peers},
-        common=len(split.fitted) + len(split.test),
-        training=len(split.training),
-        validation=len(split.validation),
-        test=len(split.test),
+        common=rows.common,
+        training=rows.training,
+        validation=rows.validation,
+        test=rows.test,
         rounds=len(share.trees) // outputs,
         quality=led.quality,
         importances=share.importances(),
@@ -29,7 +29,7 @@ def summarise(work: Work, led: Led, costs: tuple[StepCost, ...]) -> RunReport:
 def _learnt(work: Work, led: Led) -> tuple[Learnt, ...]:
     """The leakage statements of the protocols that ran, with this run's figures."""
     active = work.means.party
-    protocols = (ALIGNMENT, BOOSTING, PREDICTION) if len(led.split.test) else (ALIGNMENT, BOOSTING)
+    protocols = (ALIGNMENT, BOOSTING, PREDICTION) if led.rows.test else (ALIGNMENT, BOOSTING)
     goss = work.plan.model.get("data_sample_strategy") == "goss"
     to_active: list[str] = []
     told = []
@@ -39,10 +39,10 @@ def _learnt(work: Work, led: Led) -> tuple[Learnt, ...]:
             "peer": peer,
             "peer_ids": f" ({led.peers[peer]:,})",
             "entered": f" ({led.entered:,})",
-            "common": f" ({len(led.split.fitted) + len(led.split.test):,})",
+            "common": f" ({led.rows.common:,})",
             "trees": f"{len(led.share.trees):,} trees",
             "splits": f" {led.share.splits_of(owner):,}",
-            "test": f" {len(led.split.test):,}",
+            "test": f" {led.rows.test:,}",
         }
         to_active += [fact for each in protocols for fact in facts(each, "active", figures, goss=goss)]
         to_peer = [fact for each in protocols for fact in facts(each, "passive", figures, goss=goss)]

@@ -123,6 +123,12 @@ def commitment(record: TableRecord, table: Table, salt: bytes) -> dict[str, Valu
     }
 
 
+def digest_of(frame: pl.DataFrame) -> bytes:
+    """32 bytes that tell whether rows are what they were; for this machine and this release only."""
+    types = repr(frame.schema).encode()
+    return hashlib.sha256(types + frame.hash_rows(seed=0).to_numpy().tobytes()).digest()
+
+
 def check_shared(peer: str, record: TableRecord) -> None:
     """Whether the owner shares a table with a peer; on a ledger, approvals say so instead.
 

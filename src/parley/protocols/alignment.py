@@ -18,8 +18,8 @@ uniformly random points. β and the blinds r are fresh for every pair::
 
 With several passive parties the active party holds steps 0 to 3 with one after the other, each time
 with the rows that survived so far, and step 4 with all at the end; `Wait` tells the idle ones that
-it is still there. The common order is by digest under the first pair's secret: pseudo-random, it
-says nothing of any party's table.
+it is still there. The common order is pseudo-random under a secret of the active party and says
+nothing of any party's table.
 
 Who learns what: the active party each passive party's size, and which of the rows it entered with
 are common with it; a passive party the number of rows the active party entered with, and the final
@@ -43,7 +43,7 @@ from parley._native import DecodeError, EvaluationKey
 from parley.core.conversation import Channel, Choice, Message, Repeat, Step, steps
 from parley.core.errors import PeerMisbehaved, PolicyRefused, UsageError
 from parley.core.trace import Phase
-from parley.crypto.randomness import SEED_BYTES, derive
+from parley.crypto.randomness import SEED_BYTES, derive, permutation
 from parley.protocols.oblivious import DIGEST, POINT, Asker, Digests, Evaluator, IdBuffer, Points, Rows, match
 from parley.protocols.payload import Stream, bytes_of
 from parley.protocols.together import together
@@ -71,6 +71,8 @@ class Options:
         rule: how the ids were normalised; equal at all parties.
         seed: 32 fresh random bytes; secrets, blinds and shuffles are derived from it.
         threads: native threads for all computations of this party together.
+        order: the active party's 32 secret bytes that order the common rows: of equal tables in an equal
+            order if it is kept. Empty: another order every time.
         limit: most ids accepted from a peer.
         block_rows: rows per message sent, at most ``BLOCK_ROWS``.
         wait_seconds: an idle passive party hears from the active one this often.
@@ -81,6 +83,7 @@ class Options:
     rule: str
     seed: bytes = field(repr=False)
     threads: int = 1
+    order: bytes = field(default=b"", repr=False)
     limit: int = 100_000_000
     block_rows: int = BLOCK_ROWS
     wait_seconds: float = 5.0
@@ -210,22 +213,20 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
     rows = np.arange(_size(ids), dtype=np.int64)
     places: list[Rows] = []
     peers: list[int] = []
-    for index, channel in enumerate(channels):
+    for channel in channels:
         # 0. to 3. with this pair, while the others are told to wait
         idle = [other for other in channels if other is not channel]
         pair = asyncio.ensure_future(_pair(channel, ids, rows, options))
         own, found, theirs = await together(pair, _reassure(idle, pair, options.wait_seconds))
-        if index > 0:  # back from this pair's order to the common order, which is the first pair's
-            order = await channel.compute("order", np.argsort, own)
-            own, found = own[order], found[order]
         rows = rows[own]
         peers.append(theirs)
         places = [*(earlier[own] for earlier in places), found]
         if not len(rows):
             raise _nothing_in_common(channel, options)
-    # 4. the common rows
-    await together(*(_send_common(c, p, options) for c, p in zip(channels, places, strict=True)))
-    return Aligned(rows, tuple(peers))
+    # 4. the common rows, in the common order
+    order = await channels[0].compute("order", _common_order, rows, options)
+    await together(*(_send_common(c, p[order], options) for c, p in zip(channels, places, strict=True)))
+    return Aligned(rows[order], tuple(peers))
 
 
 async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Aligned:
@@ -273,6 +274,13 @@ async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -
     own, found = await channel.compute("match", match, digests)
     _refuse_repeats(channel, asker, own, found)
     return asker.ids.shuffle[own], found - size, theirs
+
+
+def _common_order(rows: Rows, options: Options) -> Rows:
+    """Which common row comes when: by a secret permutation of the order they have in our table."""
+    secret = options.order or derive(options.seed, "order", options.run)
+    drawn = permutation(derive(secret, "common order"), len(rows))
+    return np.argsort(rows)[drawn]
 
 
 async def _roster(channel: Channel, options: Options) -> int:

@@ -1,7 +1,7 @@
 """How a party's own command line asks its running party for a run.
 
     client (same certificate)                            party
-                              ── Submit | Transact | Look | … ─▶  a plan, a transaction for the ledger, …
+                              ── Submit | Cancel | … ──────────▶  a plan, a run, a transaction, …
                               ◀───────────── Progress … ──
                               ◀────────── Done | Failed ──
 
@@ -9,7 +9,7 @@ Only who holds the party's own key gets here; nothing of it crosses to a peer. A
 does not harm the run.
 """
 
-from typing import Final
+from typing import Final, TypeAlias, get_args
 
 import msgspec
 
@@ -45,6 +45,18 @@ class Promise(Message, frozen=True):
 
 class Rotate(Message, frozen=True):
     """Replace our cosigning key by a new one."""
+
+
+class Cancel(Message, frozen=True):
+    """``run``: that our people no longer want."""
+
+    run: str
+
+
+class Resume(Message, frozen=True):
+    """``run``: that stands still, and is to go on at once."""
+
+    run: str
 
 
 class Progress(Message, frozen=True):
@@ -97,16 +109,13 @@ class Condition(msgspec.Struct, frozen=True):
     trouble: str
 
 
+Request: TypeAlias = Submit | Cancel | Resume | Transact | Look | Promise | Rotate
+REQUESTS: Final = get_args(Request)
+
 STEPS: Final = steps(
     "control",
-    2,
-    Choice(
-        Step(CLIENT, PARTY, Submit),
-        Step(CLIENT, PARTY, Transact),
-        Step(CLIENT, PARTY, Look),
-        Step(CLIENT, PARTY, Promise),
-        Step(CLIENT, PARTY, Rotate),
-    ),
+    3,
+    Choice(*(Step(CLIENT, PARTY, request) for request in REQUESTS)),
     Repeat(Step(PARTY, CLIENT, Progress)),
     Choice(Step(PARTY, CLIENT, Done), Step(PARTY, CLIENT, Failed)),
 )

@@ -1,14 +1,17 @@
-"""Proposing a run, and the line that stays open while it lasts.
+"""Proposing a run, or to go on with one that was interrupted; the line stays open while it lasts.
 
     active                                               passive
                               ── Proposal ────────────────▶ the plan; its own rules decide
-                              ◀──────────── Agreement ──── the digest of the plan it agreed to
+                              ◀──────────── Agreement ──── the plan's digest, and the places that it keeps
+      the latest place that all keep
+                              ── GoOn ────────────────────▶ it must be one that it keeps
       … the run's own conversations, over connections of their own …
                               ── RunEnds ─────────────────▶
                               ◀──────────────── Ended ────
 
-If either end fails, the reason travels over this line; if it dies, this line breaks. So nobody waits
-for a party that has stopped.
+A place is where a run can be gone on from: how many rounds are done, with the alignment as round 0; a new
+run goes on from 0. If either end fails, the reason travels over this line; if it dies, this line breaks.
+So nobody waits for a party that has stopped.
 """
 
 from typing import Annotated, Final
@@ -20,6 +23,8 @@ from parley.core.plan import Plan, decode_plan, encode_plan
 
 ACTIVE: Final = "active"
 PASSIVE: Final = "passive"
+MOST_PLACES: Final = 64
+Place = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
 
 class Proposal(Message, frozen=True):
@@ -29,9 +34,16 @@ class Proposal(Message, frozen=True):
 
 
 class Agreement(Message, frozen=True):
-    """``digest``: of the plan agreed to."""
+    """``digest``: of the plan agreed to; ``places``: that the run can be gone on from, besides 0."""
 
     digest: str
+    places: Annotated[tuple[Place, ...], msgspec.Meta(max_length=MOST_PLACES)]
+
+
+class GoOn(Message, frozen=True):
+    """``place``: the latest that all parties keep; 0 is the beginning."""
+
+    place: Place
 
 
 class RunEnds(Message, frozen=True):
@@ -44,16 +56,17 @@ class Ended(Message, frozen=True):
 
 STEPS: Final = steps(
     "proposal",
-    1,
+    2,
     Step(ACTIVE, PASSIVE, Proposal),
     Step(PASSIVE, ACTIVE, Agreement),
+    Step(ACTIVE, PASSIVE, GoOn),
     Step(ACTIVE, PASSIVE, RunEnds),
     Step(PASSIVE, ACTIVE, Ended),
 )
 
 
-async def propose(channel: Channel, plan: Plan) -> None:
-    """Ask a passive party to take part; returns when it agreed.
+async def propose(channel: Channel, plan: Plan) -> frozenset[int]:
+    """Ask a passive party to take part; returns the places it keeps, when it agreed.
 
     Raises:
         PeerAborted: it refuses, with its reason.
@@ -62,6 +75,7 @@ async def propose(channel: Channel, plan: Plan) -> None:
     agreement = await channel.recv(Agreement)
     if agreement.digest != plan.digest:
         raise channel.fault("wrong-plan", "agreed to another plan than the one proposed")
+    return frozenset(agreement.places)
 
 
 async def receive(channel: Channel) -> Plan:
@@ -70,6 +84,14 @@ async def receive(channel: Channel) -> Plan:
     return decode_plan(proposal.plan)
 
 
-async def agree(channel: Channel, plan: Plan) -> None:
-    """Agree to a plan."""
-    await channel.send(Agreement(plan.digest))
+async def agree(channel: Channel, plan: Plan, places: tuple[int, ...]) -> int:
+    """Agree to a plan; returns the place from which to go on.
+
+    Raises:
+        PeerMisbehaved: it is none that we keep.
+    """
+    await channel.send(Agreement(plan.digest, places))
+    chosen = await channel.recv(GoOn)
+    if chosen.place not in (0, *places):
+        raise channel.fault("wrong-place", f"goes on from place {chosen.place}, which we do not keep")
+    return chosen.place

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
-from parley.core.errors import PeerLost
+from parley.core.errors import PeerAborted, PeerLost
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ async def all_of(conversations: Iterable[Awaitable[T]]) -> list[T]:
 async def _finish(tasks: Sequence["asyncio.Future[Any]"]) -> None:
     try:
         _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        if pending and isinstance(_error(tasks), PeerLost):
+        if pending and _vague(_error(tasks)):
             await asyncio.wait(pending, timeout=_REASON_SECONDS)
     finally:
         for task in tasks:
@@ -46,7 +46,13 @@ async def _finish(tasks: Sequence["asyncio.Future[Any]"]) -> None:
 
 
 def _error(tasks: Sequence["asyncio.Future[Any]"]) -> BaseException | None:
-    """The most telling error among the finished tasks: any before that of a broken connection."""
+    """The most telling error among the finished tasks: any before a vague one."""
     errors = [task.exception() for task in tasks if task.done() and not task.cancelled()]
     found = [error for error in errors if error is not None]
-    return min(found, key=lambda error: isinstance(error, PeerLost), default=None)
+    return min(found, key=_vague, default=None)
+
+
+def _vague(error: BaseException | None) -> bool:
+    """Whether another conversation may know more: a connection broke, or its other end was just let go."""
+    stopped = isinstance(error, PeerAborted) and error.code == "party-stopped"
+    return stopped or isinstance(error, PeerLost)

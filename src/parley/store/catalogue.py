@@ -9,6 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from parley.core.errors import UsageError
+from parley.core.files import no_room
 
 VERSION: Final = 1
 _SCHEMA: Final = """
@@ -49,7 +50,7 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
     partners: tuple[str, ...] = ()
 
 
-RunState = Literal["running", "finished", "failed"]
+RunState = Literal["awaiting", "running", "interrupted", "finished", "failed", "cancelled"]
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +61,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         began: seconds since 1970.
         role: ours in it, ``active`` or ``passive``.
         plan: JSON as `encode_plan` writes it.
-        state: where it stands.
-        outcome: JSON: the report of a finished run, the error of a failed one.
+        state: where it stands; see `parley.party.runstate`.
+        outcome: JSON: the report of a finished run, the error of any other that does not go on.
+        since: when it came to stand there, seconds since 1970.
+        attempts: how often it was begun or gone on with.
     """
 
     id: str
@@ -70,6 +73,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     plan: str
     state: RunState
     outcome: msgspec.Raw = msgspec.Raw(b"null")
+    since: float = 0.0
+    attempts: int = 0
 
 
 class Catalogue:
@@ -102,6 +107,10 @@ class Catalogue:
         try:
             with database:
                 yield database
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise no_room(self._path) from error
+            raise
         finally:
             database.close()
 
@@ -189,6 +198,12 @@ class Catalogue:
         """Whether a run is noted."""
         with self._open() as database:
             return database.execute("SELECT 1 FROM runs WHERE id = ?", (run,)).fetchone() is not None
+
+    def run(self, run: str) -> RunRecord | None:
+        """One run, if it is noted."""
+        with self._open() as database:
+            row = database.execute("SELECT record FROM runs WHERE id = ?", (run,)).fetchone()
+        return None if row is None else msgspec.json.decode(row[0], type=RunRecord)
 
     def runs(self) -> list[RunRecord]:
         """All runs, oldest first."""

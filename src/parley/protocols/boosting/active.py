@@ -1,6 +1,6 @@
 """The active party's side of joint boosting: it holds the label, encrypts, decrypts and decides."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,7 @@ async def active(
     problem: Problem,
     own: ColumnBlock,
     resources: Resources,
-    on_round: Callable[[BoostingState], None] = lambda _: None,
+    on_round: Callable[[BoostingState], Awaitable[None]] | None = None,
     state: BoostingState | None = None,
 ) -> ActiveOutcome:
     """Lead the training.
@@ -87,7 +87,7 @@ async def active(
         problem: label, weights and parameters over the aligned rows.
         own: our columns over the same rows; may hold no column at all.
         resources: seed and threads.
-        on_round: told the state after each round, before the next begins.
+        on_round: told the state after each round; the next begins when it returns.
         state: what a former conversation told ``on_round``, to go on from there; the passive parties
             must go on from the same round.
 
@@ -152,7 +152,8 @@ async def active(
                     await compute("divide", growing.divide, chosen, [left[each.node] for each in chosen])
                 state = await compute("leaves", finish_tree, problem, state, task, growing)
             state = finish_round(problem, state)
-            on_round(state)
+            if on_round is not None:
+                await on_round(state)
             phase.advance(1, f"validation loss {state.losses[-1]:.5f}" if state.losses else "")
     # 6. cut to the rounds worth keeping
     rounds = kept_rounds(problem, state)

@@ -1,6 +1,6 @@
 """A passive party's side of joint boosting: it sums encrypted gradients over its own bins."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ async def passive(
     parameters: BoostingParameters,
     own: ColumnBlock,
     resources: Resources,
-    on_tree: Callable[[int, tuple[SplitRule, ...]], None] = lambda *_: None,
+    on_tree: Callable[[int, tuple[SplitRule, ...]], Awaitable[None]] | None = None,
     *,
     rounds: int = 0,
     rules: Sequence[SplitRule] = (),
@@ -51,7 +51,7 @@ async def passive(
         parameters: of the plan; the active party is held to them.
         own: our columns over the aligned rows, with the minimum of rows that a sum must hold.
         resources: seed and threads.
-        on_tree: told the round and all rules so far before each tree.
+        on_tree: told the round and all rules so far before each tree, which we take part in when it returns.
         rounds: rounds done in a former conversation, to go on from there.
         rules: what ``on_tree`` was told before the first tree of the round after those.
 
@@ -75,7 +75,8 @@ async def passive(
         while isinstance(begun := await channel.recv(TreeBegins, TrainingEnds), TreeBegins):
             # 2. rows and columns drawn, encrypted gradients
             order.begin(begun, len(rules))
-            on_tree(begun.round, tuple(rules))
+            if on_tree is not None:
+                await on_tree(begun.round, tuple(rules))
             chosen = unpack_bits(channel, begun.columns, len(own.codes), "columns drawn")
             sampled = unpack_bits(channel, begun.sampled, rows, "rows drawn")
             order.draw(chosen, sampled)

@@ -1,0 +1,155 @@
+"""A party's commitments to the rounds of one run: made in order, kept, and submitted beside the work.
+
+Round 0 is the alignment, then come the training rounds, then the evaluation. A commitment is kept on the
+disk before what the round leaves is, and submitted once the next round is kept as well: by then every
+party of the run keeps the round (see `parley.party.run`), so nobody goes back behind a commitment.
+"""
+
+import asyncio
+import json
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeAlias
+
+from parley.core.errors import PolicyRefused
+from parley.core.transcript import Said
+from parley.ledger.contract.rounds import ROUNDS_AHEAD
+from parley.ledger.encoding import Value
+from parley.ledger.merkle import leaf_hash, root
+from parley.party.awaiting import Awaiting
+from parley.protocols.together import all_of
+from parley.store.journal import Journal
+
+Commitment: TypeAlias = tuple[str, dict[str, Value]]
+"""Type and body of a transaction that commits to a round."""
+
+_MOMENT: Final = 5.0
+"""Seconds a commitment waits for company."""
+_TOGETHER: Final = ROUNDS_AHEAD // 2
+"""Rounds committed to at once: with them we are never further ahead than the contract allows."""
+_AGAIN: Final = 0.5
+"""Seconds after which a commitment is submitted anew that came while the run stood still on the ledger."""
+
+
+class Commitments:
+    """Those of one party.
+
+    Args:
+        run: on the ledger.
+        journal: keeps them.
+    """
+
+    def __init__(self, run: Awaiting, journal: Journal) -> None:
+        self._run = run
+        self._journal = journal
+        self._held: deque[Commitment] = deque()
+        self._due: asyncio.Queue[Commitment | None] = asyncio.Queue()
+        self._submitting: asyncio.Task[None] | None = None
+        self._next = 0
+
+    def begin(self, place: int) -> None:
+        """Go on from a place that all parties keep: what was committed to before it may go in now."""
+        made = [_read(line) for line in self._journal.said()[:place]]
+        for commitment in made[self._run.committed() :]:
+            self._due.put_nowait(commitment)
+        self._next = place
+        self._submitting = asyncio.create_task(self._submit_all())
+
+    async def add(self, said: tuple[Said, ...], rows: int | None = None) -> None:
+        """Commit to what was said in the next round; ``rows``: in common, as the alignment found.
+
+        Raises:
+            ParleyError: an earlier commitment was refused, or the run has ended on the ledger.
+        """
+        if self._submitting is not None and self._submitting.done():
+            self._submitting.result()
+        leaves = [leaf_hash(each.leaf()) for each in said]
+        stated: dict[str, Value] = {
+            "run": self._run.name,
+            "root": root(leaves).hex(),
+            "messages": len(leaves),
+        }
+        commitment: Commitment = (
+            ("round.commit", {"round": self._next, **stated})
+            if rows is None
+            else ("run.align", {"rows": rows, **stated})
+        )
+        self._next += 1
+        await asyncio.to_thread(self._journal.say, json.dumps(commitment).encode())
+        self._held.append(commitment)
+
+    def kept(self) -> None:
+        """The round just committed to is kept: all parties keep the ones before."""
+        while len(self._held) > 1:
+            self._due.put_nowait(self._held.popleft())
+
+    async def flush(self) -> None:
+        """See every commitment in: nothing more is said in the run.
+
+        Raises:
+            ParleyError: one was refused, or the ledger is silent.
+        """
+        for commitment in (*self._held, None):
+            self._due.put_nowait(commitment)
+        self._held.clear()
+        if self._submitting is not None:
+            await self._submitting
+
+    async def stop(self) -> None:
+        """Submit nothing more."""
+        if self._submitting is not None:
+            self._submitting.cancel()
+            await asyncio.wait([self._submitting])
+            if not self._submitting.cancelled():
+                self._submitting.exception()  # told, or part of what is being told
+
+    async def _submit_all(self) -> None:
+        """Submit commitments in order, several at once: a block costs more than a transaction in it."""
+        while (first := await self._due.get()) is not None:
+            if first[0] == "run.align":
+                await self._submit(first)
+                continue
+            together, over = await self._gathered(first)
+            await self._run.until(partial(self._room_for, len(together)), "the other parties' rounds of it")
+            await all_of([self._submit(each) for each in together])
+            if over:
+                return
+
+    async def _gathered(self, first: Commitment) -> tuple[list[Commitment], bool]:
+        """The commitments that come within a moment, and whether they are the last."""
+        together = [first]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_MOMENT):
+                while len(together) < _TOGETHER:
+                    following = await self._due.get()
+                    if following is None:
+                        return together, True
+                    together.append(following)
+        return together, False
+
+    async def _submit(self, commitment: Commitment) -> None:
+        """Have one accepted; one that went in before an interruption is known, and that is well."""
+        while True:
+            try:
+                await self._run.ledger.demand(*commitment)
+            except PolicyRefused as refused:
+                if refused.code == "ledger-commitment-duplicate":
+                    return
+                if refused.code != "ledger-run-state":
+                    raise
+                self._run.check_alive()
+                await asyncio.sleep(_AGAIN)
+                continue
+            return
+
+    def _room_for(self, rounds: int) -> bool | None:
+        """Whether so many rounds may be committed to: all have aligned, and nobody is far behind."""
+        run = self._run.alive()
+        ahead = run.committed[self._run.ledger.member.name] - run.closed
+        return True if run.state == "training" and ahead + rounds <= ROUNDS_AHEAD else None
+
+
+def _read(line: bytes) -> Commitment:
+    type_, body = json.loads(line)
+    return type_, body

@@ -1,0 +1,119 @@
+"""Where one run stands at our party: noted in the catalogue, moved by the table of `runstate` alone."""
+
+from typing import Final, Self
+
+import msgspec
+
+from parley.core.errors import BudgetExhausted, PolicyRefused
+from parley.core.plan import Plan, decode_plan, encode_plan
+from parley.party.failures import known
+from parley.party.office import Office
+from parley.party.runstate import TERMINAL, Event, State, move
+from parley.store.catalogue import RunRecord
+from parley.store.journal import Journal
+
+MOST_ATTEMPTS: Final = 100
+
+
+class _Why(msgspec.Struct):
+    """What an error's record is read for."""
+
+    what: str = ""
+
+
+class Course:
+    """The course of one run.
+
+    Args:
+        office: of our party.
+        record: how it stands.
+    """
+
+    def __init__(self, office: Office, record: RunRecord) -> None:
+        self._office = office
+        self._record = record
+
+    @classmethod
+    def begin(cls, office: Office, run: str, role: str, plan: Plan, state: State) -> Self:
+        """Note a new run."""
+        record = RunRecord(
+            id=run,
+            began=office.clocks.wall(),
+            role=role,
+            plan=encode_plan(plan).decode(),
+            state=state,
+        )
+        office.home.catalogue.keep_run(record)
+        return cls(office, record)
+
+    @property
+    def run(self) -> str:
+        """The run's identifier."""
+        return self._record.id
+
+    @property
+    def role(self) -> str:
+        """Ours in it."""
+        return self._record.role
+
+    @property
+    def plan(self) -> Plan:
+        """What is run."""
+        return decode_plan(self._record.plan.encode())
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._record.state
+
+    @property
+    def journal(self) -> Journal:
+        """What is kept of it."""
+        return self._office.journal(self.run)
+
+    @property
+    def why(self) -> str:
+        """Why it stands still or has ended, in a line."""
+        return msgspec.json.decode(self._record.outcome, type=_Why).what
+
+    @property
+    def deadline(self) -> float:
+        """Until when it may stand still, seconds since 1970."""
+        return self._record.since + self.plan.limits.patience
+
+    def move(self, event: Event, outcome: bytes = b"null") -> None:
+        """Something happened; ``outcome``: JSON of what is to be said about it."""
+        state = move(self.state, event)
+        since = self._record.since if state == self.state else self._office.clocks.wall()
+        self._record = msgspec.structs.replace(
+            self._record, state=state, outcome=msgspec.Raw(outcome), since=since
+        )
+        try:
+            self._office.home.catalogue.keep_run(self._record)
+        except BudgetExhausted as full:  # known until a restart
+            self._office.log(f"{self.run} is {state}, which could not be noted: {full.what}")
+        if state == "finished":
+            self.journal.close()
+        elif state in TERMINAL:
+            self.journal.clear()
+
+    def attempt(self) -> None:
+        """One more attempt begins.
+
+        Raises:
+            PolicyRefused: there were too many: each tells the active party more sums of a round.
+        """
+        attempts = self._record.attempts + 1
+        if attempts > MOST_ATTEMPTS:
+            raise PolicyRefused(
+                "too-many-attempts",
+                f"{self.run} was interrupted {MOST_ATTEMPTS} times",
+                remedy="find out what interrupts it, and run the plan again",
+                public=f"the run was interrupted {MOST_ATTEMPTS} times; run the plan again",
+            )
+        self._record = msgspec.structs.replace(self._record, attempts=attempts)
+        self._office.home.catalogue.keep_run(self._record)
+
+    def stop(self, event: Event, error: BaseException) -> None:
+        """It ended without a model, or stands still, for a reason."""
+        self.move(event, msgspec.json.encode(known(error).record()))

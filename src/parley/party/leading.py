@@ -1,0 +1,243 @@
+"""A run that we lead: from the plan's approval to its report, over as many attempts as it takes."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Final
+
+import msgspec
+
+from parley.core.conversation import Channel
+from parley.core.errors import ParleyError, PeerLost
+from parley.core.plan import Plan
+from parley.core.trace import Sink, StepBegan, Trace
+from parley.learn.shares import encode_share
+from parley.net.channel import CheckedChannel, Setting
+from parley.party.course import Course
+from parley.party.failures import cancelled, cancels, interrupts, lines_of
+from parley.party.gate import Gate, terms_of
+from parley.party.office import Office
+from parley.party.rendezvous import dialling
+from parley.party.report import RunReport, Tally
+from parley.party.run import Led, Work, check, lead
+from parley.party.summary import summarise
+from parley.protocols import proposal
+from parley.protocols.together import together
+
+LIFELINE: Final = 365 * 86400.0
+"""Patience in seconds on lines that are silent while a run lasts; a dead peer breaks them at once."""
+_SOON: Final = 0.5
+_LATE: Final = 5.0
+"""Seconds between two attempts: the first pause, which doubles up to the last."""
+
+
+class Leading:
+    """One run as its active party drives it.
+
+    Args:
+        office: of our party.
+        course: where the run stands here.
+        sinks: take the trace.
+    """
+
+    def __init__(self, office: Office, course: Course, *sinks: Sink) -> None:
+        self._office = office
+        self._course = course
+        self._tally = Tally(office.clocks.monotonic)
+        self._trace = Trace(office.clocks.monotonic, self._tally, *sinks)
+        self._unwanted = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._agreed = course.state != "awaiting"
+
+    def cancel(self) -> None:
+        """Our people no longer want the run."""
+        self._unwanted.set()
+        self._hurried.set()
+
+    def hurry(self) -> None:
+        """Try at once to go on, if the run stands still."""
+        self._hurried.set()
+
+    async def run(self, wait: float) -> RunReport:
+        """Have the plan approved, and run it to its end.
+
+        Args:
+            wait: seconds to wait for the plan's approval on the ledger.
+
+        Raises:
+            ParleyError: whatever ended it.
+        """
+        run, plan = self._course.run, self._course.plan
+        self._office.log(f"{run} begins: {plan.name!r} with {', '.join(plan.passive)}")
+        try:
+            # what we are to answer for is looked at before anyone is asked
+            work = await self._work(None)
+            await asyncio.to_thread(check, work)
+            gate = self._office.gate(run)
+            if gate is not None:
+                await self._have_approved(gate, work, wait)
+            self._course.move("approve")
+            return await self._to_the_end()
+        except BaseException as error:
+            await self._failed(error)
+            raise
+
+    async def go_on(self) -> RunReport:
+        """Go on with a run that was under way when our party stopped; errors as with `run`."""
+        try:
+            return await self._to_the_end()
+        except BaseException as error:
+            await self._failed(error)
+            raise
+
+    async def _have_approved(self, gate: Gate, work: Work, wait: float) -> None:
+        """Have the plan approved on the ledger by every owner of a table in it, and the run started."""
+        self._trace.emit(StepBegan("approve"))
+        terms = terms_of(work.plan, {self._office.name: work.features}, int(self._office.clocks.wall()))
+        with self._trace.phase("approve", 1, "plans") as phase:
+            asking = asyncio.ensure_future(gate.open(terms, wait, lambda words: phase.advance(0, words)))
+            await self._unless_unwanted(asking)
+            phase.advance(1)
+
+    async def _unless_unwanted(self, asking: "asyncio.Future[None]") -> None:
+        unwanted = asyncio.ensure_future(self._unwanted.wait())
+        either: list[asyncio.Future[Any]] = [asking, unwanted]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise cancelled(self._office.name, self._course.run)
+            asking.result()
+        finally:
+            for task in either:
+                task.cancel()
+            await asyncio.gather(*either, return_exceptions=True)
+
+    # ── attempts ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def _to_the_end(self) -> RunReport:
+        pause = _SOON
+        while True:
+            gate = self._office.gate(self._course.run)
+            try:
+                if self._unwanted.is_set():
+                    raise cancelled(self._office.name, self._course.run)
+                return await self._attempt(gate)
+            except ParleyError as error:
+                if not (self._agreed and interrupts(error)):
+                    raise
+                pause = _SOON if self._course.state == "running" else min(2 * pause, _LATE)
+                await self._interrupted(error, gate)
+                if self._office.clocks.wall() > self._course.deadline:
+                    raise
+            await self._stand_still(pause)
+
+    async def _attempt(self, gate: Gate | None) -> RunReport:
+        course, plan = self._course, self._course.plan
+        work = await self._work(gate)
+        async with AsyncExitStack() as stack:
+            lines = [await self._line(stack, peer) for peer in plan.passive]
+            place = await self._common_place(lines, plan)
+            await asyncio.to_thread(course.journal.rewind, place)
+            for line in lines:
+                await line.send(proposal.GoOn(place))
+            self._agreed = True
+            if course.state == "interrupted":
+                course.move("resume")
+                self._office.log(f"{course.run} goes on from place {place}")
+
+            async def to_the_end() -> Led:
+                if gate is not None:
+                    await gate.go_on(place)
+                led = await lead(work, place)
+                for line in lines:
+                    await line.send(proposal.RunEnds())
+                watching.cancel()
+                return led
+
+            watching = asyncio.ensure_future(self._watch())
+            led = await together(to_the_end(), watching, *(_seen_off(line) for line in lines))
+        return await self._finish(work, led, gate)
+
+    async def _work(self, gate: Gate | None) -> Work:
+        transcript = None if gate is None else gate.transcript
+        patience = self._office.home.settings.patience
+        opening = dialling(self._office.dial, self._course.run, self._trace, patience, transcript)
+        run, plan = self._course.run, self._course.plan
+        return await asyncio.to_thread(self._office.work, run, plan, opening, self._trace, gate)
+
+    async def _line(self, stack: AsyncExitStack, peer: str) -> Channel:
+        transport = await self._office.dial(peer, f"/proposals/{self._course.run}")
+        # the line's own trace: its silence while the run lasts is not waiting
+        trace = Trace(self._office.clocks.monotonic)
+        setting = Setting(proposal.STEPS, proposal.ACTIVE, self._course.run, trace, LIFELINE)
+        return await stack.enter_async_context(CheckedChannel(transport, setting))
+
+    async def _common_place(self, lines: Sequence[Channel], plan: Plan) -> int:
+        """The latest place that all parties keep."""
+        common = frozenset(await asyncio.to_thread(self._course.journal.places))
+        for line in lines:
+            common &= await self._agreement(line, plan)
+        return max(common, default=0)
+
+    async def _agreement(self, line: Channel, plan: Plan) -> frozenset[int]:
+        patience = self._office.home.settings.patience
+        try:
+            async with asyncio.timeout(patience):
+                return await proposal.propose(line, plan)
+        except TimeoutError:
+            raise PeerLost(
+                "silent-peer",
+                f"{line.peer} did not answer our proposal for {patience:g} s",
+                peer=line.peer,
+                remedy=f"ask {line.peer} whether its party is overloaded",
+            ) from None
+
+    async def _watch(self) -> None:
+        """Ends the attempt when the run is no longer wanted."""
+        await self._unwanted.wait()
+        raise cancelled(self._office.name, self._course.run)
+
+    async def _finish(self, work: Work, led: Led, gate: Gate | None) -> RunReport:
+        self._office.home.keep_share(led.share)
+        if gate is not None:
+            self._trace.emit(StepBegan("ledger"))
+            await gate.finish(encode_share(led.share), led.quality)
+        report = summarise(work, led, self._tally.costs())
+        self._course.move("finish", msgspec.json.encode(report))
+        self._office.log(f"{work.run} finished: {report.common} rows in common, {report.rounds} rounds")
+        return report
+
+    # ── what comes between ────────────────────────────────────────────────────────────────────────────
+
+    async def _interrupted(self, error: ParleyError, gate: Gate | None) -> None:
+        """Note that the run stands still, and why; a second attempt that fails changes nothing."""
+        if self._course.state == "running":
+            self._office.log(f"{self._course.run} is interrupted: {lines_of(error)}")
+            self._course.stop("interrupt", error)
+            if gate is not None:
+                await gate.pause(error)
+
+    async def _stand_still(self, seconds: float) -> None:
+        self._hurried.clear()
+        until = time.strftime("%H:%M", time.localtime(self._course.deadline))
+        with self._trace.phase("interrupted", 1, "attempts") as phase, suppress(TimeoutError):
+            phase.advance(0, f"{self._course.why}; goes on by itself until {until}")
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
+
+    async def _failed(self, error: BaseException) -> None:
+        """Note how the run ended; one that our own stopping interrupts goes on when we are back."""
+        if isinstance(error, asyncio.CancelledError) and self._agreed:
+            if self._course.state == "running":
+                self._course.stop("interrupt", error)
+            return
+        gate = self._office.gate(self._course.run)
+        if gate is not None:
+            await gate.end("run.cancel" if cancels(error) else "run.fail", error)
+        self._course.stop("cancel" if cancels(error) else "fail", error)
+        self._office.log(f"{self._course.run} failed: {lines_of(error)}")
+
+
+async def _seen_off(line: Channel) -> None:
+    await line.recv(proposal.Ended)

@@ -1,0 +1,113 @@
+"""What all runs of a party stand on: its home, its clocks, its ways to the others, its ledger."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from parley.core.errors import PolicyRefused, UsageError
+from parley.core.plan import Plan
+from parley.core.trace import Trace
+from parley.core.transcript import Transcript
+from parley.party import tables
+from parley.party.gate import Gate
+from parley.party.ledger import PartyLedger
+from parley.party.rendezvous import Dial
+from parley.party.run import NoWitness, Opening, Work
+from parley.party.stages import Means
+from parley.store.home import Home
+from parley.store.journal import Journal
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Time as the party sees it: seconds since 1970, and monotonic seconds."""
+
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Office:
+    """One organisation's program, as its runs see it.
+
+    Attributes:
+        home: its folder.
+        dial: connects to a peer for a path.
+        clocks: time.
+        threads: for computations.
+        log: takes a line for the operator of the party.
+        ledger: of the party's consortium; without one, runs are agreed between the parties alone.
+    """
+
+    home: Home
+    dial: Dial
+    clocks: Clocks
+    threads: int
+    log: Callable[[str], None]
+    ledger: PartyLedger | None = None
+
+    @property
+    def name(self) -> str:
+        """Our party's."""
+        return self.home.settings.party
+
+    def journal(self, run: str) -> Journal:
+        """What is kept of a run while it lasts."""
+        return Journal(self._runs / run)
+
+    @property
+    def _runs(self) -> Path:
+        return self.home.path / "runs"
+
+    def gate(self, run: str) -> Gate | None:
+        """The ledger's hold on an attempt at a run, if we keep a ledger."""
+        if self.ledger is None:
+            return None
+        return Gate(self.ledger, run, Transcript(self.name), self.journal(run))
+
+    def work(self, run: str, plan: Plan, opening: Opening, trace: Trace, gate: Gate | None) -> Work:
+        """An attempt at a run, with our table of the plan read and fresh secrets.
+
+        Raises:
+            UsageError: the table cannot be read.
+            PolicyRefused: the plan names a column that we do not allow.
+        """
+        part = plan.parties[self.name]
+        record = self.home.catalogue.table(part.table)
+        table = tables.load(record)
+        means = Means(
+            party=self.name,
+            model=run,
+            seed=secrets.token_bytes(32),
+            handles=self.home.handles_secret,
+            minimum_rows=self.home.settings.minimum_rows,
+            threads=self.threads,
+        )
+        features = tables.features(record, table, part)
+        witness = gate or NoWitness()
+        return Work(run, plan, table, features, means, opening, trace, witness, self.journal(run))
+
+    def admit(self, plan: Plan, peer: str) -> None:
+        """Whether our own rules allow a peer's plan, as far as can be said without reading our table.
+
+        Raises:
+            PolicyRefused: they do not.
+            UsageError: the plan names no table of ours.
+        """
+        part = plan.parties.get(self.name)
+        if part is None:
+            raise PolicyRefused(
+                "not-our-plan",
+                f"{peer} proposes a plan without us",
+                remedy=f"name {self.name} in the plan",
+            )
+        try:
+            record = self.home.catalogue.table(part.table)
+        except UsageError as error:
+            raise UsageError(
+                error.code, error.what, remedy=error.remedy, public="no such table here"
+            ) from None
+        tables.admit(plan, self.name, peer, record)
+        if self.ledger is None:
+            tables.check_shared(peer, record)
