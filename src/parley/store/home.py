@@ -5,6 +5,7 @@ identity/        certificate and private key
 handles.key      secret that orders own columns, so that a handle does not give away a name
 party.db         catalogue: peers, tables, runs
 models/          model shares, one file per model
+control.port     ``host:port`` of the running party, for our own command line
 """
 
 import secrets
@@ -22,6 +23,7 @@ from parley.learn.shares import ModelShare, decode_share, encode_share
 from parley.store.catalogue import Catalogue
 
 SETTINGS_FILE: Final = "parley.toml"
+CONTROL_FILE: Final = "control.port"
 _SECRET_BYTES: Final = 32
 _EVERYWHERE: Final = ("0.0.0.0", "::", "[::]", "")  # noqa: S104 (compared, not bound)
 
@@ -31,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     Attributes:
         party: our name; peers know us by it.
-        listen: ``host:port`` of the one port.
+        listen: ``host:port`` of the one port; empty for a party that only dials out.
         address: ``host:port`` by which others reach it; empty if that is ``listen`` itself.
         threads: how many threads computations may use; 0 means one per core.
         patience: seconds without a message after which a peer counts as lost.
@@ -46,11 +48,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     address: str = ""
 
     def reached_at(self) -> str:
-        """Where others reach us.
+        """Where others reach us; empty if we only dial out.
 
         Raises:
             UsageError: we listen on every network, and nothing says under which name.
         """
+        if not self.listen:
+            return ""
         where = f'address = "HOST:PORT" into {SETTINGS_FILE}'
         return reachable(self.party, self.address or self.listen, where)
 
@@ -154,6 +158,25 @@ class Home:
         """Note that the party belongs to a consortium now."""
         (self.path / "ledger").mkdir(exist_ok=True, mode=0o700)
         write_atomically(self.path / "ledger" / "consortium.json", msgspec.json.encode(membership))
+
+    @property
+    def control(self) -> str:
+        """Where our own command line reaches the running party, ``host:port``."""
+        if self.settings.listen:
+            return self.settings.listen
+        try:
+            return (self.path / CONTROL_FILE).read_text()
+        except OSError:
+            raise UsageError(
+                "party-not-running",
+                f"{self.settings.party} is not running",
+                remedy=f"start it with `parley up --home {self.path}`",
+            ) from None
+
+    def keep_control(self, address: str) -> None:
+        """Note where our own command line reaches us, if no setting says so."""
+        if not self.settings.listen:
+            write_atomically(self.path / CONTROL_FILE, address.encode())
 
     @property
     def node_folder(self) -> Path:
