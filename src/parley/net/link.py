@@ -36,7 +36,7 @@ from parley.net.chunks import (
 )
 from parley.net.session import Met, Session, token
 from parley.net.streams import THEY_CLOSED, WE_CLOSED, Stream
-from parley.net.websocket import WebSocketTransport
+from parley.net.websocket import HANDSHAKE, WebSocketTransport
 from parley.net.wire import BEAT, MISSED_BEATS, Ending
 
 GRACE: Final = 8.0
@@ -44,6 +44,9 @@ GRACE: Final = 8.0
 
 LEAST_GRACE: Final = 3.0
 """Seconds that it has at least after a silence was noticed, to dial again."""
+
+REDIAL: Final = 2.0
+"""Seconds for an attempt to dial again while streams wait."""
 
 GREETING: Final = 10.0
 """Seconds for the greeting on a new connection."""
@@ -66,8 +69,8 @@ _SAY_AFTER: Final = 0.1
 _SAMPLES: Final = 10
 _LOOK_AT_OTHERS: Final = "check that its party is running and that the link is up"
 
-Dialling = Callable[[], Awaitable[WebSocketTransport]]
-"""Connects to the peer; raises as `websocket.dial`."""
+Dialling = Callable[[float], Awaitable[WebSocketTransport]]
+"""Connects to the peer within so many seconds; raises as `websocket.dial`."""
 
 
 @dataclass(frozen=True)
@@ -263,11 +266,11 @@ class Link:
         while not self.connected and self.dialling is not None:
             self._dial_now.clear()
             try:
-                transport = await self.dialling()
+                transport = await self.dialling(HANDSHAKE if self._grace is None else REDIAL)
                 await self._greet(transport)
             except ParleyError as error:
                 self._not_reached(error)
-            if self.connected or not self._wanted():
+            if not self._wanted():
                 return
             try:
                 async with asyncio.timeout(pause):
@@ -276,7 +279,10 @@ class Link:
                 pause = min(2 * pause, LONGEST_PAUSE if self._grace is not None else IDLE_PAUSE)
 
     def _wanted(self) -> bool:
-        return not self._leaving and (self.keep or self._grace is not None or bool(self._waiting))
+        """Whether to dial once more."""
+        if self.connected or self._leaving:
+            return False
+        return self.keep or self._grace is not None or bool(self._waiting)
 
     def _not_reached(self, error: ParleyError) -> None:
         for waiting in self._waiting:

@@ -124,9 +124,11 @@ class Links:
             link.drop()
         link.dialling = partial(self._dial, link.peer) if contact.address else None
 
-    async def _dial(self, peer: str) -> WebSocketTransport:
+    async def _dial(self, peer: str, seconds: float) -> WebSocketTransport:
         contact = self._known(peer)
-        return await dial(contact.address, self._identity, contact.pin, LINK, proxies=self._proxies)
+        return await dial(
+            contact.address, self._identity, contact.pin, LINK, proxies=self._proxies, timeout=seconds
+        )
 
     def _still_known(self, peer: str, fingerprint: str) -> bool:
         try:

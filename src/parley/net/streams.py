@@ -21,7 +21,7 @@ FRAME_COST: Final = 256
 """What a frame counts in the window beyond its bytes, so that many tiny frames are bounded too."""
 
 CREDIT_STEP: Final = 512 * 1024
-"""Bytes taken after which the other end is told; less than ``WINDOW - MAX_FRAME``, or a frame might not fit."""
+"""Bytes taken after which the other end is told; less than ``WINDOW - MAX_FRAME``, or a frame may not fit."""
 
 SMALLEST_PIECE: Final = 16 * 1024
 """Bytes of a piece that does not end its frame, at least: many tiny ones would cost more than they count."""

@@ -10,7 +10,8 @@ import asyncio
 import socket
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol as Shape
+from typing import TYPE_CHECKING, Final
+from typing import Protocol as Shape
 
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
