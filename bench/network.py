@@ -1,4 +1,4 @@
-"""What the way between two parties costs: two processes, loopback, a checked channel over a stream of their link.
+"""What the way between two parties costs: two processes, loopback, a checked channel over their link.
 
 python bench/network.py --seconds 3
 

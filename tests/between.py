@@ -31,7 +31,7 @@ class Network:
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=PIECE)
-        self.address = "127.0.0.1:%d" % self._server.sockets[0].getsockname()[1]
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *error):
@@ -47,7 +47,7 @@ class Network:
             writer.transport.abort()
         self._writers.clear()
 
-    def refuse(self, refuses=True):
+    def refuse(self, *, refuses=True):
         """Whether new connections break at once."""
         self._refuses = refuses
 

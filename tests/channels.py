@@ -96,7 +96,8 @@ class Linked:
         self.addresses = dict.fromkeys(peers, "")
         self.arrived = asyncio.Queue()
         self._serve = on_connection or self._hold
-        self.links = Links(identity_of(name), self.known, self._serve, **options)
+        self.log = []
+        self.links = Links(identity_of(name), self.known, self._serve, log=self.log.append, **options)
         self._listens = listens
         self._stack = AsyncExitStack()
         self.address = ""
@@ -106,7 +107,7 @@ class Linked:
             raise UsageError("stranger", peer, remedy="none")
         return Contact(pin_of(peer), self.addresses[peer])
 
-    async def _hold(self, peer, path, transport):
+    async def _hold(self, _peer, path, transport):
         over = asyncio.Event()
         self.arrived.put_nowait((path, transport, over))
         await over.wait()

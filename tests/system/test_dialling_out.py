@@ -41,7 +41,7 @@ def test_a_party_that_only_dials_out_takes_part_in_a_run_that_another_leads(memb
     caught_up(bank, operator)
     report = bank.done("run", plan(tmp_path))
     assert report["common"] > 100
-    until(lambda: operator.runs())
+    until(operator.runs)
     until(lambda: operator.runs()[0]["state"] == "finished")
     caught_up(operator, bank)
     assert operator.done("ledger", "verify")["leaves"] == len(history(bank))

@@ -2,7 +2,10 @@
 
 import asyncio
 import random
+from contextlib import suppress
+from itertools import count
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -166,12 +169,9 @@ def test_whatever_comes_is_acted_on_or_named_as_broken(chunks):
     pair = Pair()
     hand_over(pair.ends[0].open("/ours"), b"frame")
     pair.settle()
-    try:
+    with suppress(Broken):
         for chunk in chunks:
             pair.ends[0].take(chunk)
-    except Broken as broken:
-        assert broken.code
-        assert broken.what
     assert pair.ends[0].streams <= 2 * session_module.STREAMS
     pair.ends[0].end(GONE)
 
@@ -180,14 +180,11 @@ def test_a_chunk_in_order_for_any_stream_holds_bounded_memory():
     """A sender that sends on, whatever it is told, is stopped by the window at the latest."""
     pair = Pair()
     pair.ends[1].take(written(Kind.OPEN, 1, 1, 0, b"/x"))
-    held = 0
-    try:
-        for number in range(2, 1_000_000):
-            pair.ends[1].take(written(Kind.LAST, 1, number, 0))
-            held += 1
-    except Broken as broken:
-        assert broken.code == "window-exceeded"
-    assert held <= WINDOW // FRAME_COST
+    numbers = count(2)
+    with pytest.raises(Broken, match="window"):  # noqa: PT012 (which one is told by the next line)
+        while True:
+            pair.ends[1].take(written(Kind.LAST, 1, next(numbers), 0))
+    assert len(pair.came[1][0]._frames) <= WINDOW // FRAME_COST
 
 
 async def test_a_stream_of_an_ended_session_says_why_to_everyone_who_waits():

@@ -62,6 +62,9 @@ LONGEST_PAUSE: Final = 2.0
 IDLE_PAUSE: Final = 15.0
 """Seconds between attempts to dial: at first, at most while streams wait, at most while none do."""
 
+OUR_TURN: Final = 2.0
+"""Seconds after which the end that was dialled dials itself, if it can, while streams wait."""
+
 FAREWELL: Final = 2.0
 """Seconds that what was handed over has to arrive when we leave."""
 
@@ -132,7 +135,7 @@ class Link:
         peer: the other party's.
         process: drawn when our party started.
         arrived: called with the path and every stream that the peer opens.
-        log: takes a line when the peer cannot be dialled, or can again.
+        log: takes a line when the peer cannot be dialled, or can again, or breaks the rules.
     """
 
     def __init__(
@@ -160,6 +163,7 @@ class Link:
         self._dial_now = asyncio.Event()
         self._grace: asyncio.TimerHandle | None = None
         self._saying: asyncio.TimerHandle | None = None
+        self._turn: asyncio.TimerHandle | None = None
         self._counted = asyncio.Event()
         self._pumping = False
         self._leaving = False
@@ -255,8 +259,8 @@ class Link:
                 "peer-not-connected",
                 f"{self.peer} {why} has made no link with us for {patience:g} s",
                 peer=self.peer,
-                remedy=f"see that the party of {self.peer} is running and reaches us; or give its address with "
-                f"`parley peer add {self.peer} --address HOST:PORT`",
+                remedy=f"see that the party of {self.peer} is running and reaches us; "
+                f"or give its address with `parley peer add {self.peer} --address HOST:PORT`",
             ) from None
         finally:
             self._waiting.discard(waiting)
@@ -299,7 +303,8 @@ class Link:
         """As the dialler: agree on how to go on, and begin; without a connection if the other end says so."""
         connection = Connection(self, token(), transport, ours=True)
         try:
-            await self._settle(connection)
+            if not self.connected:  # else the peer was faster
+                await self._settle(connection)
         finally:
             if self.connection is not connection:
                 transport.wire.abort()
@@ -381,7 +386,7 @@ class Link:
     def _take_up(self, connection: Connection, heard: int) -> None:
         """Go on over a connection; numbered steps.
 
-        1. of two that crossed, one stays; 2. what was not counted is written again; 3. whoever waited goes on.
+        1. of two that crossed, one stays; 2. what was not counted is written again; 3. who waited goes on.
         """
         # 1
         held = self.connection
@@ -414,6 +419,7 @@ class Link:
             self._sample()
 
     def _blame(self, transport: WebSocketTransport, broken: Broken) -> Never:
+        self._log(f"no link: {self.peer} {broken.what} [{broken.code}]")
         transport.wire.refuse(broken.code, broken.what)
         raise _misconduct(broken).error(self.peer)
 
@@ -456,12 +462,18 @@ class Link:
         connection, self.connection = self.connection, None
         self._counted.set()
         if ending.family is not PeerLost:
+            self._log(f"the link ends: {self.peer} {ending.what} [{ending.code}]")
             self._over(ending)
         elif self._grace is None:
             silent = MISSED_BEATS * BEAT if ending.code == "peer-silent" else 0.0
             left = max(GRACE - silent, LEAST_GRACE)
             self._grace = asyncio.get_running_loop().call_later(left, self._give_up)
-        if self.dialling is not None and connection is not None and (connection.ours or self.keep):
+        if self.dialling is not None and connection is not None:
+            first = connection.ours or self.keep
+            self._turn = asyncio.get_running_loop().call_later(0 if first else OUR_TURN, self._dial_again)
+
+    def _dial_again(self) -> None:
+        if self._wanted():
             self.dial()
 
     def _say(self) -> None:
@@ -497,7 +509,7 @@ class Link:
             self._sampling = loop.call_later(BEAT, self._sample)
 
     def _stop_timers(self) -> None:
-        for timer in (self._grace, self._saying, self._sampling):
+        for timer in (self._grace, self._saying, self._sampling, self._turn):
             if timer is not None:
                 timer.cancel()
 

@@ -30,7 +30,7 @@ LOOK_AROUND: Final = 5.0
 
 @dataclass(frozen=True)
 class Contact:
-    """A peer as we know it now: the certificate it may present, and where it is dialled; empty: it dials us."""
+    """A peer as we know it now: its certificate, and the address where it is dialled; empty: it dials us."""
 
     pin: PeerPin
     address: str
@@ -41,8 +41,8 @@ class Links:
 
     Args:
         identity: who we are.
-        known: the contact of a peer; raises `UsageError` for a stranger. Asked anew for every conversation, so a
-            peer that is let go of loses its link.
+        known: the contact of a peer; raises `UsageError` for a stranger. Asked anew for every conversation:
+            a peer that is let go of loses its link.
         on_connection: called with the peer's name, the path it asks for and the stream, which is closed when
             the call returns.
         proxies: through which we dial.

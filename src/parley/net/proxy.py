@@ -22,7 +22,7 @@ class Proxies:
     Attributes:
         host, port: of the proxy; an empty host for none.
         credentials: ``user:password``, empty for none.
-        direct: names that are dialled without it, as in ``NO_PROXY``: a host and all below it, ``*`` for every.
+        direct: names that are dialled without it, as in ``NO_PROXY``: a host and all below it, ``*`` for all.
     """
 
     host: str = ""
@@ -106,7 +106,7 @@ class _Answer(asyncio.Protocol):
         if (b"\r\n\r\n" in self._came or len(self._came) > _MOST) and not self._answer.done():
             self._answer.set_result(self._came)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio's)
         """The proxy hung up."""
         if not self._answer.done():
             self._answer.set_result(self._came)
