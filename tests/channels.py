@@ -1,17 +1,19 @@
-"""Two connected ends for tests, in memory or over real TLS on this machine."""
+"""Two connected ends for tests, in memory or over real TLS on this machine, by a connection or by a link."""
 
 import asyncio
 import functools
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from parley.core.errors import UsageError
 from parley.core.trace import Trace
 from parley.net.certificates import create_identity
 from parley.net.channel import CheckedChannel, Setting
+from parley.net.links import LINK, Contact, Links
 from parley.net.memory import memory_pair
 from parley.net.websocket import PeerListener, PeerPin, dial
 
-CARRIERS = ("memory", "tls")
+CARRIERS = ("memory", "tls", "link")
 """What every conversation is to be tested over: ``@pytest.mark.parametrize("carrier", CARRIERS)``."""
 
 identity_of = functools.cache(create_identity)
@@ -30,6 +32,10 @@ async def transports(carrier, names=("left", "right")):
     left, right = names
     if carrier == "memory":
         yield memory_pair(left, right)
+        return
+    if carrier == "link":
+        async with linked(left, right) as (ours, theirs), stream_between(ours, theirs) as ends:
+            yield ends
         return
     arrived = asyncio.get_running_loop().create_future()
     done = asyncio.Event()
@@ -69,3 +75,75 @@ async def listening(on_connection, pins=None, **options):
     pins = {"left": pin_of("left")} if pins is None else pins
     async with PeerListener("127.0.0.1", 0, identity_of("right"), pins, on_connection, **options) as listener:
         yield listener
+
+
+# ── links ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Linked:
+    """One party with its links, for tests: it listens, if it is to, and keeps what arrives.
+
+    Args:
+        name: of the party.
+        peers: names of those it knows.
+        on_connection: serves what arrives; by default it is put into `arrived` and held.
+        listens: whether it has a port.
+        options: for `Links`.
+    """
+
+    def __init__(self, name, peers, on_connection=None, *, listens=True, **options):
+        self.name = name
+        self.addresses = dict.fromkeys(peers, "")
+        self.arrived = asyncio.Queue()
+        self._serve = on_connection or self._hold
+        self.log = []
+        self.links = Links(identity_of(name), self.known, self._serve, log=self.log.append, **options)
+        self._listens = listens
+        self._stack = AsyncExitStack()
+        self.address = ""
+
+    def known(self, peer):
+        if peer not in self.addresses:
+            raise UsageError("stranger", peer, remedy="none")
+        return Contact(pin_of(peer), self.addresses[peer])
+
+    async def _hold(self, _peer, path, transport):
+        over = asyncio.Event()
+        self.arrived.put_nowait((path, transport, over))
+        await over.wait()
+
+    async def _accept(self, peer, path, transport):
+        assert path == LINK
+        await self.links.accept(peer, transport)
+
+    async def __aenter__(self):
+        if self._listens:
+            pins = {peer: pin_of(peer) for peer in self.addresses}
+            listener = PeerListener("127.0.0.1", 0, identity_of(self.name), pins, self._accept)
+            await self._stack.enter_async_context(listener)
+            self.address = listener.address
+        await self._stack.enter_async_context(self.links)
+        return self
+
+    async def __aexit__(self, *error):
+        await self._stack.aclose()
+
+
+@asynccontextmanager
+async def linked(left="left", right="right", *, reached=lambda address: address, **options):
+    """Two parties, of which the first dials the second at what ``reached`` makes of its address."""
+    async with Linked(right, [left]) as theirs, Linked(left, [right], listens=False, **options) as ours:
+        ours.addresses[right] = reached(theirs.address)
+        yield ours, theirs
+
+
+@asynccontextmanager
+async def stream_between(ours, theirs, path="/test"):
+    """A stream from one party to another: both ends."""
+    near = await ours.links.open(theirs.name, path)
+    _, far, over = await theirs.arrived.get()
+    try:
+        yield near, far
+    finally:
+        await near.close()
+        over.set()

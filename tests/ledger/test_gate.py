@@ -7,7 +7,6 @@ import pytest
 
 from parley.core.errors import PolicyRefused
 from parley.core.plan import read_plan
-from parley.core.transcript import Transcript
 from parley.ledger.contract.runs import Run, run_path
 from parley.party.gate import Gate, terms_of
 from parley.party.ledger import PartyLedger
@@ -46,7 +45,7 @@ def ledger_of(consortium, name):
 
 def gate_at(ledger, run, folder):
     name = ledger.member.name
-    return Gate(ledger, run, Transcript(name), Journal(folder / name / run))
+    return Gate(ledger, run, Journal(folder / name / run))
 
 
 async def begun(consortium, shown, folder):
@@ -68,7 +67,7 @@ async def begun(consortium, shown, folder):
 async def rounds_without_end(gate):
     while True:
         await asyncio.sleep(0.02)
-        await gate.round_over(heard_next=False)
+        await gate.said("00" * 32, 1, 0)
         gate.kept()
 
 
@@ -88,10 +87,10 @@ async def test_a_refused_commitment_ends_the_run_at_the_next_round(tmp_path):
         gate = await begun(consortium, terms_of(plan(), {}, int(time.time())), tmp_path)
         await gate.enter(plan(), "bank")
         await gate.go_on(0)
-        await gate.aligned(1001)
+        await gate.said("00" * 32, 1, 1001)
         with pytest.raises(PolicyRefused, match="rows-exceeded") as caught:
             await rounds_without_end(gate)
-        await gate.end("run.fail", caught.value)
+        await gate.end(caught.value)
         assert gate.ledger.draft.known(Run, run_path("run-1")).state == "failed"
 
 

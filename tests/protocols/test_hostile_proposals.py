@@ -71,7 +71,7 @@ class Served:
 
     async def propose(self, run, plan=PLAN, place=0):
         """Propose a run and hold the line; returns how that ended."""
-        setting = Setting(proposal.STEPS, proposal.ACTIVE, run, Trace(time.monotonic), 5.0)
+        setting = Setting(proposal.STEPS, proposal.ACTIVE, run, Trace(time.monotonic), 60.0)
         try:
             async with (
                 self.reached(f"/proposals/{run}") as (near, _),

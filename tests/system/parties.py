@@ -17,7 +17,7 @@ from parley.data.sources import parse_source, read
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "credit"
-PATIENCE = 150.0
+PATIENCE = 60.0
 
 PLAN = """
 name = "test"
@@ -122,7 +122,7 @@ class Party:
         self._run = run
         self.name = name
         self.home = folder / name
-        self.address = address or f"127.0.0.1:{free_port()}"
+        self.address = f"127.0.0.1:{free_port()}" if address is None else address
         self.log = folder / f"{name}.log"
         self.process = None
         made = run("init", "--name", name, "--listen", self.address, "--home", self.home)
@@ -152,7 +152,7 @@ class Party:
                 stderr=subprocess.STDOUT,
                 env=environment(),
             )
-        self.wait_for("listens on", begins)
+        self.wait_for("its certificate is", begins)
         return self
 
     def said(self):

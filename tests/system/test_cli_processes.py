@@ -2,9 +2,18 @@
 
 import signal
 import subprocess
-import time
 
-from tests.system.parties import Party, arguments, environment, failed, plan, spawned, two_parties, watching
+from tests.system.parties import (
+    Party,
+    arguments,
+    environment,
+    failed,
+    plan,
+    spawned,
+    two_parties,
+    until,
+    watching,
+)
 
 
 def test_from_certificates_to_a_model(tmp_path):
@@ -54,7 +63,7 @@ ENDLESS = 100_000
 def begun(party, begins):
     """Wait until a run is in its training."""
     party.wait_for(" begins: ", begins)
-    time.sleep(1.0)
+    until(lambda: list(party.home.glob("runs/*/round-*")))
 
 
 def test_a_peer_that_is_killed_is_reported_at_once_and_we_stay_up(tmp_path):

@@ -12,7 +12,8 @@ from parley.core.plan import read_plan
 from parley.core.trace import Trace
 from parley.net.certificates import Identity
 from parley.net.channel import CheckedChannel, Setting
-from parley.net.websocket import PeerPin, dial
+from parley.net.links import Contact, Links
+from parley.net.websocket import PeerPin
 from parley.party.invitations import Invitation
 from parley.protocols import proposal
 
@@ -205,21 +206,29 @@ def test_ids_may_be_shortened_but_not_guessed(members):
     failed(bank.do("ledger", "prove", 0), "usage", "record-not-provable", 2)
 
 
+async def nobody(_peer, _path, _transport):
+    """Serves none of the conversations that the other end may begin."""
+
+
 def test_a_run_that_the_ledger_does_not_know_is_refused(folder, members):
     """The bank's program skips the ledger: the operator's takes no part."""
     bank, operator, _ = members
     ours, theirs = (Identity.load(each.home / "identity") for each in (bank, operator))
 
     async def skip_the_ledger():
-        transport = await dial(
-            operator.address, ours, PeerPin("operator", theirs.certificate_pem), "/proposals/run-secret"
-        )
+        contact = Contact(PeerPin("operator", theirs.certificate_pem), operator.address)
         setting = Setting(proposal.STEPS, proposal.ACTIVE, "run-secret", Trace(time.perf_counter), 60.0)
-        async with CheckedChannel(transport, setting) as channel:
-            await proposal.propose(channel, read_plan(plan(folder).read_text()))
+        async with Links(ours, lambda _: contact, nobody) as links:
+            transport = await links.open("operator", "/proposals/run-secret")
+            async with CheckedChannel(transport, setting) as channel:
+                await proposal.propose(channel, read_plan(plan(folder).read_text()))
 
-    with pytest.raises(PeerAborted) as raised:
-        asyncio.run(skip_the_ledger())
+    bank.stop()  # a party is one program at a time
+    try:
+        with pytest.raises(PeerAborted) as raised:
+            asyncio.run(skip_the_ledger())
+    finally:
+        bank.up()
     assert raised.value.code == "run-not-on-ledger"
     operator.wait_for("[run-not-on-ledger]")
 

@@ -97,6 +97,7 @@ def test_a_party_that_hangs_is_lost_and_taken_up_again(undisturbed):
 
 def test_any_party_may_cancel_a_run_and_all_say_so(undisturbed):
     bank, operator, path, _ = undisturbed
+    path = plan(path.parent, trees=20_000)
     for who in (bank, operator):
         with watching(bank, path) as client:
             until(lambda: kept(bank) >= 1)

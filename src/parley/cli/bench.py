@@ -17,7 +17,9 @@ def bench(
     context: typer.Context,
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="kernels, boosting, alignment, ledger, overhead or cometbft."),
+        typer.Argument(
+            metavar="NAME", help="kernels, boosting, alignment, ledger, overhead, network or cometbft."
+        ),
     ],
 ) -> None:
     """Measure the speed of this machine.

@@ -28,7 +28,8 @@ def init(
         typer.Option(
             "--listen",
             metavar="HOST:PORT",
-            help="The one port. 127.0.0.1 is reached from this machine only, 0.0.0.0 from every network.",
+            help="The one port. 127.0.0.1 is reached from this machine only, 0.0.0.0 from every network, "
+            "'' opens none: we only dial out.",
         ),
     ] = "127.0.0.1:7443",
     threads: Annotated[
@@ -52,8 +53,12 @@ def init(
     """Make a party: home folder, key and certificate.
 
     \b
-    Example:
+    Examples:
       parley init --name bank --listen 0.0.0.0:7443
+      parley init --name operator --listen ''
+
+    With --listen '' nobody dials us: we dial every peer whose address we know and keep that link, over
+    which the peer reaches us too. Two such parties do not reach one another.
 
     The folder holds parley.toml (these settings, to be edited at will), identity/ (key and
     certificate), party.db (peers, tables, runs) and models/. The key never leaves it; back it up.
@@ -69,7 +74,7 @@ def init(
         facts(
             console,
             [
-                ("listens on", f"{listen}, once `parley up` runs"),
+                ("listens on", f"{listen}, once `parley up` runs" if listen else "no port: it dials out"),
                 ("certificate", f"{record['certificate']}, for your peers"),
                 ("fingerprint", read_aloud(record["fingerprint"])),
             ],
@@ -97,7 +102,7 @@ def identity(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) ->
             console,
             [
                 ("party", record["party"]),
-                ("listens on", record["listen"]),
+                ("listens on", record["listen"] or "no port: it dials out"),
                 ("certificate", record["certificate"]),
                 ("fingerprint", read_aloud(record["fingerprint"])),
             ],

@@ -23,6 +23,9 @@ def up(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     SIGTERM ends it like Ctrl-C. The first line says where we listen; from then on there is a line
     for whatever happens. With --json every line is an object with "time" and "text".
 
+    We dial through the proxy that HTTPS_PROXY names (http://USER:PASSWORD@HOST:PORT), except the
+    hosts in NO_PROXY.
+
     The party runs the engine that its consortium uses. When the members have voted for CometBFT, it
     goes over by itself, and then starts and ends our CometBFT node too.
 

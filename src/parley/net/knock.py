@@ -5,22 +5,26 @@ import hashlib
 import ssl
 
 from parley.core.errors import PeerLost, PeerMisbehaved
+from parley.net import tls
 from parley.net.certificates import grouped
+from parley.net.proxy import NO_PROXY, Proxies
+from parley.net.websocket import connect
 
 _SECONDS = 10.0
 
 
-async def shown_certificate(address: str, peer: str, fingerprint: str) -> str:
+async def shown_certificate(address: str, peer: str, fingerprint: str, proxies: Proxies = NO_PROXY) -> str:
     """The certificate in PEM that answers at ``host:port``, if it has the fingerprint.
 
     Raises:
-        PeerLost: nobody answers, or not with TLS.
+        PeerLost: nobody answers, or not with TLS; or the proxy does not let us through.
         PeerMisbehaved: it is another certificate.
     """
     host, _, port = address.rpartition(":")
     try:
         async with asyncio.timeout(_SECONDS):
-            pem = await asyncio.to_thread(_look, host.strip("[]"), int(port))
+            stream = await connect(host.strip("[]"), int(port), peer, proxies)
+            pem = ssl.DER_cert_to_PEM_cert(await tls.shown(stream))
     except (OSError, TimeoutError, ValueError) as error:
         raise PeerLost(
             "peer-unreachable",
@@ -37,7 +41,3 @@ async def shown_certificate(address: str, peer: str, fingerprint: str) -> str:
             remedy="do not go on: compare fingerprints with whoever invited you",
         )
     return pem
-
-
-def _look(host: str, port: int) -> str:
-    return ssl.get_server_certificate((host, port), timeout=_SECONDS)

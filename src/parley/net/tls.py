@@ -59,16 +59,27 @@ async def diagnose(host: str, port: int) -> str:
 
     Nothing is sent, our certificate least of all, and nothing is believed.
     """
+    stream, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, host, port)
+    return hashlib.sha256(await shown(stream)).hexdigest()
+
+
+async def shown(stream: asyncio.Transport) -> bytes:
+    """The certificate, in DER, that whoever is at the other end presents; ends the connection.
+
+    Nothing is sent, our certificate least of all, and nothing is believed.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_connection(asyncio.Protocol, host, port, ssl=context)
     try:
-        return presented(transport)
+        secured = await asyncio.get_running_loop().start_tls(stream, asyncio.Protocol(), context)
+        if secured is None:
+            raise ConnectionResetError
+        certificate: bytes = secured.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        return certificate
     finally:
-        transport.abort()
+        stream.abort()
 
 
 def not_pinned(pin: PeerPin, got: str | None) -> PeerMisbehaved:

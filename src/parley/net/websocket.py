@@ -1,7 +1,6 @@
 """Frames between machines: WebSocket over TLS 1.3, both ends known by their pinned certificates.
 
-One port per party. Whoever can reach the other dials; a party behind a firewall that lets nothing
-in only ever dials. What travels above is the same as in memory.
+One port per party, or none: whoever can reach the other dials. What travels above is the same as in memory.
 """
 
 import asyncio
@@ -23,6 +22,7 @@ from websockets.uri import parse_uri
 from parley.core.errors import ParleyError, PeerLost, PeerMisbehaved, UsageError
 from parley.net import tls
 from parley.net.certificates import Identity
+from parley.net.proxy import NO_PROXY, Proxies, connect_through
 from parley.net.tls import PeerPin
 from parley.net.transport import MAX_FRAME
 from parley.net.wire import CLOSING, Wire
@@ -46,9 +46,16 @@ Pins = Mapping[str, PeerPin]
 class WebSocketTransport:
     """A `Transport` over TLS; made by `dial` and `PeerListener`."""
 
-    def __init__(self, peer: str, wire: Wire) -> None:
+    def __init__(self, peer: str, wire: Wire, fingerprint: str) -> None:
         self._peer = peer
         self._wire = wire
+        self.fingerprint = fingerprint
+        """Of the certificate by which the other end has proven who it is."""
+
+    @property
+    def wire(self) -> Wire:
+        """What carries the frames."""
+        return self._wire
 
     @property
     def peer(self) -> str:
@@ -74,6 +81,7 @@ async def dial(
     pin: PeerPin,
     path: str,
     *,
+    proxies: Proxies = NO_PROXY,
     timeout: float = HANDSHAKE,  # noqa: ASYNC109 (one figure for six layers)
 ) -> WebSocketTransport:
     """Connect to ``pin`` at ``address`` (``wss://host:port`` or ``host:port``) and ask for ``path``.
@@ -85,14 +93,15 @@ async def dial(
         address: where the peer listens.
         identity: who we are.
         pin: whom we expect.
-        path: what we want of the peer, such as ``/runs/7``; begins with a slash.
+        path: what we want of the peer, such as ``/link``; begins with a slash.
+        proxies: through which to dial.
         timeout: seconds for all six together.
 
     Raises:
         UsageError: the address is malformed.
         PeerLost: ``name-unknown``, ``peer-unreachable``, ``connect-timeout``, ``tls-failed``,
-            ``handshake-timeout``, ``upgrade-refused``.
-        PolicyRefused: ``certificate-unknown-to-peer``, ``certificate-expired``.
+            ``handshake-timeout``, ``upgrade-refused``, ``proxy-unreachable``, ``proxy-refused``.
+        PolicyRefused: ``proxy-auth``, ``certificate-unknown-to-peer``, ``certificate-expired``.
         PeerMisbehaved: ``certificate-not-pinned``, ``malformed-websocket``.
 
     """
@@ -102,7 +111,7 @@ async def dial(
     connected = False
     try:
         async with asyncio.timeout(timeout):
-            stream = await _connect(host, port, pin.name)  # 1, 2
+            stream = await connect(host, port, pin.name, proxies)  # 1, 2
             connected = True
             try:
                 await _secure(stream, wire, identity, pin, host)  # 3, 4
@@ -112,7 +121,7 @@ async def dial(
                 raise
     except TimeoutError:
         raise _too_slow(pin.name, address, timeout, connected=connected) from None
-    return WebSocketTransport(pin.name, wire)
+    return WebSocketTransport(pin.name, wire, pin.fingerprint)
 
 
 class PeerListener:
@@ -212,9 +221,9 @@ class PeerListener:
         try:
             if self._newcomers <= NEWCOMERS:
                 async with asyncio.timeout(HANDSHAKE):
-                    peer = await self._identify(stream, wire)
+                    peer, fingerprint = await self._identify(stream, wire)
                     path = await _welcome(wire, protocol)
-                return peer, path, WebSocketTransport(peer, wire)
+                return peer, path, WebSocketTransport(peer, wire, fingerprint)
         except TimeoutError:
             reason = f"no complete handshake within {HANDSHAKE:g} s"
         except _Refused as refused:
@@ -232,19 +241,20 @@ class PeerListener:
         self._on_refused(f"{_bracketed(str(host))}:{port}", reason)
         return None
 
-    async def _identify(self, stream: asyncio.Transport, wire: Wire) -> str:
-        """The name of the party whose certificate the newcomer proved to own."""
+    async def _identify(self, stream: asyncio.Transport, wire: Wire) -> tuple[str, str]:
+        """The name of the party whose certificate the newcomer proved to own, and its fingerprint."""
         pins = self._pins() if callable(self._pins) else self._pins
         context = tls.server_context(self._identity, pins.values())
         secured = await _start_tls(stream, wire, context, None)
         # whoever bears our name may command us: that is our own certificate and no pin's
         names = {pin.fingerprint: name for name, pin in pins.items() if name != self._identity.party}
         names[self._identity.fingerprint] = self._identity.party
-        peer = names.get(tls.presented(secured))
+        fingerprint = tls.presented(secured)
+        peer = names.get(fingerprint)
         if peer is None:
             raise _Refused("its certificate is signed by a pinned one, but is not pinned itself")
         wire.attach(secured)
-        return peer
+        return peer, fingerprint
 
 
 class _Refused(Exception):
@@ -263,7 +273,16 @@ class _Doorbell(asyncio.Protocol):
         self._admit(transport)
 
 
-async def _connect(host: str, port: int, peer: str) -> asyncio.Transport:
+async def connect(host: str, port: int, peer: str, proxies: Proxies) -> asyncio.Transport:
+    """A connection to ``host`` and ``port``, not read from yet.
+
+    Raises:
+        PeerLost: ``name-unknown``, ``peer-unreachable``; as `connect_through`.
+    """
+    if proxies.serves(host, port):
+        stream = await connect_through(proxies, host, port, peer)
+        stream.pause_reading()
+        return stream
     loop = asyncio.get_running_loop()
     try:
         stream, _ = await loop.create_connection(asyncio.Protocol, host, port)

@@ -7,9 +7,11 @@ payload of its pings, eight bytes big endian; the same pings, one per `BEAT`, ar
 """
 
 import asyncio
+import socket
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from typing import Protocol as Shape
 
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
@@ -30,7 +32,7 @@ FRAME_COST: Final = 1024
 BEAT: Final = 1.0
 """Seconds between two signs of life."""
 
-MISSED_BEATS: Final = 6
+MISSED_BEATS: Final = 5
 """Beats without a single byte from the peer after which it counts as lost."""
 
 CLOSING: Final = 5.0
@@ -39,7 +41,11 @@ CLOSING: Final = 5.0
 LINGER: Final = 1.0
 """Seconds for which a connection that we refused is still read, so that the peer learns why."""
 
+SHORT_BUFFER: Final = 256 * 1024
+"""Bytes written and not yet sent where what comes later may have to pass what came before."""
+
 _WRITE_BUFFER: Final = 1024 * 1024
+_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _UNREAD_REPLIES: Final = WINDOW + MAX_FRAME
 _REPORT_BYTES: Final = 8
 
@@ -56,6 +62,19 @@ class Ending:
     def error(self, peer: str) -> PeerError:
         """A fresh exception for one caller."""
         return self.family(self.code, f"{peer} {self.what}", peer=peer, remedy=self.remedy)
+
+
+class Taker(Shape):
+    """Takes frames as they come, instead of a program that waits for them."""
+
+    def took(self, frame: bytes | bytearray) -> None:
+        """A frame came."""
+
+    def has_room(self) -> None:
+        """What could not be written may be tried again."""
+
+    def is_over(self, ending: Ending) -> None:
+        """Nothing comes any more."""
 
 
 class Wire(asyncio.Protocol):
@@ -80,6 +99,10 @@ class Wire(asyncio.Protocol):
         self._missed = 0
         self._beat: asyncio.TimerHandle | None = None
         self._cut: asyncio.TimerHandle | None = None
+        self._taker: Taker | None = None
+        self._asked: float | None = None
+        self.round_trip: float | None = None
+        """Seconds until the other end answered our last sign of life."""
 
     # Frames, for our own program
 
@@ -103,10 +126,38 @@ class Wire(asyncio.Protocol):
             self._readable.clear()
             await self._readable.wait()
         frame = self._frames.popleft()
-        self._taken += len(frame) + FRAME_COST
-        if self._taken - self._reported >= WINDOW // 4:
-            self._report()
+        self._note_taken(len(frame))
         return frame
+
+    def hand_to(self, taker: Taker) -> None:
+        """Give every frame to ``taker`` from now on, and keep little written ahead of the network."""
+        self._taker = taker
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=SHORT_BUFFER)
+            raw = self._transport.get_extra_info("socket")
+            if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6) and _NOTSENT_LOWAT:
+                raw.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, SHORT_BUFFER)
+        while self._frames:
+            frame = self._frames.popleft()
+            self._note_taken(len(frame))
+            taker.took(frame)
+        if self._ending is not None:
+            taker.is_over(self._ending)
+
+    def offer(self, frame: bytes) -> None:
+        """Write one frame; ask `has_room` before."""
+        self._sent += len(frame) + FRAME_COST
+        self.protocol.send_binary(frame)
+        self.flush()
+
+    def has_room(self) -> bool:
+        """Whether a frame may be written without waiting."""
+        return self._ending is None and not self._full and self._sent - self._taken_by_peer <= WINDOW // 2
+
+    def refuse(self, code: str, what: str) -> None:
+        """Break off because of what the other end sent; it is told by the close frame."""
+        self._fault(CloseCode.POLICY_VIOLATION, code, what)
+        self.flush()
 
     async def close(self) -> None:
         """Say goodbye and wait until the other end has everything, as long as it makes progress."""
@@ -197,7 +248,7 @@ class Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The write buffer has room again."""
         self._full = False
-        self._room.set()
+        self._has_room()
 
     # Inside
 
@@ -209,8 +260,9 @@ class Wire(asyncio.Protocol):
             if self._received - self._reported > WINDOW:
                 self._fault(CloseCode.POLICY_VIOLATION, "window-exceeded", "sent more than the window allows")
                 return
-            self._frames.append(bytes(frame.data))
-            self._readable.set()
+            self._deliver(frame.data)
+        elif frame.opcode is Opcode.PONG:
+            self._time_answer()
         elif frame.opcode is Opcode.PING and len(frame.data) == _REPORT_BYTES:
             self._credit(int.from_bytes(frame.data, "big"))
         elif frame.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
@@ -218,17 +270,37 @@ class Wire(asyncio.Protocol):
             code = "text-frame" if frame.opcode is Opcode.TEXT else "fragmented-frame"
             self._fault(CloseCode.UNSUPPORTED_DATA, code, f"sent {kind} where whole binary frames are agreed")
 
+    def _deliver(self, frame: bytes | bytearray | memoryview) -> None:
+        if self._taker is None:
+            self._frames.append(bytes(frame))
+            self._readable.set()
+        else:
+            self._note_taken(len(frame))
+            self._taker.took(frame if isinstance(frame, bytes | bytearray) else bytes(frame))
+
+    def _note_taken(self, size: int) -> None:
+        self._taken += size + FRAME_COST
+        if self._taken - self._reported >= WINDOW // 4:
+            self._report()
+
+    def _time_answer(self) -> None:
+        if self._asked is not None:
+            self.round_trip = asyncio.get_running_loop().time() - self._asked
+            self._asked = None
+
     def _credit(self, taken: int) -> None:
         if not self._taken_by_peer <= taken <= self._sent:
             self._fault(CloseCode.POLICY_VIOLATION, "false-report", "reported bytes it cannot have taken")
             return
         self._taken_by_peer = taken
-        self._room.set()
+        self._has_room()
 
     def _report(self) -> None:
         """Tell the peer what we have taken; it is the sign of life as well."""
         if self.protocol.state is State.OPEN:
             self._reported = self._taken
+            if self._asked is None:
+                self._asked = asyncio.get_running_loop().time()
             self.protocol.send_ping(self._taken.to_bytes(_REPORT_BYTES, "big"))
             self.flush()
 
@@ -281,6 +353,13 @@ class Wire(asyncio.Protocol):
             self._ending = ending
             self._readable.set()
             self._room.set()
+            if self._taker is not None:
+                self._taker.is_over(ending)
+
+    def _has_room(self) -> None:
+        self._room.set()
+        if self._taker is not None:
+            self._taker.has_room()
 
     def _on_the_way(self) -> int:
         buffered = 0 if self._transport is None else self._transport.get_write_buffer_size()

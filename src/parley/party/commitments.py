@@ -13,10 +13,8 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from parley.core.errors import PolicyRefused
-from parley.core.transcript import Said
 from parley.ledger.contract.rounds import ROUNDS_AHEAD
 from parley.ledger.encoding import Value
-from parley.ledger.merkle import leaf_hash, root
 from parley.party.awaiting import Awaiting
 from parley.protocols.together import all_of
 from parley.store.journal import Journal
@@ -56,24 +54,15 @@ class Commitments:
         self._next = place
         self._submitting = asyncio.create_task(self._submit_all())
 
-    async def add(self, said: tuple[Said, ...], rows: int | None = None) -> None:
-        """Commit to what was said in the next round; ``rows``: in common, as the alignment found.
-
-        Raises:
-            ParleyError: an earlier commitment was refused, or the run has ended on the ledger.
-        """
+    async def add(self, root: str, messages: int, rows: int) -> None:
+        """Commit to the next round; see `Gate.said`."""
         if self._submitting is not None and self._submitting.done():
             self._submitting.result()
-        leaves = [leaf_hash(each.leaf()) for each in said]
-        stated: dict[str, Value] = {
-            "run": self._run.name,
-            "root": root(leaves).hex(),
-            "messages": len(leaves),
-        }
+        stated: dict[str, Value] = {"run": self._run.name, "root": root, "messages": messages}
         commitment: Commitment = (
-            ("round.commit", {"round": self._next, **stated})
-            if rows is None
-            else ("run.align", {"rows": rows, **stated})
+            ("run.align", {"rows": rows, **stated})
+            if rows
+            else ("round.commit", {"round": self._next, **stated})
         )
         self._next += 1
         await asyncio.to_thread(self._journal.say, json.dumps(commitment).encode())
@@ -96,13 +85,11 @@ class Commitments:
         if self._submitting is not None:
             await self._submitting
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Submit nothing more."""
         if self._submitting is not None:
             self._submitting.cancel()
-            await asyncio.wait([self._submitting])
-            if not self._submitting.cancelled():
-                self._submitting.exception()  # told, or part of what is being told
+            self._submitting.add_done_callback(_heard)  # told, or part of what is being told
 
     async def _submit_all(self) -> None:
         """Submit commitments in order, several at once: a block costs more than a transaction in it."""
@@ -148,6 +135,11 @@ class Commitments:
         run = self._run.alive()
         ahead = run.committed[self._run.ledger.member.name] - run.closed
         return True if run.state == "training" and ahead + rounds <= ROUNDS_AHEAD else None
+
+
+def _heard(submitting: "asyncio.Task[None]") -> None:
+    if not submitting.cancelled():
+        submitting.exception()
 
 
 def _read(line: bytes) -> Commitment:

@@ -20,8 +20,10 @@ from parley.ledger.engines.moving import MovingMember
 from parley.net.certificates import Identity, create_identity, grouped
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.knock import shown_certificate
+from parley.net.links import LINK, Contact, Links
+from parley.net.proxy import Proxies
 from parley.net.transport import Transport
-from parley.net.websocket import PeerListener, PeerPin, dial
+from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial
 from parley.party import node, rotation
 from parley.party.address import address_of
 from parley.party.desk import LEDGER, reaching
@@ -47,6 +49,7 @@ from parley.store.keys import LedgerKeys
 
 CLOCKS = Clocks(wall=time.time, monotonic=time.perf_counter)
 _SILENCE = 365 * 86400.0
+_LOOPBACK = "127.0.0.1"
 
 
 def found(path: Path, settings: Settings) -> Identity:
@@ -55,7 +58,8 @@ def found(path: Path, settings: Settings) -> Identity:
     Raises:
         UsageError: name or address cannot be used, or the folder holds a party already or cannot be written.
     """
-    address_of(settings.listen)
+    if settings.listen:
+        address_of(settings.listen)
     identity = create_identity(settings.party)
     try:
         home = Home.create(path, settings)
@@ -77,23 +81,70 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     """
     home = Home.open(path)
     identity = Identity.load(home.identity_folder)
-    host, port = address_of(home.settings.listen)
     reach = _Reach(home, identity)
     ledger = await asyncio.to_thread(_ledger, home, reach.dial, log)
     reach.ledger = ledger
     threads = home.settings.threads or os.cpu_count() or 1
     party = Party(Office(home, reach.dial, CLOCKS, threads, log, ledger))
-    refused = lambda address, why: log(f"turned away {address}: {why}")  # noqa: E731
-    async with PeerListener(
-        host, port, identity, reach.pins, party.connected, on_refused=refused
-    ) as listener:
-        log(f"{home.settings.party} listens on {listener.address}")
+    links = Links(
+        identity,
+        reach.contact,
+        party.connected,
+        proxies=Proxies.read(os.environ),
+        kept=reach.kept,
+        log=log,
+    )
+    reach.links = links
+    front = _Front(home, links, party, log)
+    async with front.listener(identity, reach.pins) as listener, links:
+        front.announce(listener)
         log(f"its certificate is {grouped(identity.fingerprint)}")
         party.recover()
         try:
             await (asyncio.Event().wait() if ledger is None else _keep(ledger, home, identity, log))
         finally:
             await party.stop()
+
+
+class _Front:
+    """Who comes in at the port, or, at a party that only dials out, at the one for our own command line."""
+
+    def __init__(self, home: Home, links: Links, party: Party, log: Callable[[str], None]) -> None:
+        self._home = home
+        self._links = links
+        self._party = party
+        self._log = log
+
+    def listener(self, identity: Identity, pins: Callable[[], dict[str, PeerPin]]) -> PeerListener:
+        """The listener, not entered yet."""
+        listen = self._home.settings.listen
+        host, port = address_of(listen) if listen else (_LOOPBACK, 0)
+        return PeerListener(
+            host,
+            port,
+            identity,
+            pins if listen else {},
+            self._connected,
+            on_refused=lambda address, why: self._log(f"turned away {address}: {why}"),
+        )
+
+    def announce(self, listener: PeerListener) -> None:
+        """Say where we listen, and note it where our command line looks."""
+        name = self._home.settings.party
+        self._home.keep_control(listener.address)
+        if self._home.settings.listen:
+            self._log(f"{name} listens on {listener.address}")
+        else:
+            self._log(f"{name} dials out only; its own command line reaches it on {listener.address}")
+
+    async def _connected(self, peer: str, path: str, transport: WebSocketTransport) -> None:
+        """Links, and the two kinds of connections that are none; conversations come as streams."""
+        if path == LINK:
+            await self._links.accept(peer, transport)
+        elif path in {"/control", "/join"}:
+            await self._party.connected(peer, path, transport)
+        else:
+            self._log(f"{peer} asked for {path[:80]!r} beside its link")
 
 
 async def _keep(ledger: PartyLedger, home: Home, identity: Identity, log: Callable[[str], None]) -> None:
@@ -114,6 +165,7 @@ class _Reach:
         self._home = home
         self._identity = identity
         self.ledger: PartyLedger | None = None
+        self.links: Links | None = None
 
     def peers(self) -> dict[str, Peer]:
         """Everyone by name; what the ledger says goes before what we were told."""
@@ -129,16 +181,23 @@ class _Reach:
         certificates = invited | {name: peer.certificate for name, peer in self.peers().items()}
         return {name: PeerPin(name, certificate) for name, certificate in certificates.items()}
 
-    async def dial(self, peer: str, path: str) -> Transport:
-        """Connect to a peer for a path."""
+    def contact(self, peer: str) -> Contact:
+        """Who a peer has to prove to be, and where it is dialled.
+
+        Raises:
+            UsageError: it is a stranger.
+        """
         known = self.peers().get(peer) or self._home.catalogue.peer(peer)
-        if not known.address:
-            raise UsageError(
-                "no-address",
-                f"no address of {peer} is known",
-                remedy=f"give one with `parley peer add {peer} --address HOST:PORT`",
-            )
-        return await dial(known.address, self._identity, PeerPin(peer, known.certificate), path)
+        return Contact(PeerPin(peer, known.certificate), known.address)
+
+    def kept(self) -> tuple[str, ...]:
+        """With whom there is to be a link always: with everyone, if nobody can dial us."""
+        return () if self._home.settings.listen else tuple(self.peers())
+
+    async def dial(self, peer: str, path: str) -> Transport:
+        """Begin a conversation with a peer."""
+        assert self.links is not None  # noqa: S101 (made before anything is dialled)
+        return await self.links.open(peer, path)
 
 
 def _ledger(home: Home, reach: Dial, log: Callable[[str], None]) -> PartyLedger | None:
@@ -179,10 +238,17 @@ async def invite(
     identity = Identity.load(home.identity_folder)
     if home.membership is None:
         raise no_consortium(identity.party)
+    address = home.settings.reached_at()
+    if not address:
+        raise UsageError(
+            "address-unknown",
+            f"{identity.party} only dials out, so a newcomer could not knock at it",
+            remedy="have a member invite whom others can dial",
+        )
     until = int(CLOCKS.wall()) + hours * 3600
     invitation = Invitation.fresh(
         name,
-        home.settings.reached_at(),
+        address,
         identity.party,
         identity.fingerprint,
         home.membership.consortium,
@@ -226,10 +292,13 @@ async def join(path: Path, text: str) -> Invitation:
             f"{own.party} belongs to a consortium already",
             remedy="use another home for another consortium",
         )
-    certificate = await shown_certificate(invitation.address, invitation.inviter, invitation.fingerprint)
+    proxies = Proxies.read(os.environ)
+    certificate = await shown_certificate(
+        invitation.address, invitation.inviter, invitation.fingerprint, proxies
+    )
     pin = PeerPin(invitation.inviter, certificate)
     try:
-        transport = await dial(invitation.address, invitation.identity, pin, "/join")
+        transport = await dial(invitation.address, invitation.identity, pin, "/join", proxies=proxies)
     except PolicyRefused as error:
         raise PolicyRefused(
             "invitation-not-open",
@@ -319,7 +388,7 @@ async def _ask(
     identity = Identity.load(home.identity_folder)
     pin = PeerPin(identity.party, identity.certificate_pem)
     try:
-        transport = await dial(home.settings.listen, identity, pin, "/control")
+        transport = await dial(home.control, identity, pin, "/control")
     except ParleyError as error:
         raise UsageError(
             "party-not-running",

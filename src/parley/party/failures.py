@@ -4,9 +4,20 @@ import asyncio
 import traceback
 from typing import Final
 
-from parley.core.errors import ParleyError, PeerAborted, PeerLost, PolicyRefused, ProtocolBug
+from parley.core.errors import (
+    BudgetExhausted,
+    ParleyError,
+    PeerAborted,
+    PeerError,
+    PeerLost,
+    PeerMisbehaved,
+    PolicyRefused,
+    ProtocolBug,
+    UsageError,
+)
 from parley.core.files import DISK_FULL
 from parley.net.channel import STOPPED
+from parley.protocols import labour
 
 CANCELLED: Final = "run-cancelled"
 """The code by which everyone hears that a party no longer wants a run."""
@@ -21,6 +32,30 @@ def known(error: BaseException) -> ParleyError:
     return ProtocolBug(
         "internal", f"{type(error).__name__}: {error}", remedy="report it with the party's log"
     )
+
+
+def told(error: BaseException) -> labour.Failed:
+    """An error as a worker tells it to its party."""
+    ours = known(error)
+    if isinstance(ours, ProtocolBug) and not isinstance(error, ParleyError):
+        ours.what = lines_of(error).strip()
+    peer = ours.peer if isinstance(ours, PeerError) else ""
+    cause = ours.cause if isinstance(ours, PeerAborted) else ""
+    return labour.Failed(ours.family, ours.code, ours.what, ours.remedy, ours.public, peer, cause)
+
+
+def raised(failed: labour.Failed) -> ParleyError:
+    """The error that a worker told of."""
+    code, what, remedy, public = failed.code, failed.what, failed.remedy, failed.public
+    if failed.family == PeerAborted.family:
+        return PeerAborted(code, what, peer=failed.peer, remedy=remedy, public=public, cause=failed.cause)
+    for about_peer in (PeerLost, PeerMisbehaved):
+        if failed.family == about_peer.family:
+            return about_peer(code, what, peer=failed.peer, remedy=remedy, public=public)
+    for kind in (UsageError, PolicyRefused, BudgetExhausted):
+        if failed.family == kind.family:
+            return kind(code, what, remedy=remedy, public=public)
+    return ProtocolBug(code, what, remedy=remedy, public=public)
 
 
 def stopped() -> ParleyError:

@@ -1,6 +1,9 @@
 """A run that we follow: one attempt for each time the active party proposes to go on."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -13,11 +16,13 @@ from parley.learn.shares import encode_share
 from parley.party.course import Course
 from parley.party.failures import cancelled, cancels, interrupts, lines_of
 from parley.party.gate import Gate
+from parley.party.hiring import Worker, hired
 from parley.party.office import Office
-from parley.party.rendezvous import Rendezvous, waiting
-from parley.party.run import Followed, Work, check, follow
+from parley.party.rendezvous import Rendezvous
+from parley.party.run import Followed, followed_of
 from parley.protocols import proposal
 from parley.protocols.together import together
+from parley.store.journal import Journal
 
 _GOING_ON: Final = ("aligning", "training", "finishing", "finished", "paused")
 """Where a run may stand on the ledger when it goes on after an interruption."""
@@ -43,6 +48,7 @@ class Following:
         self._unwanted = asyncio.Event()
         self._at_work: asyncio.Task[None] | None = None
         self._expiring: asyncio.Task[None] | None = None
+        self._untold: Callable[[], Awaitable[None]] | None = None
 
     @property
     def under_way(self) -> bool:
@@ -55,17 +61,22 @@ class Following:
         self._unwanted.set()
         return self._at_work is not None
 
-    async def attempt(self, line: Channel, plan: Plan, trace: Trace) -> None:
+    async def attempt(self, line: Channel, plan: Plan, workers: AsyncExitStack) -> None:
         """Take part until the run is over, or something comes between.
 
         An attempt that is still under way has not noticed yet that its line is gone: it gives way.
+
+        Args:
+            line: over which it was proposed.
+            plan: what was.
+            workers: left after the line, so that the active party hears the reason of an end first.
         """
         if self._at_work is not None:
             self._at_work.cancel()
             await asyncio.wait([self._at_work])
         self.leave()
         meeting = self.meeting = Rendezvous(self.run, self.leader, self._office.home.settings.patience)
-        at_work = self._at_work = asyncio.ensure_future(self._attempt(line, plan, trace))
+        at_work = self._at_work = asyncio.ensure_future(self._attempt(line, plan, meeting, workers))
         try:
             await at_work
         finally:
@@ -73,40 +84,38 @@ class Following:
             if self._at_work is at_work:
                 self._at_work = None
 
-    async def _attempt(self, line: Channel, plan: Plan, trace: Trace) -> None:
+    async def _attempt(self, line: Channel, plan: Plan, meeting: Rendezvous, workers: AsyncExitStack) -> None:
         office, gate = self._office, self._office.gate(self.run)
         office.admit(plan, line.peer)
         if gate is not None:  # before a row of ours is read; and what is no run of ours is not ours to fail
             await gate.enter(plan, line.peer, *(() if self.course is None else _GOING_ON))
         try:
-            work = await self._work(plan, trace, gate)
-            await asyncio.to_thread(check, work)
+            hiring = hired(office, self.run, plan, meeting.conversation)
+            worker = await workers.enter_async_context(hiring)
             course = self._begin(plan)
-            place = await self._agree(line, work)
-            followed = await self._follow(line, work, place, gate)
+            place = await self._agree(line, plan, course.journal)
+            await asyncio.to_thread(course.journal.rewind, place)
+            reached = await self._follow(line, worker, place, gate)
+            followed = followed_of(course.journal, reached)
             office.home.keep_share(followed.share)
             await line.send(proposal.Ended())
             if gate is not None:
                 await gate.hand_in(encode_share(followed.share))
         except BaseException as error:
-            await self._over(error, gate)
+            self._over(error, gate)
             raise
         if course.state != "finished":
             course.move("finish", _outcome(followed))
         splits = len(followed.share.rules)
         office.log(f"{self.run} finished: {followed.common} rows in common, {splits} splits of ours")
 
-    async def _work(self, plan: Plan, trace: Trace, gate: Gate | None) -> Work:
-        opening = waiting(self.meeting, trace, None if gate is None else gate.transcript)
-        return await asyncio.to_thread(self._office.work, self.run, plan, opening, trace, gate)
-
-    async def _agree(self, line: Channel, work: Work) -> int:
+    async def _agree(self, line: Channel, plan: Plan, journal: Journal) -> int:
         """Agree to take part; returns the place to go on from, once all have agreed."""
-        places = await asyncio.to_thread(work.journal.places)
+        places = await asyncio.to_thread(journal.places)
         patience = self._office.home.settings.patience
         try:
             async with asyncio.timeout(patience):
-                place = await proposal.agree(line, work.plan, places)
+                place = await proposal.agree(line, plan, places)
         except TimeoutError:
             raise PeerLost(
                 "silent-peer",
@@ -125,16 +134,14 @@ class Following:
         self.course.attempt()
         return self.course
 
-    async def _follow(self, line: Channel, work: Work, place: int, gate: Gate | None) -> Followed:
-        await asyncio.to_thread(work.journal.rewind, place)
-
-        async def to_the_end() -> Followed:
+    async def _follow(self, line: Channel, worker: Worker, place: int, gate: Gate | None) -> int:
+        async def to_the_end() -> int:
             if gate is not None:
                 await gate.go_on(place)
-            followed = await follow(work, place)
+            reached = await worker.work(place, Trace(self._office.clocks.monotonic), gate)
             await hearing
             watching.cancel()
-            return followed
+            return reached
 
         hearing = asyncio.ensure_future(_ended(line))
         watching = asyncio.ensure_future(self._watch())
@@ -147,23 +154,34 @@ class Following:
 
     # ── what comes between ────────────────────────────────────────────────────────────────────────────
 
-    async def _over(self, error: BaseException, gate: Gate | None) -> None:
+    def _over(self, error: BaseException, gate: Gate | None) -> None:
         """Note why the attempt ended, and whether the run can go on."""
         course = self.course
-        if course is not None and course.state == "running" and self._began and interrupts(error):
-            course.stop("interrupt", error)
-            self.expect()
-            if gate is not None and isinstance(error, ParleyError):
-                await gate.pause(error)
-        elif course is None or course.state == "running":
-            await self._give_up(error)
-
-    async def _give_up(self, error: BaseException) -> None:
-        gate = self._office.gate(self.run)
+        passing = self._began and interrupts(error)
+        if course is not None and course.state == "running":
+            if passing:
+                course.stop("interrupt", error)
+                self.expect()
+            else:
+                course.stop("cancel" if cancels(error) else "fail", error)
         if gate is not None:
-            await gate.end("run.cancel" if cancels(error) else "run.fail", error)
+            gate.let_go()
+            if isinstance(error, ParleyError):
+                self._untold = partial(gate.pause if passing else gate.end, error)
+
+    async def tell_ledger(self) -> None:
+        """Say on the ledger how the last attempt ended, if it did not end well; the peers know by now."""
+        untold, self._untold = self._untold, None
+        if untold is not None:
+            await untold()
+
+    async def _give_up(self, error: ParleyError) -> None:
+        """End a run that stands still."""
         if self.course is not None:
             self.course.stop("cancel" if cancels(error) else "fail", error)
+        gate = self._office.gate(self.run)
+        if gate is not None:
+            await gate.end(error)
 
     def expect(self) -> None:
         """Wait for the active party to go on, as long as the run may stand still."""

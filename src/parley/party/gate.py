@@ -8,11 +8,10 @@ the ledger only here: at the start, when it goes on after an interruption, and a
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Final, Literal
+from typing import Final
 
 from parley.core.errors import ParleyError, PeerLost, PolicyRefused
 from parley.core.plan import Plan
-from parley.core.transcript import Transcript
 from parley.learn.parameters import boosting_parameters
 from parley.ledger.contract.grants import Grant
 from parley.ledger.contract.plans import Approval, Terms, approval_path, plan_id, plan_path
@@ -22,6 +21,7 @@ from parley.ledger.contract.transitions import RESUMABLE, TERMINAL, State
 from parley.ledger.encoding import Value
 from parley.party.awaiting import Awaiting
 from parley.party.commitments import Commitments
+from parley.party.failures import cancels
 from parley.party.ledger import PartyLedger
 from parley.party.report import Quality
 from parley.privacy.leakage import statement
@@ -98,14 +98,12 @@ class Gate:
     Args:
         ledger: of the party.
         run: identifier.
-        transcript: what the party says and hears in the attempt.
         journal: keeps what the party commits to.
     """
 
-    def __init__(self, ledger: PartyLedger, run: str, transcript: Transcript, journal: Journal) -> None:
+    def __init__(self, ledger: PartyLedger, run: str, journal: Journal) -> None:
         self.ledger = ledger
         self.run = run
-        self.transcript = transcript
         self._awaited = Awaiting(ledger, run)
         self._commitments = Commitments(self._awaited, journal)
 
@@ -245,29 +243,30 @@ class Gate:
         await self._awaited.until(unpaused, "the run to be resumed", STARTED)
         self._commitments.begin(place)
 
-    async def aligned(self, rows: int) -> None:
-        """Commit to the alignment.
+    async def said(self, root: str, messages: int, rows: int) -> None:
+        """Commit to what was said in a round.
 
-        Raises:
-            ParleyError: as `round_over`.
-        """
-        await self._commitments.add(self.transcript.cut(), rows)
-
-    async def round_over(self, *, heard_next: bool) -> None:
-        """Commit to what was said since the last commitment.
+        Args:
+            root: Merkle root over its messages, hexadecimal.
+            messages: how many.
+            rows: in common, if the round is the alignment; else 0.
 
         Raises:
             ParleyError: an earlier commitment was refused, or the run has ended on the ledger.
         """
-        await self._commitments.add(self.transcript.cut(before_last=heard_next))
+        await self._commitments.add(root, messages, rows)
 
     def kept(self) -> None:
         """What the last round leaves is kept."""
         self._commitments.kept()
 
-    async def pause(self, error: BaseException) -> None:
+    def let_go(self) -> None:
+        """The attempt is over: commit to nothing more."""
+        self._commitments.stop()
+
+    async def pause(self, error: ParleyError) -> None:
         """Say on the ledger that the run stands still, and why, unless somebody has said so."""
-        await self._commitments.stop()
+        self.let_go()
         run = self._awaited.find()
         if run is not None and run.state in RESUMABLE:
             await self._say("run.pause", error)
@@ -299,12 +298,12 @@ class Gate:
         digest = hashlib.sha256(share).hexdigest()
         await self.ledger.demand("run.share", {"run": self.run, "share": digest})
 
-    async def end(self, event: Literal["run.fail", "run.cancel"], error: BaseException) -> None:
+    async def end(self, error: BaseException) -> None:
         """Say on the ledger that the run has ended without a model, and why, unless it has ended."""
-        await self._commitments.stop()
+        self.let_go()
         run = self._awaited.find()
         if run is not None and run.state not in TERMINAL:
-            await self._say(event, error)
+            await self._say("run.cancel" if cancels(error) else "run.fail", error)
 
     async def _say(self, type_: str, error: BaseException) -> None:
         code = error.code if isinstance(error, ParleyError) else "party-stopped"

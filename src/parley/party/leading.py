@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -17,10 +18,11 @@ from parley.net.channel import CheckedChannel, Setting
 from parley.party.course import Course
 from parley.party.failures import cancelled, cancels, interrupts, lines_of
 from parley.party.gate import Gate, terms_of
+from parley.party.hiring import Worker, hired
 from parley.party.office import Office
-from parley.party.rendezvous import dialling
+from parley.party.rendezvous import dialled
 from parley.party.report import RunReport, Tally
-from parley.party.run import Led, Work, check, lead
+from parley.party.run import led_of
 from parley.party.summary import summarise
 from parley.protocols import proposal
 from parley.protocols.together import together
@@ -71,14 +73,14 @@ class Leading:
         run, plan = self._course.run, self._course.plan
         self._office.log(f"{run} begins: {plan.name!r} with {', '.join(plan.passive)}")
         try:
-            # what we are to answer for is looked at before anyone is asked
-            work = await self._work(None)
-            await asyncio.to_thread(check, work)
-            gate = self._office.gate(run)
-            if gate is not None:
-                await self._have_approved(gate, work, wait)
-            self._course.move("approve")
-            return await self._to_the_end()
+            async with AsyncExitStack() as stack:
+                # what we are to answer for is looked at before anyone is asked
+                worker = await self._hire(stack)
+                gate = self._office.gate(run)
+                if gate is not None:
+                    await self._have_approved(gate, worker, wait)
+                self._course.move("approve")
+                return await self._to_the_end(worker)
         except BaseException as error:
             await self._failed(error)
             raise
@@ -91,10 +93,11 @@ class Leading:
             await self._failed(error)
             raise
 
-    async def _have_approved(self, gate: Gate, work: Work, wait: float) -> None:
+    async def _have_approved(self, gate: Gate, worker: Worker, wait: float) -> None:
         """Have the plan approved on the ledger by every owner of a table in it, and the run started."""
         self._trace.emit(StepBegan("approve"))
-        terms = terms_of(work.plan, {self._office.name: work.features}, int(self._office.clocks.wall()))
+        now = int(self._office.clocks.wall())
+        terms = terms_of(self._course.plan, {self._office.name: worker.features}, now)
         with self._trace.phase("approve", 1, "plans") as phase:
             asking = asyncio.ensure_future(gate.open(terms, wait, lambda words: phase.advance(0, words)))
             await self._unless_unwanted(asking)
@@ -115,29 +118,34 @@ class Leading:
 
     # ── attempts ──────────────────────────────────────────────────────────────────────────────────────
 
-    async def _to_the_end(self) -> RunReport:
+    async def _to_the_end(self, worker: Worker | None = None) -> RunReport:
+        """Attempt after attempt; the first with a worker that is there already, if it is."""
         pause = _SOON
         while True:
             gate = self._office.gate(self._course.run)
             try:
                 if self._unwanted.is_set():
                     raise cancelled(self._office.name, self._course.run)
-                return await self._attempt(gate)
+                return await self._attempt(gate, worker)
             except ParleyError as error:
+                if gate is not None:
+                    gate.let_go()
                 if not (self._agreed and interrupts(error)):
                     raise
                 pause = _SOON if self._course.state == "running" else min(2 * pause, _LATE)
                 await self._interrupted(error, gate)
                 if self._office.clocks.wall() > self._course.deadline:
                     raise
+            worker = None
             await self._stand_still(pause)
 
-    async def _attempt(self, gate: Gate | None) -> RunReport:
+    async def _attempt(self, gate: Gate | None, worker: Worker | None) -> RunReport:
         course, plan = self._course, self._course.plan
-        work = await self._work(gate)
-        async with AsyncExitStack() as stack:
+        # the lines are left before the worker is let go: the peers hear the reason first
+        async with AsyncExitStack() as workers, AsyncExitStack() as stack:
             lines = [await self._line(stack, peer) for peer in plan.passive]
             place = await self._common_place(lines, plan)
+            at_work = worker or await self._hire(workers)
             await asyncio.to_thread(course.journal.rewind, place)
             for line in lines:
                 await line.send(proposal.GoOn(place))
@@ -146,25 +154,23 @@ class Leading:
                 course.move("resume")
                 self._office.log(f"{course.run} goes on from place {place}")
 
-            async def to_the_end() -> Led:
+            async def to_the_end() -> int:
                 if gate is not None:
                     await gate.go_on(place)
-                led = await lead(work, place)
+                reached = await at_work.work(place, self._trace, gate)
                 for line in lines:
                     await line.send(proposal.RunEnds())
                 watching.cancel()
-                return led
+                return reached
 
             watching = asyncio.ensure_future(self._watch())
-            led = await together(to_the_end(), watching, *(_seen_off(line) for line in lines))
-        return await self._finish(work, led, gate)
+            reached = await together(to_the_end(), watching, *(_seen_off(line) for line in lines))
+        return await self._finish(reached, gate)
 
-    async def _work(self, gate: Gate | None) -> Work:
-        transcript = None if gate is None else gate.transcript
-        patience = self._office.home.settings.patience
-        opening = dialling(self._office.dial, self._course.run, self._trace, patience, transcript)
-        run, plan = self._course.run, self._course.plan
-        return await asyncio.to_thread(self._office.work, run, plan, opening, self._trace, gate)
+    async def _hire(self, stack: AsyncExitStack) -> Worker:
+        office, run = self._office, self._course.run
+        passing = partial(dialled, office.dial, run)
+        return await stack.enter_async_context(hired(office, run, self._course.plan, passing))
 
     async def _line(self, stack: AsyncExitStack, peer: str) -> Channel:
         transport = await self._office.dial(peer, f"/proposals/{self._course.run}")
@@ -198,14 +204,16 @@ class Leading:
         await self._unwanted.wait()
         raise cancelled(self._office.name, self._course.run)
 
-    async def _finish(self, work: Work, led: Led, gate: Gate | None) -> RunReport:
+    async def _finish(self, place: int, gate: Gate | None) -> RunReport:
+        course = self._course
+        led = led_of(course.journal, place)
         self._office.home.keep_share(led.share)
         if gate is not None:
             self._trace.emit(StepBegan("ledger"))
             await gate.finish(encode_share(led.share), led.quality)
-        report = summarise(work, led, self._tally.costs())
-        self._course.move("finish", msgspec.json.encode(report))
-        self._office.log(f"{work.run} finished: {report.common} rows in common, {report.rounds} rounds")
+        report = summarise(course.run, course.plan, led, self._tally.costs())
+        course.move("finish", msgspec.json.encode(report))
+        self._office.log(f"{course.run} finished: {report.common} rows in common, {report.rounds} rounds")
         return report
 
     # ── what comes between ────────────────────────────────────────────────────────────────────────────
@@ -234,7 +242,7 @@ class Leading:
             return
         gate = self._office.gate(self._course.run)
         if gate is not None:
-            await gate.end("run.cancel" if cancels(error) else "run.fail", error)
+            await gate.end(error)
         self._course.stop("cancel" if cancels(error) else "fail", error)
         self._office.log(f"{self._course.run} failed: {lines_of(error)}")
 

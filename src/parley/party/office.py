@@ -1,20 +1,14 @@
 """What all runs of a party stand on: its home, its clocks, its ways to the others, its ledger."""
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from parley.core.errors import PolicyRefused, UsageError
 from parley.core.plan import Plan
-from parley.core.trace import Trace
-from parley.core.transcript import Transcript
 from parley.party import tables
 from parley.party.gate import Gate
 from parley.party.ledger import PartyLedger
 from parley.party.rendezvous import Dial
-from parley.party.run import NoWitness, Opening, Work
-from parley.party.stages import Means
 from parley.store.home import Home
 from parley.store.journal import Journal
 
@@ -54,39 +48,13 @@ class Office:
 
     def journal(self, run: str) -> Journal:
         """What is kept of a run while it lasts."""
-        return Journal(self._runs / run)
-
-    @property
-    def _runs(self) -> Path:
-        return self.home.path / "runs"
+        return Journal(self.home.journal_folder(run))
 
     def gate(self, run: str) -> Gate | None:
         """The ledger's hold on an attempt at a run, if we keep a ledger."""
         if self.ledger is None:
             return None
-        return Gate(self.ledger, run, Transcript(self.name), self.journal(run))
-
-    def work(self, run: str, plan: Plan, opening: Opening, trace: Trace, gate: Gate | None) -> Work:
-        """An attempt at a run, with our table of the plan read and fresh secrets.
-
-        Raises:
-            UsageError: the table cannot be read.
-            PolicyRefused: the plan names a column that we do not allow.
-        """
-        part = plan.parties[self.name]
-        record = self.home.catalogue.table(part.table)
-        table = tables.load(record)
-        means = Means(
-            party=self.name,
-            model=run,
-            seed=secrets.token_bytes(32),
-            handles=self.home.handles_secret,
-            minimum_rows=self.home.settings.minimum_rows,
-            threads=self.threads,
-        )
-        features = tables.features(record, table, part)
-        witness = gate or NoWitness()
-        return Work(run, plan, table, features, means, opening, trace, witness, self.journal(run))
+        return Gate(self.ledger, run, self.journal(run))
 
     def admit(self, plan: Plan, peer: str) -> None:
         """Whether our own rules allow a peer's plan, as far as can be said without reading our table.

@@ -5,14 +5,10 @@ The active party dials for every conversation; a passive one waits until the con
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from parley.core.conversation import Channel, Steps
 from parley.core.errors import PeerLost
-from parley.core.trace import Trace
-from parley.core.transcript import Transcript
-from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
 
 Dial = Callable[[str, str], Awaitable[Transport]]
@@ -49,8 +45,8 @@ class Rendezvous:
         await self._left[protocol].wait()
 
     @asynccontextmanager
-    async def transport(self, protocol: str) -> AsyncIterator[Transport]:
-        """The connection for a conversation, once it has come."""
+    async def conversation(self, _peer: str, protocol: str) -> AsyncIterator[Transport]:
+        """The connection for a conversation with the active party, once it has come."""
         place = self._place(protocol)
         try:
             async with asyncio.timeout(self.patience):
@@ -79,33 +75,11 @@ class Rendezvous:
         return self._arrived[protocol]
 
 
-def waiting(
-    rendezvous: Rendezvous, trace: Trace, transcript: Transcript | None = None
-) -> Callable[[str, Steps, str], AbstractAsyncContextManager[Channel]]:
-    """How a passive party opens a conversation: it waits for the active one to connect."""
-
-    @asynccontextmanager
-    async def opened(_peer: str, table: Steps, role: str) -> AsyncIterator[Channel]:
-        setting = Setting(table, role, rendezvous.run, trace, rendezvous.patience, transcript)
-        async with (
-            rendezvous.transport(table.protocol) as transport,
-            CheckedChannel(transport, setting) as channel,
-        ):
-            yield channel
-
-    return opened
-
-
-def dialling(
-    dial: Dial, run: str, trace: Trace, patience: float, transcript: Transcript | None = None
-) -> Callable[[str, Steps, str], AbstractAsyncContextManager[Channel]]:
-    """How the active party opens a conversation: it connects."""
-
-    @asynccontextmanager
-    async def opened(peer: str, table: Steps, role: str) -> AsyncIterator[Channel]:
-        transport = await dial(peer, path_of(run, table.protocol))
-        setting = Setting(table, role, run, trace, patience, transcript)
-        async with CheckedChannel(transport, setting) as channel:
-            yield channel
-
-    return opened
+@asynccontextmanager
+async def dialled(dial: Dial, run: str, peer: str, protocol: str) -> AsyncIterator[Transport]:
+    """The connection of the active party for a conversation."""
+    transport = await dial(peer, path_of(run, protocol))
+    try:
+        yield transport
+    finally:
+        await transport.close()

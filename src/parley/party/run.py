@@ -75,7 +75,7 @@ class Witness(Protocol):
     async def round_over(self, *, heard_next: bool) -> None:
         """A round is over; ``heard_next``: the last message heard already belongs to what comes next."""
 
-    def kept(self) -> None:
+    async def kept(self) -> None:
         """What the round leaves is kept: whoever commits may commit to the round before."""
 
 
@@ -88,7 +88,7 @@ class NoWitness:
     async def round_over(self, *, heard_next: bool) -> None:
         """Nothing to do."""
 
-    def kept(self) -> None:
+    async def kept(self) -> None:
         """Nothing to do."""
 
 
@@ -170,8 +170,8 @@ def check(work: Work) -> tuple[str, ...]:
 
 async def lead(work: Work, place: int = 0) -> Led:
     """Lead the run of a plan as its active party, from a place in our journal on."""
-    if (kept := work.journal.done(place)) is not None:
-        return msgspec.msgpack.decode(kept, type=Led)
+    if work.journal.done(place) is not None:
+        return led_of(work.journal, place)
     means = work.means
     warnings = await asyncio.to_thread(check, work)
     # 1. align
@@ -216,8 +216,8 @@ async def lead(work: Work, place: int = 0) -> Led:
 
 async def follow(work: Work, place: int = 0) -> Followed:
     """Follow the run of a plan as a passive party, from a place in our journal on."""
-    if (kept := work.journal.done(place)) is not None:
-        return msgspec.msgpack.decode(kept, type=Followed)
+    if work.journal.done(place) is not None:
+        return followed_of(work.journal, place)
     plan, means = work.plan, work.means
     # 1. align
     work.trace.emit(StepBegan("align"))
@@ -245,6 +245,16 @@ async def follow(work: Work, place: int = 0) -> Followed:
     followed = Followed(share, len(ids), len(frame))
     await _keep_done(work, rounds.done, msgspec.msgpack.encode(followed))
     return followed
+
+
+def led_of(journal: Journal, place: int) -> Led:
+    """What leading a run left at its end."""
+    return msgspec.msgpack.decode(journal.done(place) or b"", type=Led)
+
+
+def followed_of(journal: Journal, place: int) -> Followed:
+    """What following a run left at its end."""
+    return msgspec.msgpack.decode(journal.done(place) or b"", type=Followed)
 
 
 # ── places to go on from ──────────────────────────────────────────────────────────────────────────────
@@ -278,7 +288,7 @@ async def _keep_alignment(work: Work, rows: NDArray[np.int64], peers: tuple[int,
     digest = await asyncio.to_thread(digest_of, work.table.frame[rows])
     kept = _KeptAlignment(rows.astype("<i8").tobytes(), peers, digest)
     await asyncio.to_thread(work.journal.keep_alignment, msgspec.msgpack.encode(kept))
-    work.witness.kept()
+    await work.witness.kept()
 
 
 def _common(work: Work) -> _Common:
@@ -318,7 +328,7 @@ class _LedRounds:
         work = self._work
         await work.witness.round_over(heard_next=False)
         await asyncio.to_thread(lambda: work.journal.keep_state(state.round, encode_active(state)))
-        work.witness.kept()
+        await work.witness.kept()
         self.done = state.round
 
 
@@ -349,7 +359,7 @@ class _FollowedRounds:
         work, state = self._work, PassiveState(self.done + 1, rules)
         await work.witness.round_over(heard_next=True)
         await asyncio.to_thread(lambda: work.journal.keep_state(state.round, encode_passive(state)))
-        work.witness.kept()
+        await work.witness.kept()
         self.done = state.round
 
 

@@ -12,6 +12,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import msgspec
@@ -238,31 +239,34 @@ class Party:
         trace = Trace(self._office.clocks.monotonic)
         setting = Setting(proposal.STEPS, proposal.PASSIVE, run, trace, LIFELINE)
         patience = self._home.settings.patience
+        following = None
         try:
-            async with asyncio.timeout(patience) as soon, CheckedChannel(transport, setting) as line:
+            async with (
+                asyncio.timeout(patience) as soon,
+                AsyncExitStack() as workers,
+                CheckedChannel(transport, setting) as line,
+            ):
                 plan = await proposal.receive(line)
                 soon.reschedule(None)
                 purpose = " ".join(plan.purpose.split())
                 self._log(f"{peer} proposes {plan.name!r} as {run}: {purpose}")
-                await self._take_part(line, run, plan, trace)
+                following = self._following(line, run, plan)
+                await following.attempt(line, plan, workers)
         except TimeoutError:
             self._log(f"{peer} opened {run} and proposed nothing for {patience:g} s")
         except Exception as error:
             verb = "stands still" if self._stands_still(run) else "failed"
             self._log(f"{run} with {peer} {verb}: {lines_of(error)}")
             raise known(error) from error
+        finally:
+            if following is not None:
+                if not following.under_way and self._followed.get(run) is following:
+                    del self._followed[run]
+                await following.tell_ledger()
 
     def _stands_still(self, run: str) -> bool:
         followed = self._followed.get(run)
         return followed is not None and followed.course is not None and followed.course.state == "interrupted"
-
-    async def _take_part(self, line: Channel, run: str, plan: Plan, trace: Trace) -> None:
-        following = self._following(line, run, plan)
-        try:
-            await following.attempt(line, plan, trace)
-        finally:
-            if not following.under_way and self._followed.get(run) is following:
-                del self._followed[run]
 
     def _following(self, line: Channel, run: str, plan: Plan) -> Following:
         """The run that a peer proposes: a new one, or one of ours to go on with."""

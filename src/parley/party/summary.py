@@ -1,18 +1,19 @@
 """From what a run left to what its active party tells its people."""
 
+from parley.core.plan import Plan
 from parley.party.report import Learnt, RunReport, StepCost
-from parley.party.run import Led, Work
+from parley.party.run import Led
 from parley.privacy.leakage import ALIGNMENT, BOOSTING, PREDICTION, facts
 
 
-def summarise(work: Work, led: Led, costs: tuple[StepCost, ...]) -> RunReport:
+def summarise(run: str, plan: Plan, led: Led, costs: tuple[StepCost, ...]) -> RunReport:
     """The report of a finished run."""
     rows, share = led.rows, led.share
     outputs = share.outputs
     return RunReport(
-        run=work.run,
-        plan=work.plan.digest,
-        rows={work.means.party: led.entered, **led.peers},
+        run=run,
+        plan=plan.digest,
+        rows={plan.active: led.entered, **led.peers},
         common=rows.common,
         training=rows.training,
         validation=rows.validation,
@@ -21,19 +22,19 @@ def summarise(work: Work, led: Led, costs: tuple[StepCost, ...]) -> RunReport:
         quality=led.quality,
         importances=share.importances(),
         costs=costs,
-        learnt=_learnt(work, led),
+        learnt=_learnt(plan, led),
         warnings=led.warnings,
     )
 
 
-def _learnt(work: Work, led: Led) -> tuple[Learnt, ...]:
+def _learnt(plan: Plan, led: Led) -> tuple[Learnt, ...]:
     """The leakage statements of the protocols that ran, with this run's figures."""
-    active = work.means.party
+    active = plan.active
     protocols = (ALIGNMENT, BOOSTING, PREDICTION) if led.rows.test else (ALIGNMENT, BOOSTING)
-    goss = work.plan.model.get("data_sample_strategy") == "goss"
+    goss = plan.model.get("data_sample_strategy") == "goss"
     to_active: list[str] = []
     told = []
-    for owner, peer in enumerate(work.plan.passive, start=1):
+    for owner, peer in enumerate(plan.passive, start=1):
         figures = {
             "active": active,
             "peer": peer,

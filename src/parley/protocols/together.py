@@ -46,13 +46,14 @@ async def _finish(tasks: Sequence["asyncio.Future[Any]"]) -> None:
 
 
 def _error(tasks: Sequence["asyncio.Future[Any]"]) -> BaseException | None:
-    """The most telling error among the finished tasks: any before a vague one."""
+    """The most telling error among the finished tasks."""
     errors = [task.exception() for task in tasks if task.done() and not task.cancelled()]
     found = [error for error in errors if error is not None]
     return min(found, key=_vague, default=None)
 
 
-def _vague(error: BaseException | None) -> bool:
-    """Whether another conversation may know more: a connection broke, or its other end was just let go."""
-    stopped = isinstance(error, PeerAborted) and error.code == "party-stopped"
-    return stopped or isinstance(error, PeerLost)
+def _vague(error: BaseException | None) -> int:
+    """Whether another conversation may know more: 1 if the other end was let go, 2 if a connection broke."""
+    if isinstance(error, PeerAborted) and error.code == "party-stopped":
+        return 1
+    return 2 if isinstance(error, PeerLost) else 0

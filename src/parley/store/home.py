@@ -6,6 +6,7 @@ handles.key      secret that orders own columns, so that a handle does not give 
 party.db         catalogue: peers, tables, runs
 models/          model shares, one file per model
 runs/            what runs need to go on after an interruption, a folder per run
+control.port     ``host:port`` of the running party, for our own command line
 """
 
 import secrets
@@ -23,6 +24,7 @@ from parley.learn.shares import ModelShare, decode_share, encode_share
 from parley.store.catalogue import Catalogue
 
 SETTINGS_FILE: Final = "parley.toml"
+CONTROL_FILE: Final = "control.port"
 _SECRET_BYTES: Final = 32
 _EVERYWHERE: Final = ("0.0.0.0", "::", "[::]", "")  # noqa: S104 (compared, not bound)
 
@@ -32,11 +34,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     Attributes:
         party: our name; peers know us by it.
-        listen: ``host:port`` of the one port.
+        listen: ``host:port`` of the one port; empty for a party that only dials out.
         address: ``host:port`` by which others reach it; empty if that is ``listen`` itself.
         threads: how many threads computations may use; 0 means one per core.
         patience: seconds without a message after which a peer counts as lost.
         minimum_rows: rows that any sum we give away must hold.
+        memory: MiB that one run may use; 0 means as much as there is.
     """
 
     party: str
@@ -44,14 +47,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     patience: Annotated[float, Meta(gt=0)] = 120.0
     minimum_rows: Annotated[int, Meta(ge=1)] = 10
+    memory: Annotated[int, Meta(ge=0)] = 0
     address: str = ""
 
     def reached_at(self) -> str:
-        """Where others reach us.
+        """Where others reach us; empty if we only dial out.
 
         Raises:
             UsageError: we listen on every network, and nothing says under which name.
         """
+        if not self.listen:
+            return ""
         where = f'address = "HOST:PORT" into {SETTINGS_FILE}'
         return reachable(self.party, self.address or self.listen, where)
 
@@ -157,6 +163,25 @@ class Home:
         write_atomically(self.path / "ledger" / "consortium.json", msgspec.json.encode(membership))
 
     @property
+    def control(self) -> str:
+        """Where our own command line reaches the running party, ``host:port``."""
+        if self.settings.listen:
+            return self.settings.listen
+        try:
+            return (self.path / CONTROL_FILE).read_text()
+        except OSError:
+            raise UsageError(
+                "party-not-running",
+                f"{self.settings.party} is not running",
+                remedy=f"start it with `parley up --home {self.path}`",
+            ) from None
+
+    def keep_control(self, address: str) -> None:
+        """Note where our own command line reaches us, if no setting says so."""
+        if not self.settings.listen:
+            write_atomically(self.path / CONTROL_FILE, address.encode())
+
+    @property
     def node_folder(self) -> Path:
         """The home of our CometBFT node."""
         return (self.path / "node").absolute()
@@ -176,6 +201,10 @@ class Home:
     def identity_folder(self) -> Path:
         """Where certificate and private key lie."""
         return self.path / "identity"
+
+    def journal_folder(self, run: str) -> Path:
+        """Where what is kept of a run lies while it lasts."""
+        return self.path / "runs" / run
 
     @property
     def handles_secret(self) -> bytes:

@@ -1,0 +1,179 @@
+"""All links of a party: conversations begin here, whoever dialled whom."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+from parley.core.errors import ParleyError, UsageError
+from parley.net.certificates import Identity
+from parley.net.link import Figures, Link
+from parley.net.proxy import NO_PROXY, Proxies
+from parley.net.session import token
+from parley.net.streams import Stream
+from parley.net.tls import PeerPin
+from parley.net.transport import Transport
+from parley.net.websocket import WebSocketTransport, dial
+
+LINK: Final = "/link"
+"""The path that a link's connections ask for."""
+
+CONVERSATIONS: Final = 64
+"""Conversations begun by one peer that we serve at the same time."""
+
+LOOK_AROUND: Final = 5.0
+"""Seconds after which new peers are dialled whose links are to be kept."""
+
+
+@dataclass(frozen=True)
+class Contact:
+    """A peer as we know it now: its certificate, and the address where it is dialled; empty: it dials us."""
+
+    pin: PeerPin
+    address: str
+
+
+class Links:
+    """The links of one party; use it as an asynchronous context.
+
+    Args:
+        identity: who we are.
+        known: the contact of a peer; raises `UsageError` for a stranger. Asked anew for every conversation:
+            a peer that is let go of loses its link.
+        on_connection: called with the peer's name, the path it asks for and the stream, which is closed when
+            the call returns.
+        proxies: through which we dial.
+        kept: the peers whose links are to be there always, asked anew every few seconds.
+        log: takes a line for the operator of the party.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        known: Callable[[str], Contact],
+        on_connection: Callable[[str, str, Transport], Awaitable[None]],
+        *,
+        proxies: Proxies = NO_PROXY,
+        kept: Callable[[], Iterable[str]] = tuple,
+        log: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._identity = identity
+        self._known = known
+        self._on_connection = on_connection
+        self._proxies = proxies
+        self._kept = kept
+        self._log = log
+        self._process = token()
+        self._links: dict[str, Link] = {}
+        self._conversations: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._begin(self._keep_all())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(link.close() for link in self._links.values()))
+
+    async def open(self, peer: str, path: str) -> Transport:
+        """Begin a conversation with a peer.
+
+        Raises:
+            UsageError: the peer is a stranger.
+            PeerLost: ``peer-not-connected``, or as `websocket.dial`; so are the other families.
+            BudgetExhausted: ``too-many-streams``.
+        """
+        contact = self._known(peer)
+        link = self._link(peer)
+        self._point(link, contact)
+        return await link.open(path)
+
+    async def accept(self, peer: str, transport: WebSocketTransport) -> None:
+        """Take up a connection for `LINK` that a peer has dialled; returns when it is over."""
+        if peer == self._identity.party or not self._still_known(peer, transport.fingerprint):
+            return
+        await self._link(peer).accept(transport)
+
+    def figures(self) -> tuple[Figures, ...]:
+        """How every link does, ascending by peer."""
+        return tuple(link.figures() for _, link in sorted(self._links.items()))
+
+    # Inside
+
+    def _link(self, peer: str) -> Link:
+        if peer == self._identity.party:
+            raise UsageError("own-name", f"{peer} is our own name", remedy="name another party")
+        if peer not in self._links:
+            self._links[peer] = Link(
+                self._identity.party, peer, self._process, partial(self._arrived, peer), self._log
+            )
+        return self._links[peer]
+
+    def _point(self, link: Link, contact: Contact) -> None:
+        """Have the link dialled where the peer is now, and as who it is now."""
+        connection = link.connection
+        if connection is not None and connection.transport.fingerprint != contact.pin.fingerprint:
+            link.drop()
+        link.dialling = partial(self._dial, link.peer) if contact.address else None
+
+    async def _dial(self, peer: str, seconds: float) -> WebSocketTransport:
+        contact = self._known(peer)
+        return await dial(
+            contact.address, self._identity, contact.pin, LINK, proxies=self._proxies, timeout=seconds
+        )
+
+    def _still_known(self, peer: str, fingerprint: str) -> bool:
+        try:
+            return self._known(peer).pin.fingerprint == fingerprint
+        except UsageError:
+            return False
+
+    def _arrived(self, peer: str, path: str, stream: Stream) -> None:
+        """A peer has begun a conversation."""
+        link = self._links[peer]
+        connection = link.connection
+        if connection is None or not self._still_known(peer, connection.transport.fingerprint):
+            self._log(f"turned away {peer}: its certificate is not pinned any more")
+            asyncio.get_running_loop().call_soon(link.drop)
+        elif self._conversations[peer] >= CONVERSATIONS:
+            self._log(f"turned away {peer}: it holds {CONVERSATIONS} conversations already")
+            self._begin(stream.close())
+        else:
+            self._conversations[peer] += 1
+            self._begin(self._serve(peer, path, stream))
+
+    async def _serve(self, peer: str, path: str, stream: Stream) -> None:
+        try:
+            await self._on_connection(peer, path, stream)
+        except ParleyError:
+            pass  # the conversation's own affair: it has told both ends
+        finally:
+            self._conversations[peer] -= 1
+            await stream.close()
+
+    async def _keep_all(self) -> None:
+        """Dial whomever is to be kept, for ever."""
+        while True:
+            for peer in self._kept():
+                try:
+                    link, contact = self._link(peer), self._known(peer)
+                except UsageError:
+                    continue
+                if contact.address and not link.keep:
+                    link.keep = True
+                    self._point(link, contact)
+                    link.dial()
+            await asyncio.sleep(LOOK_AROUND)
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,231 @@
+"""A worker: a process of its own that does one attempt at a run, for the party that started it.
+
+    python -m parley.party.worker SOCKET
+
+Running out of memory, or a crash of native code, ends the worker and not the party. It reads the
+party's home and reaches the peers through the party only, see `protocols.labour`.
+"""
+
+import asyncio
+import os
+import resource
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from secrets import token_bytes
+from typing import Final, Never
+
+import msgspec
+
+from parley.core.conversation import Channel, Steps
+from parley.core.errors import BudgetExhausted, ProtocolBug
+from parley.core.plan import decode_plan
+from parley.core.trace import Event, Trace
+from parley.core.transcript import Said, Transcript
+from parley.ledger.merkle import leaf_hash, root
+from parley.net.channel import CheckedChannel, Setting
+from parley.net.pipe import Pipe
+from parley.net.streams import Stream
+from parley.party import tables
+from parley.party.failures import told
+from parley.party.run import NoWitness, Witness, Work, check, follow, lead
+from parley.party.stages import Means
+from parley.protocols import labour
+from parley.store.home import Home
+from parley.store.journal import Journal
+
+LIFELINE: Final = 365 * 86400.0
+"""Patience in seconds between party and worker: who is gone is noticed at once."""
+_TELL: Final = 0.05
+"""Seconds between two reports of events."""
+_AFTER_THE_PARTY: Final = 1.0
+"""Seconds by which we are more patient than our party, which knows better what is wrong."""
+_MIB: Final = 1 << 20
+_FIRST_TO_GO: Final = 500
+"""How much rather than others the kernel ends us when memory runs out."""
+
+
+def main() -> None:
+    """Work for the party at the other end of the socket whose number is the only argument."""
+    end = socket.socket(fileno=int(sys.argv[1]))
+    with suppress(OSError):  # where there is no such file, the kernel chooses without our word
+        Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO))
+    asyncio.run(_serve(end))
+
+
+async def _serve(end: socket.socket) -> None:
+    pipe = await Pipe.over(end, labour.PARTY, 2, _nobody_asks)
+    leaving = asyncio.create_task(_leave_with(pipe))
+    trace = Trace(time.perf_counter)
+    setting = Setting(labour.STEPS, labour.WORKER, "labour", trace, LIFELINE)
+    async with CheckedChannel(pipe.open("/task"), setting) as channel:
+        task = await channel.recv(labour.Task)
+        events = _Events(channel)
+        try:
+            place = await _work(pipe, channel, task, events)
+        except MemoryError:
+            await events.tell()
+            await channel.send(told(_out_of_memory()))
+        except Exception as error:  # noqa: BLE001 (the party is told, whatever it is)
+            await events.tell()
+            await channel.send(told(error))
+        else:
+            await events.tell()
+            await channel.send(labour.Finished(place))
+    await pipe.flush()
+    leaving.cancel()
+    os._exit(0)  # threads that still compute for nobody are not waited for
+
+
+async def _work(pipe: Pipe, channel: Channel, task: labour.Task, events: "_Events") -> int:
+    """Do the task; returns the place in the journal where what it leaves stands."""
+    home = Home.open(Path(task.home))
+    if home.settings.memory:
+        limit = home.settings.memory * _MIB
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    transcript = Transcript(home.settings.party) if task.witnessed else None
+    witness = NoWitness() if transcript is None else _Witness(channel, transcript)
+    trace = Trace(time.perf_counter, events)
+    peers = _Peers(pipe, task.run, trace, home.settings.patience, transcript)
+    work = await asyncio.to_thread(_prepared, home, task, peers, witness)
+    await channel.send(labour.Ready(work.features))
+    begin = await channel.recv(labour.Begin)
+    telling = asyncio.create_task(events.tell_for_ever())
+    try:
+        if work.plan.active == home.settings.party:
+            await lead(work, begin.place)
+        else:
+            await follow(work, begin.place)
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+    return work.journal.places()[-1]
+
+
+def _prepared(home: Home, task: labour.Task, peers: "_Peers", witness: Witness) -> Work:
+    """The attempt, with our table of the plan read and looked at, and fresh secrets."""
+    plan = decode_plan(task.plan)
+    part = plan.parties[home.settings.party]
+    record = home.catalogue.table(part.table)
+    table = tables.load(record)
+    means = Means(
+        party=home.settings.party,
+        model=task.run,
+        seed=token_bytes(32),
+        handles=home.handles_secret,
+        minimum_rows=home.settings.minimum_rows,
+        threads=task.threads,
+    )
+    features = tables.features(record, table, part)
+    journal = Journal(home.journal_folder(task.run))
+    work = Work(task.run, plan, table, features, means, peers.conversation, peers.trace, witness, journal)
+    check(work)
+    return work
+
+
+class _Peers:
+    """The peers of the run, reached through the party."""
+
+    def __init__(
+        self, pipe: Pipe, run: str, trace: Trace, patience: float, transcript: Transcript | None
+    ) -> None:
+        self._pipe = pipe
+        self._run = run
+        self.trace = trace
+        self._patience = patience
+        self._transcript = transcript
+
+    @asynccontextmanager
+    async def conversation(self, peer: str, table: Steps, role: str) -> AsyncIterator[Channel]:
+        """Open a conversation with a peer."""
+        stream = self._pipe.open(f"/{table.protocol}/{peer}")
+        patience = self._patience + _AFTER_THE_PARTY
+        setting = Setting(table, role, self._run, self.trace, patience, self._transcript)
+        async with CheckedChannel(_Passed(stream, peer), setting) as channel:
+            yield channel
+
+
+class _Passed:
+    """A stream to our party that it passes on to a peer."""
+
+    def __init__(self, stream: Stream, peer: str) -> None:
+        self.peer = peer
+        self.send = stream.send
+        self.recv = stream.recv
+        self.close = stream.close
+
+
+class _Witness:
+    """Has the party commit to what was said."""
+
+    def __init__(self, channel: Channel, transcript: Transcript) -> None:
+        self._channel = channel
+        self._transcript = transcript
+
+    async def aligned(self, rows: int) -> None:
+        """The alignment is over."""
+        await self._say(self._transcript.cut(), rows)
+
+    async def round_over(self, *, heard_next: bool) -> None:
+        """A round is over."""
+        await self._say(self._transcript.cut(before_last=heard_next), 0)
+
+    async def kept(self) -> None:
+        """What the round leaves is kept."""
+        await self._channel.send(labour.Kept())
+
+    async def _say(self, said: tuple[Said, ...], rows: int) -> None:
+        leaves = [leaf_hash(each.leaf()) for each in said]
+        await self._channel.send(labour.Said(root(leaves).hex(), len(leaves), rows))
+        await self._channel.recv(labour.Noted)
+
+
+class _Events:
+    """Collects trace events, and tells the party of them now and then."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._waiting: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        self._waiting.append(event)
+
+    async def tell(self) -> None:
+        """Tell what has happened since the last time."""
+        told, self._waiting = self._waiting, []
+        if told:
+            named = ((type(each).__name__, msgspec.Raw(msgspec.msgpack.encode(each))) for each in told)
+            await self._channel.send(labour.Happened(tuple(named)))
+
+    async def tell_for_ever(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(_TELL)
+            await asyncio.shield(self.tell())
+
+
+def _out_of_memory() -> BudgetExhausted:
+    return BudgetExhausted(
+        "out-of-memory",
+        "the run needs more memory than there is, or than `memory` of parley.toml allows it",
+        remedy="use fewer rows or columns, fewer bins, or a larger machine; then run the plan again",
+        public="the run needs more memory than there is here",
+    )
+
+
+def _nobody_asks(path: str, _stream: Stream) -> Never:
+    raise ProtocolBug("worker-asked", f"the party asked its worker for {path}", remedy="report it")
+
+
+async def _leave_with(pipe: Pipe) -> None:
+    """A worker without a party has nothing to do."""
+    await pipe.gone.wait()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
