@@ -83,9 +83,18 @@ class Chunk(msgspec.Struct, frozen=True):
     body: memoryview
 
 
+Parts = tuple[bytes, Buffer]
+"""A chunk to be written: head and body, which need not be copied into one."""
+
+
+def parts(kind: Kind, stream: int, number: int, heard: int, body: Buffer = b"") -> Parts:
+    """A chunk to be written."""
+    return _HEAD.pack(kind, stream, number, heard), body
+
+
 def written(kind: Kind, stream: int, number: int, heard: int, body: Buffer = b"") -> bytes:
     """A chunk as it travels."""
-    return b"".join((_HEAD.pack(kind, stream, number, heard), body))
+    return b"".join(parts(kind, stream, number, heard, body))
 
 
 def read(data: Buffer) -> Chunk:

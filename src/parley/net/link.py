@@ -32,7 +32,7 @@ from parley.net.chunks import (
     Kind,
     Welcome,
     greeting_read,
-    written,
+    parts,
 )
 from parley.net.session import Met, Session, token
 from parley.net.streams import THEY_CLOSED, WE_CLOSED, Stream
@@ -206,7 +206,7 @@ class Link:
         connection = self.connection
         if connection is not None:
             if connection.wire.has_room():
-                connection.wire.offer(written(Kind.GOODBYE, 0, 0, self._session.heard))
+                connection.wire.offer(*parts(Kind.GOODBYE, 0, 0, self._session.heard))
             self._over(WE_CLOSED, abort=False)
             await connection.transport.close()
         self._over(WE_CLOSED)
@@ -452,8 +452,7 @@ class Link:
         self._pumping = True
         try:
             while connection.wire.has_room() and (chunk := self._session.next()) is not None:
-                self._bytes_out += len(chunk)
-                connection.wire.offer(chunk)
+                self._bytes_out += connection.wire.offer(*chunk)
         finally:
             self._pumping = False
 
