@@ -17,10 +17,14 @@ from typing import Protocol as Shape
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
-from websockets.speedups import apply_mask
 
 from parley.core.errors import PeerAborted, PeerError, PeerLost, PeerMisbehaved
 from parley.net.transport import MAX_FRAME
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the extension
+    from websockets.utils import apply_mask
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response

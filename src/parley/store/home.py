@@ -169,7 +169,7 @@ class Home:
         except OSError:
             raise UsageError(
                 "party-not-running",
-                f"{self.settings.party} is not running",
+                f"no {CONTROL_FILE} is in its home",
                 remedy=f"start it with `parley up --home {self.path}`",
             ) from None
 
