@@ -164,6 +164,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", array_like=True):
         connection: drawn for this connection.
         lost: the connection that the sender had last; empty if none.
         heard: how many numbered chunks the sender has had.
+        relays: whether the sender joins streams of others.
     """
 
     version: int
@@ -173,6 +174,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", array_like=True):
     connection: Token
     lost: Token
     heard: int
+    relays: bool
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome", array_like=True):
@@ -182,6 +184,7 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome", array_like=True):
     session: Token
     yours: Token
     heard: int
+    relays: bool
 
 
 class Anew(msgspec.Struct, frozen=True, tag="anew", array_like=True):

@@ -136,6 +136,7 @@ class Link:
         process: drawn when our party started.
         arrived: called with the path and every stream that the peer opens.
         log: takes a line when the peer cannot be dialled, or can again, or breaks the rules.
+        relays: whether our own party joins streams of others.
     """
 
     def __init__(
@@ -145,8 +146,13 @@ class Link:
         process: bytes,
         arrived: Callable[[str, Stream], None],
         log: Callable[[str], None],
+        *,
+        relays: bool = False,
     ) -> None:
         self.peer = peer
+        self.relays = False
+        """Whether the peer joins streams of others."""
+        self._we_relay = relays
         self.connection: Connection | None = None
         self.keep = False
         """Whether to dial again for ever, streams or not."""
@@ -313,7 +319,16 @@ class Link:
         session = self._session
         met = session.met
         yours = b"" if met is None else met.session
-        hello = Hello(VERSION, self._process, session.name, yours, connection.name, self._lost, session.heard)
+        hello = Hello(
+            VERSION,
+            self._process,
+            session.name,
+            yours,
+            connection.name,
+            self._lost,
+            session.heard,
+            self._we_relay,
+        )
         await connection.transport.send(_encoded(hello))
         answer = await self._greeting(connection.transport)
         match answer:
@@ -321,6 +336,7 @@ class Link:
                 met = Met(answer.process, answer.session)
                 if answer.yours == self._session.name:
                     self._meet(met)
+                    self.relays = answer.relays
                     if self._session is session:
                         self._take_up(connection, answer.heard)
             case Anew():
@@ -351,8 +367,11 @@ class Link:
             return
         connection = Connection(self, hello.connection, transport, ours=False)
         transport.wire.offer(
-            _encoded(Welcome(self._process, self._session.name, hello.session, self._session.heard))
+            _encoded(
+                Welcome(self._process, self._session.name, hello.session, self._session.heard, self._we_relay)
+            )
         )
+        self.relays = hello.relays
         self._take_up(connection, hello.heard)
         await connection.over.wait()
 

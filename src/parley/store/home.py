@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         party: our name; peers know us by it.
         listen: ``host:port`` of the one port; empty for a party that only dials out.
         address: ``host:port`` by which others reach it; empty if that is ``listen`` itself.
+        relay: whether parties that only dial out may reach one another through us, unread.
         threads: how many threads computations may use; 0 means one per core.
         patience: seconds without a message after which a peer counts as lost.
         minimum_rows: rows that any sum we give away must hold.
@@ -46,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     patience: Annotated[float, Meta(gt=0)] = 120.0
     minimum_rows: Annotated[int, Meta(ge=1)] = 10
     address: str = ""
+    relay: bool = False
 
     def reached_at(self) -> str:
         """Where others reach us; empty if we only dial out.
