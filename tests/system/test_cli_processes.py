@@ -61,12 +61,12 @@ def begun(party, begins):
     time.sleep(1.0)
 
 
-def test_a_peer_that_is_killed_is_reported_at_once_and_we_stay_up(tmp_path):
+def test_a_peer_that_is_killed_is_reported_and_we_stay_up(tmp_path):
     with two_parties(tmp_path, people=300) as (bank, operator):
         with watching(bank, plan(tmp_path, trees=ENDLESS)) as client:
             begun(bank, 0)
             operator.kill()
-            output, _ = client.communicate(timeout=10)
+            output, _ = client.communicate(timeout=20)
         assert client.returncode == 4
         assert '"family":"peer-lost"' in output
         assert bank.runs()[-1]["outcome"]["family"] == "peer-lost"

@@ -314,7 +314,7 @@ def test_parties_come_back_and_a_killed_one_ends_the_run_on_the_ledger(tmp_path)
             regulator.up()
             caught_up(regulator, bank)
             operator.kill()
-            output, _ = client.communicate(timeout=20)
+            output, _ = client.communicate(timeout=40)
         assert client.returncode == 4
         assert '"family":"peer-lost"' in output
         (ended,) = until(lambda: [each for each in history(regulator) if each["type"] == "run.fail"])
