@@ -642,3 +642,14 @@ async def test_a_relay_cannot_stand_in_for_the_party_behind_it(monkeypatch):
         with pytest.raises(PeerError) as caught:
             await left.links._dial_through(the_link(left, "right"), "other", 5.0)
         assert caught.value.code == "certificate-not-pinned"
+
+
+async def test_leaving_is_told_through_a_relay_too():
+    async with three(relays=True) as (left, _, other):
+        stream = await left.links.open("other", "/test")
+        _, far, over = await other.arrived.get()
+        await stream.send(b"last")
+        await left.links.__aexit__(None, None, None)
+        assert await far.recv() == b"last"
+        assert (await lost(far)).code == "connection-closed"
+        over.set()

@@ -185,6 +185,11 @@ class Link:
         """Whether there is a connection now."""
         return self.connection is not None
 
+    @property
+    def is_relayed(self) -> bool:
+        """Whether the connection runs within another link."""
+        return self.connection is not None and self.connection.wire.is_inside_another
+
     async def open(self, path: str) -> Stream:
         """A stream for a path, as soon as there is a connection.
 

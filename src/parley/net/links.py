@@ -78,6 +78,7 @@ class Links:
         self._conversations: Counter[str] = Counter()
         self._expected: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._carrying: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._begin(self._keep_all())
@@ -86,10 +87,12 @@ class Links:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(link.close() for link in self._links.values()))
+        await _ended(self._tasks)
+        relayed = {link for link in self._links.values() if link.is_relayed}
+        await asyncio.gather(*(link.close() for link in relayed))
+        await _ended(self._carrying)
+        await asyncio.gather(*(link.close() for link in self._links.values() if link not in relayed))
+        await _ended(self._tasks)  # what the peers began meanwhile
 
     async def open(self, peer: str, path: str) -> Transport:
         """Begin a conversation with a peer.
@@ -168,7 +171,7 @@ class Links:
     async def _dial_through(self, relay: Link, peer: str, seconds: float) -> WebSocketTransport:
         stream = await relay.open(f"/relay/{peer}")
         over, carrying = await bridge(stream)
-        self._begin(carrying)
+        self._begin(carrying, self._carrying)
         pin = self._known(peer).pin
         return await dial(f"{relay.peer}:1", self._identity, pin, LINK, over=over, timeout=seconds)
 
@@ -233,7 +236,7 @@ class Links:
         self._expected[peer] += 1
         try:
             over, carrying = await bridge(stream)
-            self._begin(carrying)
+            self._begin(carrying, self._carrying)
             await self._relayed.take_in(over)
         finally:
             self._expected[peer] -= 1
@@ -254,7 +257,15 @@ class Links:
                     link.dial()
             await asyncio.sleep(LOOK_AROUND)
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
+    def _begin(self, work: Coroutine[None, None, None], among: set[asyncio.Task[None]] | None = None) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks = self._tasks if among is None else among
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+async def _ended(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for their end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

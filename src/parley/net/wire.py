@@ -156,6 +156,11 @@ class Wire(asyncio.Protocol):
         if self._ending is not None:
             taker.is_over(self._ending)
 
+    @property
+    def is_inside_another(self) -> bool:
+        """Whether the connection runs within a stream of another link, without an address of its own."""
+        return self._transport is not None and not self._transport.get_extra_info("peername")
+
     def offer(self, head: bytes, body: bytes | bytearray | memoryview = b"") -> int:
         """Write one frame, given in two parts, and return its bytes; ask `has_room` before.
 
