@@ -356,12 +356,12 @@ async def test_small_messages_pass_bulk_data_on_a_slow_network():
         network.rate = 4 * 1024 * 1024
         pouring = asyncio.create_task(pour(bulk, [bytes(MAX_FRAME)] * 100))
         reading = asyncio.create_task(drain(sink, 100))
-        await until(lambda: the_link(ours, "right")._bytes_out > 1_000_000)
+        await until(lambda: the_link(ours, "right")._meter.bytes_out > 1_000_000)
         for _ in range(3):
-            before = the_link(ours, "right")._bytes_out
+            before = the_link(ours, "right")._meter.bytes_out
             await near.send(b"small")
             await far.recv()
-            assert the_link(ours, "right")._bytes_out - before < MAX_FRAME
+            assert the_link(ours, "right")._meter.bytes_out - before < MAX_FRAME
         pouring.cancel()
         reading.cancel()
 

@@ -10,7 +10,8 @@ from typing import Final, Self
 
 from parley.core.errors import ParleyError, PeerLost, UsageError
 from parley.net.certificates import Identity
-from parley.net.link import PATIENCE, Figures, Link
+from parley.net.figures import Figures
+from parley.net.link import PATIENCE, Link
 from parley.net.proxy import NO_PROXY, Proxies
 from parley.net.relay import RELAY, RELAYED, bridge, join
 from parley.net.session import token
