@@ -356,12 +356,12 @@ async def test_small_messages_pass_bulk_data_on_a_slow_network():
         network.rate = 4 * 1024 * 1024
         pouring = asyncio.create_task(pour(bulk, [bytes(MAX_FRAME)] * 100))
         reading = asyncio.create_task(drain(sink, 100))
-        await until(lambda: the_link(ours, "right")._bytes_out > 1_000_000)
+        await until(lambda: the_link(ours, "right")._meter.bytes_out > 1_000_000)
         for _ in range(3):
-            before = the_link(ours, "right")._bytes_out
+            before = the_link(ours, "right")._meter.bytes_out
             await near.send(b"small")
             await far.recv()
-            assert the_link(ours, "right")._bytes_out - before < MAX_FRAME
+            assert the_link(ours, "right")._meter.bytes_out - before < MAX_FRAME
         pouring.cancel()
         reading.cancel()
 
@@ -428,7 +428,7 @@ async def raw(theirs, hello=None):
     transport = await dial(theirs.address, identity_of("left"), pin_of("right"), LINK)
     try:
         if hello is None:
-            await transport.send(msgspec.msgpack.encode(Hello(VERSION, b"p", b"s", b"", b"c", b"", 0)))
+            await transport.send(msgspec.msgpack.encode(Hello(VERSION, b"p", b"s", b"", b"c", b"", 0, False)))
             greeting_read(await transport.recv())
         yield transport
     finally:
@@ -519,7 +519,7 @@ async def test_a_malformed_greeting_is_refused(greeting):
 
 
 async def test_another_version_of_the_rules_is_refused():
-    hello = msgspec.msgpack.encode(Hello(VERSION + 1, b"p", b"s", b"", b"c", b"", 0))
+    hello = msgspec.msgpack.encode(Hello(VERSION + 1, b"p", b"s", b"", b"c", b"", 0, False))
     async with Linked("right", ["left"]) as theirs, raw(theirs, hello=hello) as transport:
         await transport.send(hello)
         with pytest.raises(PeerAborted) as caught:
@@ -571,3 +571,85 @@ async def test_random_chunks_end_the_link_at_worst_and_harm_nobody_else(seed):
         async with stream_between(other, theirs) as (near, far):
             await near.send(b"well")
             assert await far.recv() == b"well"
+
+
+# Through a third party
+
+
+@asynccontextmanager
+async def three(relays):
+    """``left`` and ``other`` only dial out, both to ``right``."""
+    async with (
+        Linked("right", ["left", "other"], relays=relays) as middle,
+        Linked("left", ["right", "other"], listens=False) as left,
+        Linked("other", ["right", "left"], listens=False) as other,
+    ):
+        left.addresses["right"] = other.addresses["right"] = middle.address
+        for party in (left, other):
+            async with stream_between(party, middle):
+                pass
+        yield left, middle, other
+
+
+async def test_two_parties_that_only_dial_out_reach_one_another_through_a_third_that_reads_nothing():
+    async with three(relays=True) as (left, middle, other):
+        passed = []
+        for each in middle.links._links.values():
+            each.took = lambda frame, took=each.took: (passed.append(bytes(frame)), took(frame))
+        async with stream_between(left, other) as (near, far), stream_between(other, left) as (back, there):
+            secret = b"the secret of left" * 1000
+            await near.send(secret)
+            assert await far.recv() == secret
+            await back.send(bytes(MAX_FRAME))
+            assert len(await there.recv()) == MAX_FRAME
+            assert (near.peer, far.peer) == ("other", "left")
+        assert sum(map(len, passed)) > MAX_FRAME
+        assert b"the secret" not in b"".join(passed)
+        assert middle.arrived.empty()
+
+
+async def test_a_relayed_link_comes_back_too():
+    async with three(relays=True) as (left, _, other), stream_between(left, other) as (near, far):
+        await near.send(b"one")
+        assert await far.recv() == b"one"
+        the_link(left, "other").drop()
+        await near.send(b"two")
+        assert await far.recv() == b"two"
+
+
+async def test_nobody_relays_unless_it_is_told_to(monkeypatch):
+    monkeypatch.setattr(link_module, "PATIENCE", 0.3)
+    async with three(relays=False) as (left, middle, _):
+        with pytest.raises(PeerLost) as caught:
+            await left.links.open("other", "/test")
+        assert caught.value.code == "peer-not-connected"
+        stream = await left.links.open("right", "/relay/other")
+        assert (await middle.arrived.get())[0] == "/relay/other"
+        await stream.close()
+
+
+async def test_a_relay_cannot_stand_in_for_the_party_behind_it(monkeypatch):
+    """The relay answers itself: its certificate is not the one that was pinned."""
+    async with three(relays=True) as (left, middle, _):
+
+        async def answer_itself(peer, _other, stream):
+            middle.links._expected[peer] += 1
+            over, carrying = await links_module.bridge(stream)
+            middle.links._begin(carrying)
+            await middle.links._relayed.take_in(over)
+
+        monkeypatch.setattr(middle.links, "_join", answer_itself)
+        with pytest.raises(PeerError) as caught:
+            await left.links._dial_through(the_link(left, "right"), "other", 5.0)
+        assert caught.value.code == "certificate-not-pinned"
+
+
+async def test_leaving_is_told_through_a_relay_too():
+    async with three(relays=True) as (left, _, other):
+        stream = await left.links.open("other", "/test")
+        _, far, over = await other.arrived.get()
+        await stream.send(b"last")
+        await left.links.__aexit__(None, None, None)
+        assert await far.recv() == b"last"
+        assert (await lost(far)).code == "connection-closed"
+        over.set()

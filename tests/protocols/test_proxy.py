@@ -34,8 +34,8 @@ class Proxy:
             elif self.credentials and given != [f"Proxy-Authorization: Basic {self.credentials}"]:
                 writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
             else:
-                host, port = self.asked[-1].rsplit(":", 1)
-                onward, back = await asyncio.open_connection(host, int(port))
+                port = self.asked[-1].removeprefix("right.test:")
+                onward, back = await asyncio.open_connection("127.0.0.1", int(port))
                 writer.write(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
                 await asyncio.gather(copied(reader, back), copied(onward, writer))
         writer.close()
@@ -49,6 +49,11 @@ async def copied(source, sink):
     sink.close()
 
 
+def named(address):
+    """The address by a name that only the proxy knows."""
+    return address.replace("127.0.0.1", "right.test")
+
+
 @asynccontextmanager
 async def through(proxy, user=""):
     """What is read from the environment when the proxy is named there."""
@@ -58,16 +63,19 @@ async def through(proxy, user=""):
 
 async def test_a_link_goes_through_a_proxy():
     proxy = Proxy()
-    async with through(proxy) as proxies, linked(proxies=proxies) as (ours, theirs):
+    async with through(proxy) as proxies, linked(reached=named, proxies=proxies) as (ours, theirs):
         async with stream_between(ours, theirs) as (near, far):
             await near.send(bytes(2_000_000))
             assert len(await far.recv()) == 2_000_000
-        assert proxy.asked == [theirs.address]
+        assert proxy.asked == [named(theirs.address)]
 
 
 async def test_a_proxy_gets_the_user_and_password_of_its_address():
     proxy = Proxy(credentials=base64.b64encode(b"bank:p@ss").decode())
-    async with through(proxy, "bank:p%40ss@") as proxies, linked(proxies=proxies) as (ours, theirs):
+    async with (
+        through(proxy, "bank:p%40ss@") as proxies,
+        linked(reached=named, proxies=proxies) as (ours, theirs),
+    ):
         async with stream_between(ours, theirs) as (near, far):
             await near.send(b"x")
             assert await far.recv() == b"x"
@@ -75,7 +83,7 @@ async def test_a_proxy_gets_the_user_and_password_of_its_address():
 
 
 async def refusal(proxies):
-    async with linked(proxies=proxies) as (ours, _):
+    async with linked(reached=named, proxies=proxies) as (ours, _):
         with pytest.raises(ParleyError) as caught:
             await ours.links.open("right", "/test")
     return caught.value
@@ -110,8 +118,8 @@ async def test_a_newcomer_looks_at_the_certificate_through_the_proxy():
     proxy = Proxy()
     async with through(proxy) as proxies, Linked("right", ["left"]) as theirs:
         pem = identity_of("right").certificate_pem
-        assert await shown_certificate(theirs.address, "right", fingerprint_of(pem), proxies) == pem
-        assert proxy.asked == [theirs.address]
+        assert await shown_certificate(named(theirs.address), "right", fingerprint_of(pem), proxies) == pem
+        assert proxy.asked == [named(theirs.address)]
 
 
 def test_some_names_are_dialled_directly():
@@ -125,6 +133,7 @@ def test_some_names_are_dialled_directly():
     assert not serves("*", "bank.example")
     assert not serves("bank.example:7443", "bank.example", 7443)
     assert serves("bank.example:7443", "bank.example", 443)
+    assert not any(serves("", host) for host in ("127.0.0.1", "::1", "localhost"))
     assert not Proxies.read({"NO_PROXY": "x"}).serves("bank.example", 443)
 
 

@@ -66,7 +66,7 @@ def begun(party, begins):
     until(lambda: list(party.home.glob("runs/*/round-*")))
 
 
-def test_a_peer_that_is_killed_is_reported_at_once_and_we_stay_up(tmp_path):
+def test_a_peer_that_is_killed_is_reported_and_we_stay_up(tmp_path):
     with two_parties(tmp_path, people=300) as (bank, operator):
         with watching(bank, plan(tmp_path, trees=ENDLESS)) as client:
             begun(bank, 0)

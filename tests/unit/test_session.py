@@ -47,7 +47,7 @@ class Pair:
         """Let some of what one end wrote come to the other."""
         coming, self.under_way[end][:most] = self.under_way[end][:most], []
         for chunk in coming:
-            self.ends[1 - end].take(chunk)
+            self.ends[1 - end].take(b"".join(chunk))
 
     def cut(self):
         """Lose what is under way, and go on."""
@@ -130,7 +130,7 @@ def test_what_came_twice_is_acted_on_once():
     hand_over(stream, b"once")
     chunks = [pair.ends[0].next() for _ in range(2)]
     for chunk in (*chunks, *chunks):
-        pair.ends[1].take(chunk)
+        pair.ends[1].take(b"".join(chunk))
     assert len(pair.came[1]) == 1
     assert taken(pair.came[1][0]) == [b"once"]
 
@@ -141,7 +141,7 @@ def test_streams_take_turns():
     pair.settle()
     hand_over(bulk, bytes(4_000_000))
     hand_over(small, b"small")
-    kinds = [read(pair.ends[0].next()) for _ in range(2)]
+    kinds = [read(b"".join(pair.ends[0].next())) for _ in range(2)]
     assert {each.stream for each in kinds} == {bulk.number, small.number}
     assert all(len(each.body) <= session_module.PIECE for each in kinds)
 

@@ -58,7 +58,8 @@ def init(
       parley init --name operator --listen ''
 
     With --listen '' nobody dials us: we dial every peer whose address we know and keep that link, over
-    which the peer reaches us too. Two such parties do not reach one another.
+    which the peer reaches us too. Two such parties reach one another through a member with
+    relay = true in its parley.toml, which cannot read what it passes on.
 
     The folder holds parley.toml (these settings, to be edited at will), identity/ (key and
     certificate), party.db (peers, tables, runs) and models/. The key never leaves it; back it up.

@@ -83,9 +83,18 @@ class Chunk(msgspec.Struct, frozen=True):
     body: memoryview
 
 
+Parts = tuple[bytes, Buffer]
+"""A chunk to be written: head and body, which need not be copied into one."""
+
+
+def parts(kind: Kind, stream: int, number: int, heard: int, body: Buffer = b"") -> Parts:
+    """A chunk to be written."""
+    return _HEAD.pack(kind, stream, number, heard), body
+
+
 def written(kind: Kind, stream: int, number: int, heard: int, body: Buffer = b"") -> bytes:
     """A chunk as it travels."""
-    return b"".join((_HEAD.pack(kind, stream, number, heard), body))
+    return b"".join(parts(kind, stream, number, heard, body))
 
 
 def read(data: Buffer) -> Chunk:
@@ -155,6 +164,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", array_like=True):
         connection: drawn for this connection.
         lost: the connection that the sender had last; empty if none.
         heard: how many numbered chunks the sender has had.
+        relays: whether the sender joins streams of others.
     """
 
     version: int
@@ -164,6 +174,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", array_like=True):
     connection: Token
     lost: Token
     heard: int
+    relays: bool
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome", array_like=True):
@@ -173,6 +184,7 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome", array_like=True):
     session: Token
     yours: Token
     heard: int
+    relays: bool
 
 
 class Anew(msgspec.Struct, frozen=True, tag="anew", array_like=True):

@@ -14,9 +14,7 @@ one shows, by the name of the connection it had last, that it has lost that one.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final, Never
 
 import msgspec
@@ -32,8 +30,9 @@ from parley.net.chunks import (
     Kind,
     Welcome,
     greeting_read,
-    written,
+    parts,
 )
+from parley.net.figures import Figures, Meter
 from parley.net.session import Met, Session, token
 from parley.net.streams import THEY_CLOSED, WE_CLOSED, Stream
 from parley.net.websocket import HANDSHAKE, WebSocketTransport
@@ -69,34 +68,10 @@ FAREWELL: Final = 2.0
 """Seconds that what was handed over has to arrive when we leave."""
 
 _SAY_AFTER: Final = 0.1
-_SAMPLES: Final = 10
 _LOOK_AT_OTHERS: Final = "check that its party is running and that the link is up"
 
 Dialling = Callable[[float], Awaitable[WebSocketTransport]]
 """Connects to the peer within so many seconds; raises as `websocket.dial`."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """How a link does.
-
-    Attributes:
-        peer: at the other end.
-        connected: whether there is a connection now.
-        streams: that are open.
-        bytes_in, bytes_out: chunks since the party started, in bytes.
-        rate_in, rate_out: bytes per second over the last ten seconds.
-        round_trip: seconds, of the last beat that was answered; None before the first.
-    """
-
-    peer: str
-    connected: bool
-    streams: int
-    bytes_in: int
-    bytes_out: int
-    rate_in: float
-    rate_out: float
-    round_trip: float | None
 
 
 class Connection:
@@ -136,6 +111,7 @@ class Link:
         process: drawn when our party started.
         arrived: called with the path and every stream that the peer opens.
         log: takes a line when the peer cannot be dialled, or can again, or breaks the rules.
+        relays: whether our own party joins streams of others.
     """
 
     def __init__(
@@ -145,8 +121,13 @@ class Link:
         process: bytes,
         arrived: Callable[[str, Stream], None],
         log: Callable[[str], None],
+        *,
+        relays: bool = False,
     ) -> None:
         self.peer = peer
+        self.relays = False
+        """Whether the peer joins streams of others."""
+        self._we_relay = relays
         self.connection: Connection | None = None
         self.keep = False
         """Whether to dial again for ever, streams or not."""
@@ -168,8 +149,7 @@ class Link:
         self._pumping = False
         self._leaving = False
         self._trouble = ""
-        self._bytes_in = self._bytes_out = 0
-        self._samples: deque[tuple[float, int, int]] = deque(maxlen=_SAMPLES + 1)
+        self._meter = Meter()
         self._sampling: asyncio.TimerHandle | None = None
 
     # ── for the party ─────────────────────────────────────────────────────────────────────────────────
@@ -178,6 +158,11 @@ class Link:
     def connected(self) -> bool:
         """Whether there is a connection now."""
         return self.connection is not None
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether the connection runs within another link."""
+        return self.connection is not None and self.connection.wire.is_inside_another
 
     async def open(self, path: str) -> Stream:
         """A stream for a path, as soon as there is a connection.
@@ -206,7 +191,7 @@ class Link:
         connection = self.connection
         if connection is not None:
             if connection.wire.has_room():
-                connection.wire.offer(written(Kind.GOODBYE, 0, 0, self._session.heard))
+                connection.wire.offer(*parts(Kind.GOODBYE, 0, 0, self._session.heard))
             self._over(WE_CLOSED, abort=False)
             await connection.transport.close()
         self._over(WE_CLOSED)
@@ -219,17 +204,15 @@ class Link:
 
     def figures(self) -> Figures:
         """How the link does just now."""
-        now = asyncio.get_running_loop().time()
-        began, was_in, was_out = self._samples[0] if self._samples else (now, self._bytes_in, self._bytes_out)
-        seconds = max(now - began, BEAT)
+        rate_in, rate_out = self._meter.rates(asyncio.get_running_loop().time())
         return Figures(
             peer=self.peer,
             connected=self.connected,
             streams=self._session.streams,
-            bytes_in=self._bytes_in,
-            bytes_out=self._bytes_out,
-            rate_in=(self._bytes_in - was_in) / seconds,
-            rate_out=(self._bytes_out - was_out) / seconds,
+            bytes_in=self._meter.bytes_in,
+            bytes_out=self._meter.bytes_out,
+            rate_in=rate_in,
+            rate_out=rate_out,
             round_trip=None if self.connection is None else self.connection.wire.round_trip,
         )
 
@@ -313,7 +296,16 @@ class Link:
         session = self._session
         met = session.met
         yours = b"" if met is None else met.session
-        hello = Hello(VERSION, self._process, session.name, yours, connection.name, self._lost, session.heard)
+        hello = Hello(
+            VERSION,
+            self._process,
+            session.name,
+            yours,
+            connection.name,
+            self._lost,
+            session.heard,
+            self._we_relay,
+        )
         await connection.transport.send(_encoded(hello))
         answer = await self._greeting(connection.transport)
         match answer:
@@ -321,6 +313,7 @@ class Link:
                 met = Met(answer.process, answer.session)
                 if answer.yours == self._session.name:
                     self._meet(met)
+                    self.relays = answer.relays
                     if self._session is session:
                         self._take_up(connection, answer.heard)
             case Anew():
@@ -351,8 +344,11 @@ class Link:
             return
         connection = Connection(self, hello.connection, transport, ours=False)
         transport.wire.offer(
-            _encoded(Welcome(self._process, self._session.name, hello.session, self._session.heard))
+            _encoded(
+                Welcome(self._process, self._session.name, hello.session, self._session.heard, self._we_relay)
+            )
         )
+        self.relays = hello.relays
         self._take_up(connection, hello.heard)
         await connection.over.wait()
 
@@ -427,7 +423,7 @@ class Link:
 
     def took(self, frame: bytes | bytearray) -> None:
         """Act on a chunk."""
-        self._bytes_in += len(frame)
+        self._meter.bytes_in += len(frame)
         try:
             goodbye = self._session.take(frame)
         except Broken as broken:
@@ -452,8 +448,7 @@ class Link:
         self._pumping = True
         try:
             while connection.wire.has_room() and (chunk := self._session.next()) is not None:
-                self._bytes_out += len(chunk)
-                connection.wire.offer(chunk)
+                self._meter.bytes_out += connection.wire.offer(*chunk)
         finally:
             self._pumping = False
 
@@ -503,7 +498,7 @@ class Link:
     def _sample(self) -> None:
         """Note the figures of the moment, once a beat while there is a connection."""
         loop = asyncio.get_running_loop()
-        self._samples.append((loop.time(), self._bytes_in, self._bytes_out))
+        self._meter.sample(loop.time())
         self._sampling = None
         if self.connection is not None:
             self._sampling = loop.call_later(BEAT, self._sample)

@@ -8,15 +8,17 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from parley.core.errors import ParleyError, UsageError
+from parley.core.errors import ParleyError, PeerLost, UsageError
 from parley.net.certificates import Identity
-from parley.net.link import Figures, Link
+from parley.net.figures import Figures
+from parley.net.link import PATIENCE, Link
 from parley.net.proxy import NO_PROXY, Proxies
+from parley.net.relay import RELAY, RELAYED, bridge, join
 from parley.net.session import token
 from parley.net.streams import Stream
 from parley.net.tls import PeerPin
 from parley.net.transport import Transport
-from parley.net.websocket import WebSocketTransport, dial
+from parley.net.websocket import PeerListener, WebSocketTransport, dial
 
 LINK: Final = "/link"
 """The path that a link's connections ask for."""
@@ -47,6 +49,7 @@ class Links:
             the call returns.
         proxies: through which we dial.
         kept: the peers whose links are to be there always, asked anew every few seconds.
+        relays: whether we join streams of parties that do not reach one another.
         log: takes a line for the operator of the party.
     """
 
@@ -58,6 +61,7 @@ class Links:
         *,
         proxies: Proxies = NO_PROXY,
         kept: Callable[[], Iterable[str]] = tuple,
+        relays: bool = False,
         log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._identity = identity
@@ -66,10 +70,16 @@ class Links:
         self._proxies = proxies
         self._kept = kept
         self._log = log
+        self._relays = relays
+        self._relayed = PeerListener(
+            "", 0, identity, self._pins, self._accept_relayed, on_refused=self._not_relayed
+        )
         self._process = token()
         self._links: dict[str, Link] = {}
         self._conversations: Counter[str] = Counter()
+        self._expected: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._carrying: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._begin(self._keep_all())
@@ -78,10 +88,12 @@ class Links:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(link.close() for link in self._links.values()))
+        await _ended(self._tasks)
+        relayed = {link for link in self._links.values() if link.is_relayed}
+        await asyncio.gather(*(link.close() for link in relayed))
+        await _ended(self._carrying)
+        await asyncio.gather(*(link.close() for link in self._links.values() if link not in relayed))
+        await _ended(self._tasks)  # what the peers began meanwhile
 
     async def open(self, peer: str, path: str) -> Transport:
         """Begin a conversation with a peer.
@@ -113,7 +125,12 @@ class Links:
             raise UsageError("own-name", f"{peer} is our own name", remedy="name another party")
         if peer not in self._links:
             self._links[peer] = Link(
-                self._identity.party, peer, self._process, partial(self._arrived, peer), self._log
+                self._identity.party,
+                peer,
+                self._process,
+                partial(self._arrived, peer),
+                self._log,
+                relays=self._relays,
             )
         return self._links[peer]
 
@@ -122,13 +139,53 @@ class Links:
         connection = link.connection
         if connection is not None and connection.transport.fingerprint != contact.pin.fingerprint:
             link.drop()
-        link.dialling = partial(self._dial, link.peer) if contact.address else None
+        others = any(other.relays for other in self._links.values() if other is not link)
+        if contact.address:
+            link.dialling = partial(self._dial, link.peer)
+        else:
+            link.dialling = partial(self._dial_through_others, link.peer) if others else None
 
     async def _dial(self, peer: str, seconds: float) -> WebSocketTransport:
         contact = self._known(peer)
         return await dial(
             contact.address, self._identity, contact.pin, LINK, proxies=self._proxies, timeout=seconds
         )
+
+    async def _dial_through_others(self, peer: str, seconds: float) -> WebSocketTransport:
+        """Connect to a peer that has no address by way of a member that relays."""
+        relays = [link for link in self._links.values() if link.relays and link.connected]
+        for relay in relays:
+            if relay.peer == peer:
+                continue
+            try:
+                return await self._dial_through(relay, peer, seconds)
+            except PeerLost:
+                continue
+        await asyncio.sleep(min(seconds, PATIENCE))  # it may yet dial us
+        raise PeerLost(
+            "peer-not-connected",
+            f"{peer} has no address, has not dialled us, and no member that relays reaches it",
+            peer=peer,
+            remedy=f"see that the party of {peer} is running and has a link with a member that relays",
+        )
+
+    async def _dial_through(self, relay: Link, peer: str, seconds: float) -> WebSocketTransport:
+        stream = await relay.open(f"/relay/{peer}")
+        over, carrying = await bridge(stream)
+        self._begin(carrying, self._carrying)
+        pin = self._known(peer).pin
+        return await dial(f"{relay.peer}:1", self._identity, pin, LINK, over=over, timeout=seconds)
+
+    async def _accept_relayed(self, peer: str, path: str, transport: WebSocketTransport) -> None:
+        if path == LINK:
+            await self.accept(peer, transport)
+
+    def _not_relayed(self, _address: str, why: str) -> None:
+        self._log(f"turned away a connection that a member relayed: {why}")
+
+    def _pins(self) -> dict[str, PeerPin]:
+        """Of whoever is named in a relayed connection under way."""
+        return {peer: self._known(peer).pin for peer in self._expected}
 
     def _still_known(self, peer: str, fingerprint: str) -> bool:
         try:
@@ -152,12 +209,40 @@ class Links:
 
     async def _serve(self, peer: str, path: str, stream: Stream) -> None:
         try:
-            await self._on_connection(peer, path, stream)
+            if (wanted := RELAY.fullmatch(path)) and self._relays:
+                await self._join(peer, wanted[1], stream)
+            elif named := RELAYED.fullmatch(path):
+                await self._take_in(named[1], stream)
+            else:
+                await self._on_connection(peer, path, stream)
         except ParleyError:
             pass  # the conversation's own affair: it has told both ends
         finally:
             self._conversations[peer] -= 1
             await stream.close()
+
+    async def _join(self, peer: str, other: str, stream: Stream) -> None:
+        """As a relay: join a stream with one to another party, which must have a link with us."""
+        link = self._links.get(other)
+        if other != peer and link is not None and link.connected:
+            onward = await link.open(f"/relayed/{peer}")
+            try:
+                await join(stream, onward)
+            finally:
+                await onward.close()
+
+    async def _take_in(self, peer: str, stream: Stream) -> None:
+        """A member relays a connection of a peer, which proves itself as at the port."""
+        self._known(peer)
+        self._expected[peer] += 1
+        try:
+            over, carrying = await bridge(stream)
+            self._begin(carrying, self._carrying)
+            await self._relayed.take_in(over)
+        finally:
+            self._expected[peer] -= 1
+            if not self._expected[peer]:
+                del self._expected[peer]
 
     async def _keep_all(self) -> None:
         """Dial whomever is to be kept, for ever."""
@@ -173,7 +258,15 @@ class Links:
                     link.dial()
             await asyncio.sleep(LOOK_AROUND)
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
+    def _begin(self, work: Coroutine[None, None, None], among: set[asyncio.Task[None]] | None = None) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks = self._tasks if among is None else among
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+async def _ended(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for their end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

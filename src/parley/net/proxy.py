@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -58,8 +59,10 @@ class Proxies:
         return cls(host, port, user, direct)
 
     def serves(self, host: str, port: int) -> bool:
-        """Whether ``host`` is dialled through the proxy."""
-        return bool(self.host) and not any(_covers(name, host.lower(), port) for name in self.direct)
+        """Whether ``host`` is dialled through the proxy; this machine itself never is."""
+        if not self.host or _is_ourselves(host):
+            return False
+        return not any(_covers(name, host.lower(), port) for name in self.direct)
 
 
 NO_PROXY: Final = Proxies()
@@ -149,6 +152,13 @@ def _unreachable(proxies: Proxies, peer: str, why: str) -> PeerLost:
         peer=peer,
         remedy="check HTTPS_PROXY, or name the host in NO_PROXY",
     )
+
+
+def _is_ourselves(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _covers(name: str, host: str, port: int) -> bool:

@@ -16,7 +16,7 @@ from typing import Final
 
 from parley.core.errors import BudgetExhausted, UsageError
 from parley.net import chunks
-from parley.net.chunks import HEAD, MAX_CHUNK, MAX_PATH, Broken, Buffer, Chunk, Kind, written
+from parley.net.chunks import HEAD, MAX_CHUNK, MAX_PATH, Broken, Buffer, Chunk, Kind, Parts, parts
 from parley.net.streams import Stream
 from parley.net.wire import Ending
 
@@ -78,9 +78,9 @@ class Session:
         self._last_theirs = 0
         self._parity = first % 2
         self._sent = self._counted = 0
-        self._kept: deque[bytes] = deque()
+        self._kept: deque[Parts] = deque()
         self._kept_bytes = 0
-        self._again: deque[bytes] = deque()
+        self._again: deque[Parts] = deque()
         self._unsaid = 0
         self._saying = False
 
@@ -136,7 +136,7 @@ class Session:
 
     # Writing
 
-    def next(self) -> bytes | None:
+    def next(self) -> Parts | None:
         """The next chunk to write, if there is one that may be written now."""
         if self._again:
             return self._again.popleft()
@@ -147,9 +147,9 @@ class Session:
         stream = self._turns.popleft()
         kind, body = stream.next(PIECE if self._turns else MAX_CHUNK - HEAD)
         self._sent += 1
-        chunk = written(kind, stream.number, self._sent, self._say(), body)
+        chunk = parts(kind, stream.number, self._sent, self._say(), body)
         self._kept.append(chunk)
-        self._kept_bytes += len(chunk) + CHUNK_COST
+        self._kept_bytes += HEAD + len(body) + CHUNK_COST
         if stream.waits:
             self._turns.append(stream)
         else:
@@ -173,8 +173,8 @@ class Session:
         self._again = deque(self._kept)
         self._wake()
 
-    def _heard_chunk(self) -> bytes:
-        return written(Kind.HEARD, 0, 0, self._say())
+    def _heard_chunk(self) -> Parts:
+        return parts(Kind.HEARD, 0, 0, self._say())
 
     def _say(self) -> int:
         self._unsaid = 0
@@ -244,11 +244,11 @@ class Session:
         """The other end has had so many of our chunks; a smaller number than before is an old one."""
         if heard > self._sent:
             raise Broken("false-count", f"counted {heard} chunks of {self._sent}")
-        for chunk in self._drop(heard - self._counted):
-            self._kept_bytes -= len(chunk) + CHUNK_COST
+        for _, body in self._drop(heard - self._counted):
+            self._kept_bytes -= HEAD + len(body) + CHUNK_COST
         self._counted = max(self._counted, heard)
 
-    def _drop(self, number: int) -> Iterator[bytes]:
+    def _drop(self, number: int) -> Iterator[Parts]:
         for _ in range(number):
             yield self._kept.popleft()
 

@@ -82,6 +82,7 @@ async def dial(
     path: str,
     *,
     proxies: Proxies = NO_PROXY,
+    over: socket.socket | None = None,
     timeout: float = HANDSHAKE,  # noqa: ASYNC109 (one figure for six layers)
 ) -> WebSocketTransport:
     """Connect to ``pin`` at ``address`` (``wss://host:port`` or ``host:port``) and ask for ``path``.
@@ -95,6 +96,7 @@ async def dial(
         pin: whom we expect.
         path: what we want of the peer, such as ``/link``; begins with a slash.
         proxies: through which to dial.
+        over: a connection that is there already and leads to the peer; the address is then for error texts.
         timeout: seconds for all six together.
 
     Raises:
@@ -111,7 +113,10 @@ async def dial(
     connected = False
     try:
         async with asyncio.timeout(timeout):
-            stream = await connect(host, port, pin.name, proxies)  # 1, 2
+            if over is None:
+                stream = await connect(host, port, pin.name, proxies)  # 1, 2
+            else:
+                stream = await stream_of(over)
             connected = True
             try:
                 await _secure(stream, wire, identity, pin, host)  # 3, 4
@@ -122,6 +127,13 @@ async def dial(
     except TimeoutError:
         raise _too_slow(pin.name, address, timeout, connected=connected) from None
     return WebSocketTransport(pin.name, wire, pin.fingerprint)
+
+
+async def stream_of(connected: socket.socket) -> asyncio.Transport:
+    """A connected socket, not read from yet."""
+    stream, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=connected)
+    stream.pause_reading()
+    return stream
 
 
 class PeerListener:
@@ -188,6 +200,10 @@ class PeerListener:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def take_in(self, connected: socket.socket) -> None:
+        """Treat a connection that came by another way as if it had come to the port, to its end."""
+        await self._serve(await stream_of(connected))
 
     def _admit(self, stream: asyncio.Transport) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(stream))
@@ -320,9 +336,11 @@ async def _secure(stream: asyncio.Transport, wire: Wire, identity: Identity, pin
 
 async def _look(stream: asyncio.Transport) -> str | None:
     """What the other end presents, if it lets itself be asked once more."""
-    host, port = stream.get_extra_info("peername")[:2]
+    where = stream.get_extra_info("peername")
+    if not where:  # no address of its own
+        return None
     try:
-        return await tls.diagnose(host, port)
+        return await tls.diagnose(*where[:2])
     except OSError:
         return None
 

@@ -7,6 +7,7 @@ payload of its pings, eight bytes big endian; the same pings, one per `BEAT`, ar
 """
 
 import asyncio
+import secrets
 import socket
 from collections import deque
 from dataclasses import dataclass
@@ -15,10 +16,15 @@ from typing import Protocol as Shape
 
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import Protocol, State
+from websockets.protocol import Protocol, Side, State
 
 from parley.core.errors import PeerAborted, PeerError, PeerLost, PeerMisbehaved
 from parley.net.transport import MAX_FRAME
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the extension
+    from websockets.utils import apply_mask
 
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
@@ -48,6 +54,12 @@ _WRITE_BUFFER: Final = 1024 * 1024
 _NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _UNREAD_REPLIES: Final = WINDOW + MAX_FRAME
 _REPORT_BYTES: Final = 8
+_BINARY: Final = b"\x82"
+_TWO_BYTES: Final = 126
+_EIGHT_BYTES: Final = 127
+_KEY: Final = 4
+_WORTH_A_RECORD: Final = 32 * 1024
+"""Bytes that cost more to copy than to encrypt by themselves."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +156,34 @@ class Wire(asyncio.Protocol):
         if self._ending is not None:
             taker.is_over(self._ending)
 
-    def offer(self, frame: bytes) -> None:
-        """Write one frame; ask `has_room` before."""
-        self._sent += len(frame) + FRAME_COST
-        self.protocol.send_binary(frame)
-        self.flush()
+    @property
+    def is_inside_another(self) -> bool:
+        """Whether the connection runs within a stream of another link, without an address of its own."""
+        return self._transport is not None and not self._transport.get_extra_info("peername")
+
+    def offer(self, head: bytes, body: bytes | bytearray | memoryview = b"") -> int:
+        """Write one frame, given in two parts, and return its bytes; ask `has_room` before.
+
+        Other than the WebSocket layer does, large parts are not copied into one on the way (RFC 6455, 5.2).
+        """
+        size = len(head) + len(body)
+        self._sent += size + FRAME_COST
+        if self._transport is None or self._gone.is_set() or self.protocol.state is not State.OPEN:
+            return size
+        begin = _BINARY + _length(size, masked=self.protocol.side is Side.CLIENT)
+        if self.protocol.side is Side.CLIENT:
+            key = secrets.token_bytes(_KEY)
+            turned = len(head) % _KEY
+            begin += key + apply_mask(head, key)
+            body = apply_mask(body, key[turned:] + key[:turned])
+        else:
+            begin += head
+        if len(body) < _WORTH_A_RECORD:
+            self._transport.write(begin + body)
+        else:
+            self._transport.write(begin)
+            self._transport.write(body)
+        return size
 
     def has_room(self) -> bool:
         """Whether a frame may be written without waiting."""
@@ -364,6 +399,16 @@ class Wire(asyncio.Protocol):
     def _on_the_way(self) -> int:
         buffered = 0 if self._transport is None else self._transport.get_write_buffer_size()
         return buffered + self._sent - self._taken_by_peer
+
+
+def _length(size: int, *, masked: bool) -> bytes:
+    """The length of a WebSocket frame as its header has it."""
+    bit = 0x80 if masked else 0
+    if size < _TWO_BYTES:
+        return bytes((bit | size,))
+    if size < 1 << 16:
+        return bytes((bit | _TWO_BYTES,)) + size.to_bytes(2, "big")
+    return bytes((bit | _EIGHT_BYTES,)) + size.to_bytes(8, "big")
 
 
 def _broken(cause: BaseException | None) -> Ending:

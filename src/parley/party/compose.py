@@ -92,6 +92,7 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
         party.connected,
         proxies=Proxies.read(os.environ),
         kept=reach.kept,
+        relays=home.settings.relay,
         log=log,
     )
     reach.links = links

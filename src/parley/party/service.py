@@ -1,6 +1,6 @@
 """A running party: it takes proposals from peers and plans from its own command line.
 
-Paths on the one port:
+Paths of connections to our port (the first, and /join) and of streams of a link (the others):
 
     /control                    our own command line (our own certificate)
     /ledger/…, /join            the ledger, see `desk`

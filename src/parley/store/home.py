@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         party: our name; peers know us by it.
         listen: ``host:port`` of the one port; empty for a party that only dials out.
         address: ``host:port`` by which others reach it; empty if that is ``listen`` itself.
+        relay: whether parties that only dial out may reach one another through us, unread.
         threads: how many threads computations may use; 0 means one per core.
         patience: seconds without a message after which a peer counts as lost.
         minimum_rows: rows that any sum we give away must hold.
@@ -49,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     minimum_rows: Annotated[int, Meta(ge=1)] = 10
     memory: Annotated[int, Meta(ge=0)] = 0
     address: str = ""
+    relay: bool = False
 
     def reached_at(self) -> str:
         """Where others reach us; empty if we only dial out.
@@ -172,7 +174,7 @@ class Home:
         except OSError:
             raise UsageError(
                 "party-not-running",
-                f"{self.settings.party} is not running",
+                f"no {CONTROL_FILE} is in its home",
                 remedy=f"start it with `parley up --home {self.path}`",
             ) from None
 
