@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::code::Value;
+use crate::code::{Row, Value, WORDS};
 use crate::fault::Fault;
 use crate::store::{Layout, Place};
 
@@ -90,12 +90,13 @@ impl PairHashes {
 
     /// The first 16 bytes of a hash of the name and a row.
     #[must_use]
-    pub fn digest(&self, name: &Name, row: &[u64]) -> [u8; 16] {
-        let mut hash = self.digest.clone().chain_update(name);
-        for word in row {
-            hash.update(word.to_le_bytes());
+    pub fn digest(&self, name: &Name, row: &Row) -> [u8; 16] {
+        let mut text = [0u8; 32 + 8 * WORDS];
+        text[..32].copy_from_slice(name);
+        for (chunk, word) in text[32..].as_chunks_mut::<8>().0.iter_mut().zip(row) {
+            *chunk = word.to_le_bytes();
         }
-        let whole: [u8; 32] = hash.finalize().into();
+        let whole: [u8; 32] = self.digest.clone().chain_update(text).finalize().into();
         let mut short = [0; 16];
         short.copy_from_slice(&whole[..16]);
         short

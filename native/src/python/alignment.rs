@@ -40,10 +40,12 @@ fn rows_of(bytes: &[u8]) -> Vec<Row> {
 }
 
 fn bytes_of(rows: &[Row]) -> Vec<u8> {
-    rows.as_flattened()
-        .iter()
-        .flat_map(|word| word.to_le_bytes())
-        .collect()
+    let mut bytes = vec![0; ROW * rows.len()];
+    let chunks = bytes.as_chunks_mut::<8>().0;
+    for (chunk, word) in chunks.iter_mut().zip(rows.as_flattened()) {
+        *chunk = word.to_le_bytes();
+    }
+    bytes
 }
 
 /// A party's choice of one key of each two, and what opens it; zeroised on drop.
