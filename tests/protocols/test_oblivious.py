@@ -1,4 +1,4 @@
-"""An oblivious function, alike on both sides for common ids only; matching: every equal pair, and no other."""
+"""An oblivious function, alike on both sides for common ids; matching: every equal pair, and no other."""
 
 from collections import Counter
 from itertools import pairwise
