@@ -97,7 +97,7 @@ def measure(path: str, rows: int, columns: int, repeats: int) -> Figures:
     decrypt = best(repeats, lambda: key.decrypt(fresh, bounds, 1)) / len(sums)
     points = np.ascontiguousarray(ciphertexts[:some, 0])
     scalar = native.SecretScalar.from_seed(SEED)
-    multiply = best(repeats, lambda: native.evaluate(points, scalar, 1)) / some
+    multiplied = best(repeats, lambda: native.multiply(points, scalar, 1)) / some
     ids = rng.bytes(16 * some)
     ends = np.arange(16, 16 * some + 1, 16, dtype=np.uint64)
     spans = np.stack((ends - np.uint64(16), ends), axis=1)
@@ -107,7 +107,7 @@ def measure(path: str, rows: int, columns: int, repeats: int) -> Figures:
         histogram_ns=histogram / (rows * columns) * 1e9,
         encrypt_us=encrypt * 1e6,
         decrypt_us=decrypt * 1e6,
-        scalar_mul_us=multiply * 1e6,
+        scalar_mul_us=multiplied * 1e6,
         decode_us=decode * 1e6,
         hash_us=hashing * 1e6,
     )

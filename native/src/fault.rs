@@ -11,6 +11,8 @@ pub enum Fault {
     Input(String),
     /// The operating system gave no randomness.
     Randomness(String),
+    /// There is no memory for so many bytes.
+    Memory(usize),
 }
 
 impl Fault {
@@ -31,6 +33,7 @@ impl fmt::Display for Fault {
                 f,
                 "element {index} is not a canonical ristretto255 encoding"
             ),
+            Self::Memory(bytes) => write!(f, "there is no memory for {bytes} bytes"),
             Self::Input(text) | Self::Randomness(text) => f.write_str(text),
         }
     }

@@ -37,6 +37,27 @@ pub fn seeded_scalar(domain: &str, seed: &[u8; 32], index: u64) -> Scalar {
     scalar
 }
 
+/// The first half of SHA-512(domain ‖ 0 ‖ seed).
+fn seeded_key(domain: &str, seed: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    let mut digest: [u8; 64] = Sha512::new()
+        .chain_update(domain.as_bytes())
+        .chain_update([0])
+        .chain_update(seed)
+        .finalize()
+        .into();
+    let mut key = Zeroizing::new([0u8; 32]);
+    key.copy_from_slice(&digest[..32]);
+    digest.zeroize();
+    key
+}
+
+/// Fills `bytes` with ChaCha20 (RFC 8439) under the first half of SHA-512(domain ‖ 0 ‖ seed) and nonce 0.
+pub fn seeded_bytes(domain: &str, seed: &[u8; 32], bytes: &mut [u8]) {
+    bytes.fill(0);
+    let key = seeded_key(domain, seed);
+    ChaCha20::new((&*key).into(), &[0; 12].into()).apply_keystream(bytes);
+}
+
 /// One scalar per row, so that a row's scalar depends on the seed and its index only.
 ///
 /// The key is the first half of SHA-512(domain ‖ 0 ‖ seed); row i takes the 64 bytes of ChaCha20
@@ -48,16 +69,9 @@ pub struct RowScalars {
 impl RowScalars {
     #[must_use]
     pub fn new(domain: &str, seed: &[u8; 32]) -> Self {
-        let mut digest: [u8; 64] = Sha512::new()
-            .chain_update(domain.as_bytes())
-            .chain_update([0])
-            .chain_update(seed)
-            .finalize()
-            .into();
-        let mut key = Zeroizing::new([0u8; 32]);
-        key.copy_from_slice(&digest[..32]);
-        digest.zeroize();
-        Self { key }
+        Self {
+            key: seeded_key(domain, seed),
+        }
     }
 
     /// The scalars of the rows `first..first + count`.

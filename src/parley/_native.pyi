@@ -34,7 +34,7 @@ def use_kernels(name: str) -> None:
 
 @final
 class SecretScalar:
-    """The secret scalar of an oblivious function. Zeroised when freed; cannot be read, printed or pickled."""
+    """A secret scalar. Zeroised when freed; cannot be read, printed or pickled."""
 
     @staticmethod
     def random() -> SecretScalar:
@@ -43,19 +43,8 @@ class SecretScalar:
     def from_seed(seed: bytes) -> SecretScalar:
         """Derive the scalar from 32 secret bytes (domain-tagged SHA-512, reduced)."""
     def public(self) -> bytes:
-        """Encode the scalar times the generator: the key K, 32 bytes."""
+        """Encode the scalar times the generator, 32 bytes."""
     def __reduce__(self) -> NoReturn: ...
-
-@final
-class EvaluationKey:
-    """The key K of somebody's secret scalar, with the table that multiplies it."""
-
-    @staticmethod
-    def decode(encoding: bytes) -> EvaluationKey:
-        """Read 32 bytes.
-
-        Raises `DecodeError` if they are no canonical encoding, `ValueError` if K is the neutral point.
-        """
 
 def hash_to_group(data: Buffer, spans: NDArray[np.uint64], dst: bytes, threads: int) -> NDArray[np.uint8]:
     """Hash identifiers to the group: ristretto255_XMD:SHA-512_R255MAP_RO_ (RFC 9380, appendix B).
@@ -64,36 +53,96 @@ def hash_to_group(data: Buffer, spans: NDArray[np.uint64], dst: bytes, threads: 
     `dst` is the domain separation tag, 1 to 255 bytes. Returns uint8[n, 32].
     """
 
-def blind_ids(
-    data: Buffer, spans: NDArray[np.uint64], dst: bytes, seed: bytes, first: int, threads: int
-) -> NDArray[np.uint8]:
-    """Blind identifiers, hashed as `hash_to_group` does: X = 2·(H + r·G). Returns uint8[n, 32].
-
-    Row i takes the scalar r number `first + i` that is derived from the 32 secret bytes of `seed`.
-    """
-
-def evaluate(points: NDArray[np.uint8], secret: SecretScalar, threads: int) -> NDArray[np.uint8]:
+def multiply(points: NDArray[np.uint8], secret: SecretScalar, threads: int) -> NDArray[np.uint8]:
     """Multiply every point of uint8[n, 32] by `secret`. Returns uint8[n, 32].
 
     Raises `DecodeError` if an element is not canonical.
     """
 
-def evaluate_ids(
-    data: Buffer, spans: NDArray[np.uint64], dst: bytes, secret: SecretScalar, tag: bytes, threads: int
-) -> NDArray[np.uint8]:
-    """Shorten 4·`secret`·H of every identifier, hashed as `hash_to_group` does. Returns uint8[n, 16].
+@final
+class KeyTaker:
+    """572 secret bits, and offers from which the other party makes two keys for each.
 
-    A digest is the first 16 bytes of SHA-256(length of `tag` as one byte, `tag`, encoding); `tag` has at
-    most 255 bytes.
+    Zeroised when freed; cannot be read, printed or pickled.
     """
 
-def unblind(
-    points: NDArray[np.uint8], key: EvaluationKey, seed: bytes, first: int, tag: bytes, threads: int
-) -> NDArray[np.uint8]:
-    """Shorten 2·(E − 2r·K) of evaluated points E, uint8[n, 32], as `evaluate_ids` does. Returns uint8[n, 16].
+    @staticmethod
+    def from_seed(seed: bytes, dst: bytes) -> KeyTaker:
+        """Derive the bits and what opens the keys from 32 secret bytes; `dst` as for `hash_to_group`."""
+    def offers(self) -> NDArray[np.uint8]:
+        """The points r_0 and r_1 of every bit, uint8[572, 2, 32]."""
+    def __reduce__(self) -> NoReturn: ...
 
-    `seed` and `first` as they were for `blind_ids`. Raises `DecodeError` if an element is not canonical.
+@final
+class KeyGiver:
+    """Both keys for each of the other party's bits. Zeroised when freed; cannot be read, printed or pickled."""
+
+    @staticmethod
+    def answer(offers: NDArray[np.uint8], secret: SecretScalar, dst: bytes, tag: bytes) -> KeyGiver:
+        """Make the keys under 32 bytes of `tag`; `dst` as it was for the offers, uint8[572, 2, 32].
+
+        Raises `DecodeError` if an element is not canonical.
+        """
+    @property
+    def point(self) -> bytes:
+        """What opens the taker's keys: the secret times the generator, 32 bytes."""
+    def __reduce__(self) -> NoReturn: ...
+
+def rows_of_ids(count: int) -> int:
+    """How many rows a store of `count` identifiers makes, and the 64 that mask an answer."""
+
+@final
+class AskerRows:
+    """A store of identifiers, and the rows that hide it. Zeroised when freed; cannot be read or pickled.
+
+    Its calls come in this order: `masked` for all rows, `answer` once, `digests`. Another order raises `ValueError`.
     """
+
+    @staticmethod
+    def build(
+        data: Buffer,
+        spans: NDArray[np.uint64],
+        pair: bytes,
+        keys: KeyGiver,
+        seed: bytes,
+        threads: int,
+    ) -> AskerRows | None:
+        """Store identifiers as `hash_to_group` takes them, hashed under 32 bytes of `pair`.
+
+        The 32 secret bytes of `seed` give the values of the last 64 rows. Returns None if there is no such store,
+        once in 2^41 values of `pair`. Raises `MemoryError` if there is no room for the rows.
+        """
+    def masked(self, first: int, count: int, threads: int) -> NDArray[np.uint8]:
+        """Make the next rows for the other party: uint8[count, 72]."""
+    def answer(self, challenge: bytes, threads: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Add up the rows, uint8[64, 72], and the values, uint8[64, 16], that 32 bytes pick."""
+    def digests(self, data: Buffer, spans: NDArray[np.uint64], threads: int) -> NDArray[np.uint8]:
+        """Compute the function of identifiers in the store: uint8[n, 16]."""
+    def __reduce__(self) -> NoReturn: ...
+
+@final
+class EvaluatorRows:
+    """A secret word, and the rows that come of the other party's. Zeroised when freed; cannot be read or pickled.
+
+    Its calls come in this order: `take` for all rows, `agrees`, `digests`. Another order raises `ValueError`.
+    """
+
+    @staticmethod
+    def expect(keys: KeyTaker, point: bytes, tag: bytes, pair: bytes, count: int) -> EvaluatorRows:
+        """Open the keys and make room for the rows of `count` identifiers.
+
+        Raises `DecodeError` if the point is none, `ValueError` if it is the neutral one, `MemoryError` if there
+        is no room.
+        """
+    def take(self, first: int, masked: NDArray[np.uint8], threads: int) -> None:
+        """Take the next rows, uint8[n, 72]."""
+    def agrees(
+        self, challenge: bytes, rows: NDArray[np.uint8], values: NDArray[np.uint8], threads: int
+    ) -> bool:
+        """Whether uint8[64, 72] and uint8[64, 16] are what `AskerRows.answer` gives for the rows taken."""
+    def digests(self, data: Buffer, spans: NDArray[np.uint64], threads: int) -> NDArray[np.uint8]:
+        """Compute the function of any identifiers: uint8[n, 16]."""
+    def __reduce__(self) -> NoReturn: ...
 
 @final
 class SecretKey:

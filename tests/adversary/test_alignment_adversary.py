@@ -6,7 +6,9 @@ import time
 import msgspec
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
+from parley._native import rows_of_ids
 from parley.core.errors import PeerAborted, PeerMisbehaved
 from parley.core.trace import Trace
 from parley.crypto.randomness import derive
@@ -17,16 +19,18 @@ from parley.protocols.alignment import (
     ACTIVE,
     PASSIVE,
     STEPS,
-    BlindedBlock,
+    Answer,
+    Challenge,
     Common,
     CommonRows,
     DigestBlock,
-    EvaluatedBlock,
     Key,
+    MaskedBlock,
+    Offers,
     Options,
     Roster,
 )
-from parley.protocols.oblivious import Asker, Evaluator
+from parley.protocols.oblivious import BITS, ROW, Asker
 from parley.protocols.payload import bytes_of
 
 from tests.adversary.harness import cases, sweep
@@ -102,8 +106,18 @@ def editing(kind, edit, *, first=None):
     return twist
 
 
-def points(change):
-    return lambda block: {"points": change(block.points)}
+def changed(name, change):
+    return lambda message: {name: change(getattr(message, name))}
+
+
+def spoilt(name, place, bit=1):
+    """Flip one bit of a field."""
+
+    def change(data):
+        at = place % len(data)
+        return data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :]
+
+    return changed(name, change)
 
 
 def places(change):
@@ -120,33 +134,25 @@ def setting_place(index, value):
     return change
 
 
-def points_of(kind):
-    """What may not be among the points of a party's blocks."""
-    return {
-        "no point of the group": (editing(kind, points(lambda p: b"\xff" * 32 + p[32:])), "bad-point"),
-        "the neutral point": (editing(kind, points(lambda p: bytes(32) + p[32:])), "bad-point"),
-        "half a point": (editing(kind, points(lambda p: p[:-16])), "wrong-length"),
-        "an empty block": (editing(kind, points(lambda _: b"")), "wrong-length"),
-        "a huge block": (editing(kind, points(lambda p: p[:32] * 8193)), "wrong-length"),
-        "too short a block": (editing(kind, points(lambda p: p[:32]), first=0), "wrong-order"),
-        "blocks out of order": (editing(kind, lambda _: {"first": 16}, first=8), "wrong-order"),
-    }
-
+LAST = (rows_of_ids(20) - 1) // 8 * 8
+"""Where the last block of rows begins."""
 
 FROM_EITHER = {
     "no ids": (editing(Roster, lambda _: {"ids": 0}), "empty-roster"),
-    "a roster beyond what can be": (editing(Roster, lambda _: {"ids": 2**32}), "malformed-message"),
+    "a roster beyond what can be": (editing(Roster, lambda _: {"ids": 2**31 + 1}), "malformed-message"),
     "a negative roster": (editing(Roster, lambda _: {"ids": -1}), "malformed-message"),
     "an endless rule": (editing(Roster, lambda _: {"rule": "x" * 65}), "malformed-message"),
-    "fewer ids than sent": (editing(Roster, lambda _: {"ids": 12}), "too-many-rows"),
 }
 
 FROM_PASSIVE = {
-    **points_of(EvaluatedBlock),
-    "a neutral key": (editing(Key, lambda _: {"point": bytes(32)}), "bad-key"),
-    "a key that is no point": (editing(Key, lambda _: {"point": b"\xff" * 32}), "bad-key"),
-    "half a key": (editing(Key, lambda k: {"point": k.point[:16]}), "malformed-message"),
-    "more than a key": (editing(Key, lambda k: {"point": k.point * 2}), "malformed-message"),
+    "fewer ids than sent": (editing(Roster, lambda _: {"ids": 12}), "too-many-rows"),
+    "offers that are no points": (
+        editing(Offers, changed("points", lambda p: b"\xff" * 32 + p[32:])),
+        "bad-point",
+    ),
+    "half the offers": (editing(Offers, changed("points", lambda p: p[: len(p) // 2])), "malformed-message"),
+    "more than the offers": (editing(Offers, changed("points", lambda p: p + p[:32])), "malformed-message"),
+    "half a challenge": (editing(Challenge, changed("seed", lambda s: s[:16])), "malformed-message"),
     "an id twice": (
         editing(DigestBlock, lambda b: {"digests": b.digests[:16] * 2 + b.digests[32:]}, first=0),
         "repeated-id",
@@ -160,7 +166,39 @@ FROM_PASSIVE = {
 }
 
 FROM_ACTIVE = {
-    **points_of(BlindedBlock),
+    "fewer ids than sent rows for": (editing(Roster, lambda _: {"ids": 11}), "too-many-rows"),
+    "a neutral key": (editing(Key, lambda _: {"point": bytes(32)}), "bad-key"),
+    "a key that is no point": (editing(Key, lambda _: {"point": b"\xff" * 32}), "bad-key"),
+    "half a key": (editing(Key, lambda k: {"point": k.point[:16]}), "malformed-message"),
+    "no salt": (editing(Key, lambda _: {"salt": b""}), "malformed-message"),
+    "half a row": (editing(MaskedBlock, changed("rows", lambda r: r[:-36])), "wrong-length"),
+    "an empty block": (editing(MaskedBlock, changed("rows", lambda _: b"")), "wrong-length"),
+    "a huge block": (editing(MaskedBlock, changed("rows", lambda r: r[:72] * 8193)), "wrong-length"),
+    "too short a block": (editing(MaskedBlock, changed("rows", lambda r: r[:72]), first=0), "wrong-order"),
+    "blocks out of order": (editing(MaskedBlock, lambda _: {"first": 16}, first=8), "wrong-order"),
+    "surplus rows": (editing(MaskedBlock, changed("rows", lambda r: r * 2), first=LAST), "too-many-rows"),
+    "a block of rows twice": (
+        editing(MaskedBlock, changed("rows", lambda r: r[:36] * (len(r) // 36)), first=8),
+        "wrong-sums",
+    ),
+    "a row that is no word": (
+        editing(MaskedBlock, changed("rows", lambda r: bytes(72) + r[72:]), first=8),
+        "wrong-sums",
+    ),
+    "a wrong row behind the cells": (
+        editing(MaskedBlock, changed("rows", lambda r: r[:-72] + b"\xff" * 72), first=LAST),
+        "wrong-sums",
+    ),
+    "a wrong sum of rows": (editing(Answer, spoilt("rows", 0)), "wrong-sums"),
+    "a wrong last sum of rows": (editing(Answer, spoilt("rows", -1, 128)), "wrong-sums"),
+    "a wrong sum of values": (editing(Answer, spoilt("values", 0)), "wrong-sums"),
+    "a sum of more than the value's bits": (editing(Answer, spoilt("values", -1, 128)), "wrong-sums"),
+    "sums of nothing": (
+        editing(Answer, lambda a: {"rows": bytes(len(a.rows)), "values": bytes(len(a.values))}),
+        "wrong-sums",
+    ),
+    "a sum too few": (editing(Answer, changed("rows", lambda r: r[72:])), "malformed-message"),
+    "a sum too many": (editing(Answer, changed("values", lambda v: v + v[:16])), "malformed-message"),
     "more common rows than there are": (editing(Common, lambda _: {"rows": 21}), "wrong-count"),
     "no common rows": (editing(Common, lambda _: {"rows": 0}), "wrong-count"),
     "fewer common rows than sent": (editing(Common, lambda _: {"rows": 9}), "too-many-rows"),
@@ -200,20 +238,82 @@ async def blamed(villain, twist, code):
     assert isinstance(outcomes[villain], PeerAborted | list)
 
 
-async def test_one_value_for_two_ids_is_refused():
-    """A passive party that knew the blinds could answer every row as if it held the same id."""
-    seeds = {
-        role: derive(options(role).seed, "alignment", "r", role, peer)
-        for role, peer in ((ACTIVE, PASSIVE), (PASSIVE, ACTIVE))
-    }
-    asker = Asker(Ids(["x"] * 20), np.arange(20), seeds[ACTIVE], "r", 1)
-    evaluator = Evaluator(THEIRS, np.arange(20), seeds[PASSIVE], "r", 1)
+async def test_one_value_for_two_ids_is_refused(monkeypatch):
+    """As if the passive party had found two ids with one digest."""
+    honest = Asker.digests
 
-    def of_one_id(block):
-        rows = len(block.points) // 32
-        return {"points": evaluator.evaluated(asker.blinded(block.first, block.first + rows)).tobytes()}
+    def colliding(self, first, end):
+        digests = honest(self, first, end)
+        digests[3] = digests[5]
+        return digests
 
-    await blamed(PASSIVE, editing(EvaluatedBlock, of_one_id), "repeated-digest")
+    monkeypatch.setattr(Asker, "digests", colliding)
+    await blamed(PASSIVE, lambda message: message, "repeated-digest")
+
+
+async def test_one_wrong_bit_is_caught_where_the_secret_has_a_one_and_harmless_elsewhere():
+    """An active party that wrongs one column may learn that bit of s; no wrong result comes of it."""
+    bits = np.random.default_rng(1).choice(BITS, 40, replace=False)
+    caught = []
+    for column in bits.tolist():
+        wrong = editing(MaskedBlock, spoilt("rows", column // 8, 1 << column % 8), first=8)
+        ours, theirs = await converse(ACTIVE, wrong)
+        caught.append(isinstance(theirs, PeerMisbehaved))
+        if caught[-1]:
+            assert theirs.code == "wrong-sums"
+            assert isinstance(ours, PeerAborted)
+        else:
+            assert [row - 10 for row in ours] == theirs
+    assert 8 < sum(caught) < 32
+
+
+async def test_an_answer_to_another_challenge_is_refused():
+    """Foreseen or kept from another run: it fits only the challenge it was computed for."""
+    _, theirs = await converse(PASSIVE, editing(Challenge, spoilt("seed", 0)))
+    assert isinstance(theirs, PeerMisbehaved)
+    assert theirs.code == "wrong-sums"
+
+
+def coefficients(challenge, rows):
+    """Which sums each row goes into, as a number of 64 bits."""
+    stream = Cipher(algorithms.ChaCha20(challenge, bytes(16)), None).encryptor().update(bytes(8 * rows))
+    return np.frombuffer(stream, "<u8").tolist()
+
+
+def cancelling(words):
+    """Places of words that add up to zero over GF(2); 65 words of 64 bits have some."""
+    reduced = {}
+    for place, each in enumerate(words):
+        word, members = each, {place}
+        while word and word.bit_length() in reduced:
+            other, others = reduced[word.bit_length()]
+            word, members = word ^ other, members ^ others
+        if not word:
+            return members
+        reduced[word.bit_length()] = word, members
+    raise AssertionError("the words are independent")
+
+
+@pytest.mark.parametrize("foreseen", [True, False])
+async def test_who_foresees_the_challenge_can_pass_the_check_and_only_then(foreseen):
+    """Why the challenge is drawn from the passive party's seed and told after the last row."""
+    seed = derive(options(PASSIVE).seed, "alignment", "r", PASSIVE, ACTIVE)
+    challenge = derive(seed, "challenge") if foreseen else b"guess" + bytes(27)
+    wrong = cancelling(coefficients(challenge, rows_of_ids(20) - 64)[::-1])
+    places = {rows_of_ids(20) - 65 - place for place in wrong}
+
+    def twist(message):
+        if not isinstance(message, MaskedBlock):
+            return message
+        rows = np.frombuffer(message.rows, np.uint8).reshape(-1, ROW).copy()
+        for place in places & set(range(message.first, message.first + len(rows))):
+            rows[place - message.first] ^= 255
+        return msgspec.structs.replace(message, rows=rows.tobytes())
+
+    _, theirs = await converse(ACTIVE, twist)
+    assert isinstance(theirs, PeerMisbehaved) != foreseen or theirs.code != "wrong-sums"
+    if not foreseen:
+        assert theirs.code == "wrong-sums"
 
 
 async def test_a_place_repeated_in_a_later_block_is_refused():

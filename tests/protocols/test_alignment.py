@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parley.core.errors import PeerAborted, PeerMisbehaved, PolicyRefused, UsageError
+from parley._native import rows_of_ids
+from parley.core.errors import BudgetExhausted, PeerAborted, PeerMisbehaved, PolicyRefused, UsageError
 from parley.core.trace import PhaseAdvanced, PhaseBegan, Received, Sent, Trace
 from parley.net.channel import CheckedChannel, Setting
 from parley.protocols import alignment
 from parley.protocols.alignment import ACTIVE, PASSIVE, STEPS, Options
-from parley.protocols.oblivious import Asker, Evaluator
+from parley.protocols.oblivious import ROW, Asker, Evaluator
 
 from tests.channels import CARRIERS, transports
 
@@ -207,10 +208,10 @@ async def test_another_run_orders_anew_under_the_same_seeds():
     assert sorted(first) == sorted(other)
 
 
-async def test_ids_hashed_under_different_runs_never_match():
-    ours, _ = await converse([["ann"], ["ann"]], changes=[{"run": "s"}, {}])
-    assert isinstance(ours, UsageError)
-    assert ours.code == "no-common-ids"
+async def test_nothing_of_one_run_serves_in_another():
+    ours, theirs = await converse([["ann"], ["ann"]], changes=[{"run": "s"}, {}])
+    assert isinstance(theirs, PeerMisbehaved)
+    assert ours.code.endswith(theirs.code)
 
 
 async def test_different_rules_are_refused_on_both_sides():
@@ -278,7 +279,9 @@ def cost(entered, passive, common, step=7, rule="as-is"):
         framed("Roster", entered)
         + 1
         + len(rule)
-        + blocks("BlindedBlock", entered, 32, step)
+        + framed("Key", ("bytes", 32), ("bytes", 32))
+        + blocks("MaskedBlock", rows_of_ids(entered), 72, step)
+        + framed("Answer", ("bytes", 64 * 72), ("bytes", 64 * 16))
         + framed("Common", common)
         + blocks("CommonRows", common, 4, step)
     )
@@ -286,8 +289,8 @@ def cost(entered, passive, common, step=7, rule="as-is"):
         framed("Roster", passive)
         + 1
         + len(rule)
-        + framed("Key", ("bytes", 32))
-        + blocks("EvaluatedBlock", entered, 32, step)
+        + framed("Offers", ("bytes", 572 * 2 * 32))
+        + framed("Challenge", ("bytes", 32))
         + blocks("DigestBlock", passive, 16, step)
     )
     return to_passive, to_active
@@ -308,7 +311,11 @@ async def test_the_bytes_are_those_of_the_specification():
         assert (flow(taps[index], Received, "p0"), flow(taps[index], Sent, "p0")) == expected
 
 
-async def test_a_passive_party_receives_points_and_its_own_common_places_only():
+def test_the_rows_of_a_store_are_those_of_the_specification():
+    assert [rows_of_ids(n) for n in (1, 10, 1_000_000)] == [113, 125, 1_300_112]
+
+
+async def test_a_passive_party_receives_masked_rows_and_its_own_common_places_only():
     tables = [people(30, 1, 40), people(30, 2, 40), people(30, 3, 40)]
     taps = [Tap() for _ in tables]
     common = await agreed(tables, taps=taps)
@@ -319,11 +326,21 @@ async def test_a_passive_party_receives_points_and_its_own_common_places_only():
         assert received == {
             "Hello": 1,
             "Roster": 1,
-            "BlindedBlock": -(-entered // 7),
+            "Key": 1,
+            "MaskedBlock": -(-rows_of_ids(entered) // 7),
+            "Answer": 1,
             "Common": 1,
             "CommonRows": -(-len(common) // 7),
         }
         assert {event.peer for event in tap.of(Received)} == {"p0"}
+
+
+async def test_the_challenge_goes_out_after_the_last_row_came_in_and_digests_after_the_answer():
+    taps = [Tap(), Tap()]
+    await agreed([people(30, 1, 40), people(30, 2, 40)], taps=taps)
+    order = [event.message for event in taps[1].events if isinstance(event, Sent | Received)]
+    last_row = len(order) - 1 - order[::-1].index("MaskedBlock")
+    assert last_row < order.index("Challenge") < order.index("Answer") < order.index("DigestBlock")
 
 
 async def test_each_pair_has_secrets_of_its_own(monkeypatch):
@@ -331,41 +348,71 @@ async def test_each_pair_has_secrets_of_its_own(monkeypatch):
     send = CheckedChannel.send
 
     async def noted(self, message):
-        if isinstance(message, alignment.BlindedBlock):
+        if isinstance(message, alignment.MaskedBlock):
             seen.setdefault(self.peer, set()).update(
-                message.points[at : at + 32] for at in range(0, len(message.points), 32)
+                message.rows[at : at + ROW] for at in range(0, len(message.rows), ROW)
             )
         await send(self, message)
 
     monkeypatch.setattr(CheckedChannel, "send", noted)
     table = people(20, 1, 20)
     await agreed([table, table, table])
-    assert len(seen["p1"]) == len(seen["p2"]) == 20
+    assert len(seen["p1"]) == len(seen["p2"]) == rows_of_ids(20)
     assert not seen["p1"] & seen["p2"]
 
 
-async def test_a_passive_party_cannot_tell_which_ids_it_is_asked_about():
-    """Under one secret seed even equal ids look unlike: every blind belongs to a place."""
-    table = buffer(["ann", "ann"])
-    asker = Asker(table, np.arange(2), bytes(32), "r", 1)
-    one, other = asker.blinded(0, 2)
-    assert not np.array_equal(one, other)
+def store_of(ids, seed):
+    """The masked rows of a store, for one and the same offers."""
+    offers = Evaluator(buffer(["x"]), np.arange(1), b"o" * 32, "r", 1).offers
+    asker = Asker(buffer(ids), np.arange(len(ids)), offers, seed, "r", 1)
+    return np.unpackbits(asker.masked(0, asker.size))
 
 
-async def test_the_active_party_has_no_use_for_digests_of_another_key():
+def test_a_passive_party_sees_as_many_ones_as_zeros_whatever_the_ids():
+    for ids in (["ann"], ["bob"], ["ann", "bob", "cy"]):
+        bits = store_of(ids, bytes(32))
+        assert abs(bits.mean() - 0.5 * 572 / 576) < 0.01
+    one, other = store_of(["ann"], bytes(32)), store_of(["ann"], b"o" * 32)
+    assert abs(np.mean(one != other) - 0.5 * 572 / 576) < 0.01
+
+
+async def test_the_active_party_has_no_use_for_digests_of_another_secret():
     table = people(30, 1, 30)
 
     async def other_key(self, message):
-        if isinstance(message, alignment.Key):
-            message = alignment.Key(Evaluator(buffer(["x"]), np.arange(1), b"o" * 32, "r", 1).key)
+        if isinstance(message, alignment.Offers):
+            message = alignment.Offers(
+                Evaluator(buffer(["x"]), np.arange(1), b"o" * 32, "r", 1).offers.tobytes()
+            )
         await send(self, message)
 
     send = CheckedChannel.send
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CheckedChannel, "send", other_key)
-        ours, _ = await converse([table, table])
-    assert isinstance(ours, UsageError)
-    assert ours.code == "no-common-ids"
+        ours, theirs = await converse([table, table])
+    assert isinstance(theirs, PeerMisbehaved)
+    assert theirs.code == "wrong-sums"
+    assert isinstance(ours, PeerAborted)
+
+
+async def test_a_busy_active_party_says_so_while_it_stores_its_ids():
+    tables = [people(50_000, 1, 50_000), people(10, 2, 10)]
+    taps = [Tap(), Tap()]
+    await agreed(tables, taps=taps, changes=[{"wait_seconds": 0.001, "block_rows": 8192}, {}])
+    assert any(event.message == "Wait" for event in taps[1].of(Received))
+
+
+async def test_what_does_not_fit_in_memory_is_said_before_rows_are_sent(monkeypatch):
+    def full(*_):
+        raise MemoryError("there is no memory for 93600000 bytes")
+
+    monkeypatch.setattr(Evaluator, "expect", full)
+    ours, theirs = await converse([["ann"], ["ann"]])
+    assert isinstance(theirs, BudgetExhausted)
+    assert theirs.code == "no-memory"
+    assert "93600000 bytes" in theirs.what
+    assert isinstance(ours, PeerAborted)
+    assert "93600000" not in ours.what
 
 
 async def test_idle_parties_hear_that_the_active_one_is_there():
@@ -413,8 +460,8 @@ async def test_progress_counts_what_a_party_computes():
     taps = [Tap(), Tap()]
     await agreed([people(30, 1, 40), people(25, 2, 40)], taps=taps)
     for tap in taps:
-        assert [event.total for event in tap.of(PhaseBegan)] == [55]
-        assert tap.of(PhaseAdvanced)[-1].done == 55
+        assert [event.total for event in tap.of(PhaseBegan)] == [rows_of_ids(30) + 25]
+        assert tap.of(PhaseAdvanced)[-1].done == rows_of_ids(30) + 25
 
 
 def test_a_seed_is_never_shown():

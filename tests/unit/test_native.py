@@ -1,6 +1,5 @@
 """The kernels: every path gives what is needed, the same bytes, and errors that say what is wrong."""
 
-import hashlib
 import os
 import pickle
 import subprocess
@@ -93,30 +92,33 @@ def test_environment_chooses_kernels(name, expected):
     assert expected in done.stdout + done.stderr
 
 
-class TestAlignment:
-    @pytest.mark.usefixtures("path")
-    def test_unblinding_leaves_what_the_secret_makes_of_the_identifier(self):
-        data, spans = identifiers(21)
-        secret = native.SecretScalar.random()
-        key = native.EvaluationKey.decode(secret.public())
-        blinded = native.blind_ids(data, spans, b"dst", SEED, 40, 1)
-        evaluated = native.evaluate(blinded, secret, 2)
-        digests = native.unblind(evaluated, key, SEED, 40, b"tag", 1)
-        assert blinded.shape == evaluated.shape == (21, 32)
-        assert (digests == native.evaluate_ids(data, spans, b"dst", secret, b"tag", 2)).all()
-        assert not (digests == native.unblind(evaluated, key, SEED, 41, b"tag", 1)).any(axis=1).all()
+class Pair:
+    """Both sides of the oblivious function, as far as the first rows."""
 
-    @pytest.mark.usefixtures("path")
-    def test_blinded_blocks_give_what_one_call_gives(self):
-        data, spans = identifiers(30)
-        whole = native.blind_ids(data, spans, b"dst", SEED, 5, 1)
-        parts = [
-            native.blind_ids(data, spans[:11].copy(), b"dst", SEED, 5, 1),
-            native.blind_ids(data, spans[11:].copy(), b"dst", SEED, 16, 2),
-        ]
-        assert (np.concatenate(parts) == whole).all()
-        assert len({bytes(row) for row in whole}) == 30, "equal ids look different"
+    def __init__(self, count, *, pair=b"p" * 32, seed=SEED):
+        self.data, self.spans = distinct(count)
+        self.rows = native.rows_of_ids(count)
+        self.taker = native.KeyTaker.from_seed(seed, b"dst")
+        secret = native.SecretScalar.from_seed(seed)
+        giver = native.KeyGiver.answer(self.taker.offers(), secret, b"dst", SEED)
+        self.asker = native.AskerRows.build(self.data, self.spans, pair, giver, seed, 2)
+        self.evaluator = native.EvaluatorRows.expect(self.taker, giver.point, SEED, pair, count)
 
+    def exchange(self, *steps, spoil=lambda rows: rows):
+        first = 0
+        for count in steps or (self.rows,):
+            self.evaluator.take(first, spoil(self.asker.masked(first, count, 2)), 2)
+            first += count
+        return self
+
+
+def distinct(count):
+    ids = [f"person-{i}".encode() for i in range(count)]
+    offsets = np.cumsum([0, *map(len, ids)]).astype(np.uint64)
+    return b"".join(ids), np.stack((offsets[:-1], offsets[1:]), axis=1)
+
+
+class TestGroup:
     def test_domain_and_identifier_both_matter(self):
         data, spans = identifiers(4)
         one = native.hash_to_group(data, spans, b"one", 1)
@@ -125,37 +127,24 @@ class TestAlignment:
         assert len(rows) == 8
 
     @pytest.mark.usefixtures("path")
-    def test_digest_is_the_tagged_hash_of_the_encoding(self):
-        data, spans = identifiers(10)
-        secret = native.SecretScalar.from_seed(SEED)
-        points = native.hash_to_group(data, spans, b"dst", 1)
-        for _ in range(2):  # 4β·H, a sum with itself twice over
-            points = doubled(points)
-        digests = native.evaluate_ids(data, spans, b"dst", secret, b"tag", 1)
-        for digest, encoding in zip(digests, native.evaluate(points, secret, 1), strict=True):
-            assert bytes(digest) == hashlib.sha256(b"\x03tag" + bytes(encoding)).digest()[:16]
+    def test_two_multiples_of_two_points_make_four_of_each(self):
+        points = native.hash_to_group(*identifiers(10), b"dst", 1)
+        secret, other = native.SecretScalar.random(), native.SecretScalar.random()
+        one = native.multiply(native.multiply(points, secret, 1), other, 2)
+        assert (one == native.multiply(native.multiply(points, other, 2), secret, 1)).all()
+        assert (
+            native.multiply(doubled(points), secret, 1) == doubled(native.multiply(points, secret, 1))
+        ).all()
 
     def test_paths_agree(self):
         data, spans = identifiers(77)
-        secret = native.SecretScalar.from_seed(SEED)
-
-        def conversation():
-            blinded = native.blind_ids(data, spans, b"dst", SEED, 0, 2)
-            evaluated = native.evaluate(blinded, secret, 2)
-            return blinded.tobytes() + evaluated.tobytes()
-
-        first, *others = on_every_path(conversation)
-        assert all(other == first for other in others)
-
-    def test_keys_are_checked(self):
         secret = native.SecretScalar.random()
-        assert len(secret.public()) == 32
-        with pytest.raises(ValueError, match="neutral"):
-            native.EvaluationKey.decode(IDENTITY)
-        with pytest.raises(native.DecodeError):
-            native.EvaluationKey.decode(b"\xff" * 32)
-        with pytest.raises(ValueError, match="key: expected 32 bytes, got 31"):
-            native.EvaluationKey.decode(bytes(31))
+
+        def products():
+            return native.multiply(native.hash_to_group(data, spans, b"dst", 2), secret, 2).tobytes()
+
+        first, *others = on_every_path(products)
+        assert all(other == first for other in others)
 
     def test_any_buffer_is_read(self):
         data, spans = identifiers(5)
@@ -167,11 +156,7 @@ class TestAlignment:
     def test_nothing_gives_nothing(self):
         secret = native.SecretScalar.random()
         assert native.hash_to_group(b"", np.zeros((0, 2), np.uint64), b"dst", 1).shape == (0, 32)
-        none, key = np.zeros((0, 32), np.uint8), native.EvaluationKey.decode(secret.public())
-        assert native.blind_ids(b"", np.zeros((0, 2), np.uint64), b"dst", SEED, 0, 1).shape == (0, 32)
-        assert native.evaluate(none, secret, 1).shape == (0, 32)
-        assert native.evaluate_ids(b"", np.zeros((0, 2), np.uint64), b"dst", secret, b"", 1).shape == (0, 16)
-        assert native.unblind(none, key, SEED, 0, b"", 1).shape == (0, 16)
+        assert native.multiply(np.zeros((0, 32), np.uint8), secret, 1).shape == (0, 32)
 
     @pytest.mark.parametrize("span", [(3, 2), (0, 7), (2**63, 2**63)])
     def test_spans_that_do_not_fit_are_refused(self, span):
@@ -189,24 +174,164 @@ class TestAlignment:
         points = np.tile(np.frombuffer(GENERATOR, np.uint8), (30, 1))
         points[17] = 255
         text = "element 17 is not a canonical ristretto255 encoding"
-        secret = native.SecretScalar.random()
-        key = native.EvaluationKey.decode(secret.public())
-        for compute in (
-            lambda: native.evaluate(points, secret, 2),
-            lambda: native.unblind(points, key, SEED, 0, b"tag", 2),
+        with pytest.raises(native.DecodeError, match=text) as caught:
+            native.multiply(points, native.SecretScalar.random(), 2)
+        assert caught.value.index == 17
+        assert isinstance(caught.value, ValueError)
+
+
+class TestAlignment:
+    @pytest.mark.parametrize("count", [1, 2, 3, 10, 1000, 5000])
+    def test_both_sides_have_the_same_digests_of_stored_ids(self, count):
+        pair = Pair(count).exchange()
+        digests = pair.asker.digests(pair.data, pair.spans, 1)
+        assert digests.shape == (count, 16)
+        assert (digests == pair.evaluator.digests(pair.data, pair.spans, 2)).all()
+        assert len({bytes(digest) for digest in digests}) == count
+
+    @pytest.mark.usefixtures("path")
+    def test_the_asker_does_not_have_the_digest_of_another_id(self):
+        pair = Pair(100).exchange()
+        data, spans = distinct(500)
+        same = (pair.asker.digests(data, spans, 1) == pair.evaluator.digests(data, spans, 1)).all(axis=1)
+        assert same[:100].all()
+        assert not same[100:].any()
+
+    def test_blocks_of_rows_give_what_one_gives(self):
+        whole, parts = Pair(300), Pair(300)
+        rows = whole.asker.masked(0, whole.rows, 1)
+        steps = (1, 63, 64, 100, whole.rows - 228)
+        first = 0
+        for step in steps:
+            assert (parts.asker.masked(first, step, 2) == rows[first : first + step]).all()
+            first += step
+        pair = Pair(300).exchange(*steps)
+        assert pair.evaluator.agrees(SEED, *pair.asker.answer(SEED, 1), 2)
+
+    def test_paths_agree(self):
+        first, *others = on_every_path(lambda: Pair(20).asker.masked(0, 100, 1).tobytes())
+        assert all(other == first for other in others)
+
+    def test_rows_of_another_pair_share_nothing(self):
+        one = Pair(50).exchange()
+        other = Pair(50, pair=b"q" * 32).exchange()
+        digests = [each.asker.digests(one.data, one.spans, 1) for each in (one, other)]
+        assert not {bytes(row) for row in digests[0]} & {bytes(row) for row in digests[1]}
+        assert Pair(50, seed=b"o" * 32).taker.offers().tobytes() != one.taker.offers().tobytes()
+
+    def test_rows_that_are_words_of_the_code_agree(self):
+        pair = Pair(200).exchange()
+        rows, values = pair.asker.answer(SEED, 1)
+        assert rows.shape == (64, 72)
+        assert values.shape == (64, 16)
+        assert pair.evaluator.agrees(SEED, rows, values, 1)
+        assert not pair.evaluator.agrees(b"t" * 32, rows, values, 1)
+
+    @pytest.mark.parametrize(("place", "bit"), [(0, 1), (71, 1), (71, 128), (4000, 4)])
+    def test_wrong_sums_do_not_agree(self, place, bit):
+        pair = Pair(200).exchange()
+        rows, values = pair.asker.answer(SEED, 1)
+        rows.reshape(-1)[place] ^= bit
+        assert not pair.evaluator.agrees(SEED, rows, values, 1)
+
+    @pytest.mark.parametrize(("place", "bit"), [(0, 1), (15, 64), (15, 128), (1023, 32)])
+    def test_wrong_sums_of_values_do_not_agree(self, place, bit):
+        """Not even in the two bits that stand for nothing."""
+        pair = Pair(200).exchange()
+        rows, values = pair.asker.answer(SEED, 1)
+        values.reshape(-1)[place] ^= bit
+        assert not pair.evaluator.agrees(SEED, rows, values, 1)
+
+    @pytest.mark.parametrize("count", [1, 300])
+    def test_a_row_that_is_no_word_is_noticed(self, count):
+        """One bit in every column of one row: half of them fall where the secret word has a one."""
+
+        def spoil(rows):
+            rows[3] ^= 255
+            return rows
+
+        pair = Pair(count).exchange(spoil=spoil)
+        assert not pair.evaluator.agrees(SEED, *pair.asker.answer(SEED, 1), 1)
+
+    def test_one_bit_of_one_row_is_noticed_where_the_secret_has_a_one(self):
+        """And only there: whoever dares learns that bit, at the price of the run in one case of two."""
+
+        def noticed(column, seed):
+            def spoil(rows):
+                rows[0, column // 8] ^= 1 << column % 8
+                return rows
+
+            pair = Pair(1, seed=seed).exchange(spoil=spoil)
+            return not pair.evaluator.agrees(SEED, *pair.asker.answer(SEED, 1), 1)
+
+        seen = [noticed(column, bytes([column]) * 32) for column in range(0, 160, 4)]
+        assert 5 < sum(seen) < 35
+
+    def test_rows_come_in_order_and_answers_once(self):
+        pair = Pair(10)
+        with pytest.raises(ValueError, match="expected the next of"):
+            pair.asker.masked(5, 5, 1)
+        with pytest.raises(ValueError, match="no row beyond the last"):
+            pair.asker.masked(0, pair.rows + 1, 1)
+        for early in (
+            lambda: pair.asker.answer(SEED, 1),
+            lambda: pair.asker.digests(pair.data, pair.spans, 1),
+            lambda: pair.evaluator.digests(pair.data, pair.spans, 1),
         ):
-            with pytest.raises(native.DecodeError, match=text) as caught:
-                compute()
-            assert caught.value.index == 17
-            assert isinstance(caught.value, ValueError)
+            with pytest.raises(ValueError, match="rows: expected all"):
+                early()
+        pair.exchange()
+        pair.asker.answer(SEED, 1)
+        with pytest.raises(ValueError, match="answered before"):
+            pair.asker.answer(SEED, 1)
+
+    def test_equal_ids_are_stored_once(self):
+        data, spans = distinct(5)
+        taker = native.KeyTaker.from_seed(SEED, b"dst")
+        giver = native.KeyGiver.answer(taker.offers(), native.SecretScalar.random(), b"dst", SEED)
+        twice = np.concatenate([spans, spans])
+        asker = native.AskerRows.build(data, twice, b"p" * 32, giver, SEED, 1)
+        asker.masked(0, native.rows_of_ids(10), 1)
+        digests = asker.digests(data, twice, 1)
+        assert (digests[:5] == digests[5:]).all()
+
+    def test_points_are_checked(self):
+        pair = Pair(2)
+        offers = pair.taker.offers()
+        offers[7, 1] = 255
+        with pytest.raises(native.DecodeError) as caught:
+            native.KeyGiver.answer(offers, native.SecretScalar.random(), b"dst", SEED)
+        assert caught.value.index == 15
+        with pytest.raises(ValueError, match="neutral"):
+            native.EvaluatorRows.expect(pair.taker, IDENTITY, SEED, SEED, 2)
+        with pytest.raises(native.DecodeError):
+            native.EvaluatorRows.expect(pair.taker, b"\xff" * 32, SEED, SEED, 2)
+        with pytest.raises(ValueError, match="point: expected 32 bytes, got 31"):
+            native.EvaluatorRows.expect(pair.taker, bytes(31), SEED, SEED, 2)
+
+    def test_more_ids_than_rows_can_be_numbered_are_refused(self):
+        with pytest.raises(ValueError, match="at most 2147483648 keys, got 2147483649"):
+            native.rows_of_ids(2**31 + 1)
 
 
 class TestSecrets:
     def test_secrets_show_nothing(self):
         assert repr(native.SecretScalar.random()) == "SecretScalar(redacted)"
         assert repr(native.SecretKey.generate(2)) == "SecretKey(k=2, redacted)"
+        pair = Pair(1)
+        for each in (pair.taker, pair.asker, pair.evaluator):
+            assert repr(each) == f"{type(each).__name__}(redacted)"
 
-    @pytest.mark.parametrize("secret", [native.SecretScalar.random(), native.SecretKey.generate(1)])
+    @pytest.mark.parametrize(
+        "secret",
+        [
+            native.SecretScalar.random(),
+            native.SecretKey.generate(1),
+            Pair(1).taker,
+            Pair(1).asker,
+            Pair(1).evaluator,
+        ],
+    )
     def test_secrets_are_not_pickled(self, secret):
         with pytest.raises(TypeError, match="cannot be pickled"):
             pickle.dumps(secret)

@@ -3,9 +3,10 @@
 use curve25519_dalek::Scalar;
 
 use super::point::Point8;
+use crate::group::{hash, multiply};
+use crate::identifiers::Identifiers;
 use crate::kernels::available;
 use crate::points::{decode_blocks, in_blocks};
-use crate::psi::{Identifiers, evaluate, hash};
 
 fn hex<const N: usize>(text: &str) -> [u8; N] {
     let mut out = [0; N];
@@ -120,7 +121,7 @@ fn blinded_elements_of_the_oblivious_function() -> Result<(), crate::fault::Faul
     let spans = [[0, 1], [1, 18]];
     let data = hex::<18>("005a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a");
     let hashed = hash(&Identifiers::checked(&data, &spans)?, dst)?;
-    let blinded = evaluate(&hashed, &scalar)?;
+    let blinded = multiply(&hashed, &scalar)?;
     let wanted = [
         hex::<32>("609a0ae68c15a3cf6903766461307e5c8bb2f95e7e6550e1ffa2dc99e412803c"),
         hex("da27ef466870f5f15296299850aa088629945a17d1f5b7f5ff043f76b3c06418"),

@@ -1,6 +1,7 @@
-//! `SecretScalar`, `EvaluationKey`, and the oblivious function of identifiers.
+//! Oblivious transfer of keys, and the two sides of the oblivious function of identifiers.
 
-use curve25519_dalek::{RistrettoPoint, Scalar};
+use std::sync::Mutex;
+
 use numpy::PyArrayDyn;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -8,183 +9,300 @@ use pyo3::types::PyBytes;
 use zeroize::Zeroizing;
 
 use super::arrays::{Dim, Input, grouped, output, seed};
-use super::{batch, raised};
-use crate::fault::Fault;
-use crate::psi::{self, Blinds, Identifiers};
-use crate::randomness::{seeded_scalar, system_scalar};
+use super::group::{SecretScalar, with_ids};
+use super::{batch, batch_on, raised};
+use crate::asker::{self, Asker, rows_for};
+use crate::check::COMBINATIONS;
+use crate::code::{LENGTH, Row, Value, WORDS};
+use crate::evaluator::Evaluator;
+use crate::points::Encoding;
+use crate::transfer::{self, Key, Tag, Taker};
 
-/// A secret scalar; zeroised on drop, shown by nothing.
+/// The bytes of a row.
+const ROW: usize = 8 * WORDS;
+const VALUE: usize = 16;
+
+type Bytes = Py<PyArrayDyn<u8>>;
+
+fn not_pickled<T>(name: &str) -> PyResult<T> {
+    Err(PyTypeError::new_err(format!("{name} cannot be pickled")))
+}
+
+fn rows_of(bytes: &[u8]) -> Vec<Row> {
+    let row = |chunk: &[u8; ROW]| {
+        let mut row = [0; WORDS];
+        for (word, chunk) in row.iter_mut().zip(chunk.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*chunk);
+        }
+        row
+    };
+    bytes.as_chunks::<ROW>().0.iter().map(row).collect()
+}
+
+fn bytes_of(rows: &[Row]) -> Vec<u8> {
+    let mut bytes = vec![0; ROW * rows.len()];
+    let chunks = bytes.as_chunks_mut::<8>().0;
+    for (chunk, word) in chunks.iter_mut().zip(rows.as_flattened()) {
+        *chunk = word.to_le_bytes();
+    }
+    bytes
+}
+
+/// A party's choice of one key of each two, and what opens it; zeroised on drop.
 #[pyclass(frozen, module = "parley._native")]
-struct SecretScalar {
-    scalar: Zeroizing<Scalar>,
+struct KeyTaker {
+    taker: Taker,
 }
 
 #[pymethods]
-impl SecretScalar {
+impl KeyTaker {
     #[staticmethod]
-    fn random(py: Python<'_>) -> PyResult<Self> {
-        let scalar = system_scalar().map_err(|fault| raised(py, &fault))?;
-        Ok(Self {
-            scalar: Zeroizing::new(scalar),
-        })
+    #[pyo3(name = "from_seed", signature = (seed, dst))]
+    fn derive(py: Python<'_>, seed: &[u8], dst: &[u8]) -> PyResult<Self> {
+        let bytes = Zeroizing::new(self::seed("seed", seed)?);
+        let taker = batch(py, 1, || Taker::new(&bytes, dst))?;
+        Ok(Self { taker })
     }
 
-    #[staticmethod]
-    #[pyo3(name = "from_seed", signature = (seed))]
-    fn derive(seed: &[u8]) -> PyResult<Self> {
-        let bytes = self::seed("seed", seed)?;
-        Ok(Self {
-            scalar: Zeroizing::new(seeded_scalar("parley/secret-scalar/v1", &bytes, 0)),
-        })
-    }
-
-    fn public<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &RistrettoPoint::mul_base(&self.scalar).compress().0)
+    fn offers(&self, py: Python<'_>) -> PyResult<Bytes> {
+        let points = self.taker.offers().as_flattened().as_flattened().to_vec();
+        output(py, points, &[LENGTH, 2, 32])
     }
 
     fn __repr__(&self) -> &'static str {
-        "SecretScalar(redacted)"
+        "KeyTaker(redacted)"
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err("a SecretScalar cannot be pickled"))
+        not_pickled("a KeyTaker")
     }
 }
 
-/// The public point of a `SecretScalar`, with the table that multiplies it.
+/// Both keys of each two; zeroised on drop.
 #[pyclass(frozen, module = "parley._native")]
-struct EvaluationKey {
-    key: psi::EvaluationKey,
+struct KeyGiver {
+    point: Encoding,
+    keys: [Zeroizing<Vec<Key>>; 2],
 }
 
 #[pymethods]
-impl EvaluationKey {
+impl KeyGiver {
     #[staticmethod]
-    fn decode(py: Python<'_>, encoding: &[u8]) -> PyResult<Self> {
-        let encoding = seed("key", encoding)?;
-        let key = psi::EvaluationKey::decode(&encoding).map_err(|fault| raised(py, &fault))?;
-        Ok(Self { key })
+    #[pyo3(signature = (offers, secret, dst, tag))]
+    fn answer(
+        offers: &Bound<'_, PyAny>,
+        secret: &SecretScalar,
+        dst: &[u8],
+        tag: &[u8],
+    ) -> PyResult<Self> {
+        let shape = [Dim::Is(LENGTH), Dim::Is(2), Dim::Is(32)];
+        let checked = Input::<u8>::checked("offers", offers, &shape)?;
+        let pairs = grouped::<32>(checked.elements()?).as_chunks::<2>().0;
+        let keys = self::seed("tag", tag)?;
+        let tag = Tag {
+            hashing: dst,
+            keys: &keys,
+        };
+        let (point, keys) = batch(offers.py(), 1, || {
+            transfer::give(pairs, &secret.scalar, &tag)
+        })?;
+        Ok(Self { point, keys })
+    }
+
+    #[getter]
+    fn point<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.point)
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "KeyGiver(redacted)"
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        not_pickled("a KeyGiver")
     }
 }
 
-/// The bytes of `data`: any object with the buffer protocol, read as unsigned bytes.
-fn raw_bytes<'py>(data: &Bound<'py, PyAny>) -> PyResult<Input<'py, u8>> {
-    let py = data.py();
-    let shape = [Dim::Free("bytes")];
-    let empty = data
-        .cast::<PyBytes>()
-        .is_ok_and(|b| b.as_bytes().is_empty());
-    let source = if empty {
-        py.import("numpy")?.call_method1("zeros", (0, "u1"))?
-    } else {
-        py.import("numpy")?
-            .call_method1("frombuffer", (data, "u1"))?
-    };
-    Input::checked("data", &source, &shape)
+/// The store of a party's identifiers, and the rows that hide it; zeroised on drop.
+#[pyclass(frozen, module = "parley._native")]
+struct AskerRows {
+    asker: Mutex<Asker>,
 }
 
-/// Runs `work` on identifiers.
-fn of_ids<const BYTES: usize>(
-    data: &Bound<'_, PyAny>,
-    spans: &Bound<'_, PyAny>,
-    threads: usize,
-    work: impl FnOnce(&Identifiers<'_>) -> Result<Vec<[u8; BYTES]>, Fault> + Send,
-) -> PyResult<Py<PyArrayDyn<u8>>> {
-    let py = data.py();
-    let data = raw_bytes(data)?;
-    let spans = Input::<u64>::checked("spans", spans, &[Dim::Free("n"), Dim::Is(2)])?;
-    let (bytes, positions) = (data.elements()?, spans.elements()?.as_chunks().0);
-    let results = batch(py, threads, || {
-        work(&Identifiers::checked(bytes, positions)?)
-    })?;
-    let shape = [results.len(), BYTES];
-    output(py, results.into_flattened(), &shape)
+#[pymethods]
+impl AskerRows {
+    #[staticmethod]
+    #[pyo3(signature = (data, spans, pair, keys, seed, threads))]
+    fn build(
+        data: &Bound<'_, PyAny>,
+        spans: &Bound<'_, PyAny>,
+        pair: &[u8],
+        keys: &KeyGiver,
+        seed: &[u8],
+        threads: usize,
+    ) -> PyResult<Option<Self>> {
+        let pair = self::seed("pair", pair)?;
+        let seed = Zeroizing::new(self::seed("seed", seed)?);
+        let py = data.py();
+        let asker = with_ids(data, spans, |ids| {
+            batch(py, threads, || Asker::new(ids, &pair, &keys.keys, &seed))
+        })?;
+        Ok(asker.map(|asker| Self {
+            asker: Mutex::new(asker),
+        }))
+    }
+
+    fn masked(
+        &self,
+        py: Python<'_>,
+        first: usize,
+        count: usize,
+        threads: usize,
+    ) -> PyResult<Bytes> {
+        let bytes = batch_on(py, threads, &self.asker, |asker| {
+            Ok(bytes_of(&asker.masked(first, count)?))
+        })?;
+        output(py, bytes, &[count, ROW])
+    }
+
+    fn answer(&self, py: Python<'_>, challenge: &[u8], threads: usize) -> PyResult<(Bytes, Bytes)> {
+        let challenge = self::seed("challenge", challenge)?;
+        let (rows, values) = batch_on(py, threads, &self.asker, |asker| asker.answer(&challenge))?;
+        let values: Vec<u8> = values.iter().flat_map(|value| value.to_bytes()).collect();
+        Ok((
+            output(py, bytes_of(&rows), &[COMBINATIONS, ROW])?,
+            output(py, values, &[COMBINATIONS, VALUE])?,
+        ))
+    }
+
+    fn digests(
+        &self,
+        data: &Bound<'_, PyAny>,
+        spans: &Bound<'_, PyAny>,
+        threads: usize,
+    ) -> PyResult<Bytes> {
+        let py = data.py();
+        let digests = with_ids(data, spans, |ids| {
+            batch_on(py, threads, &self.asker, |asker| asker.digests(ids))
+        })?;
+        shorts(py, digests)
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "AskerRows(redacted)"
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        not_pickled("AskerRows")
+    }
 }
 
-/// Runs `work` on encodings.
-fn of_points<const BYTES: usize>(
-    points: &Bound<'_, PyAny>,
-    threads: usize,
-    work: impl FnOnce(&[[u8; 32]]) -> Result<Vec<[u8; BYTES]>, Fault> + Send,
-) -> PyResult<Py<PyArrayDyn<u8>>> {
-    let py = points.py();
-    let points = Input::<u8>::checked("points", points, &[Dim::Free("n"), Dim::Is(32)])?;
-    let encodings = grouped(points.elements()?);
-    let results = batch(py, threads, || work(encodings))?;
-    output(py, results.into_flattened(), &[points.size(0), BYTES])
+/// A party's secret word, and the rows that came of the other's; zeroised on drop.
+#[pyclass(frozen, module = "parley._native")]
+struct EvaluatorRows {
+    evaluator: Mutex<Evaluator>,
 }
 
+#[pymethods]
+impl EvaluatorRows {
+    #[staticmethod]
+    #[pyo3(signature = (keys, point, tag, pair, count))]
+    fn expect(
+        py: Python<'_>,
+        keys: &KeyTaker,
+        point: &[u8],
+        tag: &[u8],
+        pair: &[u8],
+        count: usize,
+    ) -> PyResult<Self> {
+        let point = self::seed("point", point)?;
+        let [tag, pair] = [self::seed("tag", tag)?, self::seed("pair", pair)?];
+        let evaluator = batch(py, 1, || {
+            Evaluator::new(&keys.taker, &point, &tag, &pair, count)
+        })?;
+        Ok(Self {
+            evaluator: Mutex::new(evaluator),
+        })
+    }
+
+    fn take(&self, first: usize, masked: &Bound<'_, PyAny>, threads: usize) -> PyResult<()> {
+        let py = masked.py();
+        let masked = Input::<u8>::checked("masked", masked, &[Dim::Free("n"), Dim::Is(ROW)])?;
+        let bytes = masked.elements()?;
+        batch_on(py, threads, &self.evaluator, |evaluator| {
+            evaluator.take(first, &mut rows_of(bytes))
+        })
+    }
+
+    fn agrees(
+        &self,
+        challenge: &[u8],
+        rows: &Bound<'_, PyAny>,
+        values: &Bound<'_, PyAny>,
+        threads: usize,
+    ) -> PyResult<bool> {
+        let py = rows.py();
+        let challenge = self::seed("challenge", challenge)?;
+        let sized = |width| [Dim::Is(COMBINATIONS), Dim::Is(width)];
+        let rows = Input::<u8>::checked("rows", rows, &sized(ROW))?;
+        let values = Input::<u8>::checked("values", values, &sized(VALUE))?;
+        let chunks = values.elements()?.as_chunks::<8>().0.as_chunks::<2>().0;
+        let sums: Vec<Value> = chunks
+            .iter()
+            .map(|words| Value::from_bits(words.map(u64::from_le_bytes)))
+            .collect();
+        let filled = sums.iter().zip(values.elements()?.as_chunks::<VALUE>().0);
+        if filled
+            .into_iter()
+            .any(|(sum, bytes)| sum.to_bytes() != *bytes)
+        {
+            return Ok(false);
+        }
+        let answer = (rows_of(rows.elements()?), sums);
+        batch_on(py, threads, &self.evaluator, |evaluator| {
+            evaluator.agrees(&challenge, &answer)
+        })
+    }
+
+    fn digests(
+        &self,
+        data: &Bound<'_, PyAny>,
+        spans: &Bound<'_, PyAny>,
+        threads: usize,
+    ) -> PyResult<Bytes> {
+        let py = data.py();
+        let digests = with_ids(data, spans, |ids| {
+            batch_on(py, threads, &self.evaluator, |evaluator| {
+                evaluator.digests(ids)
+            })
+        })?;
+        shorts(py, digests)
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "EvaluatorRows(redacted)"
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        not_pickled("EvaluatorRows")
+    }
+}
+
+fn shorts(py: Python<'_>, digests: Vec<asker::Short>) -> PyResult<Bytes> {
+    let shape = [digests.len(), size_of::<asker::Short>()];
+    output(py, digests.into_flattened(), &shape)
+}
+
+/// How many rows so many identifiers make.
 #[pyfunction]
-fn hash_to_group(
-    data: &Bound<'_, PyAny>,
-    spans: &Bound<'_, PyAny>,
-    dst: &[u8],
-    threads: usize,
-) -> PyResult<Py<PyArrayDyn<u8>>> {
-    of_ids(data, spans, threads, |ids| psi::hash(ids, dst))
-}
-
-#[pyfunction]
-fn blind_ids(
-    data: &Bound<'_, PyAny>,
-    spans: &Bound<'_, PyAny>,
-    dst: &[u8],
-    seed: &[u8],
-    first: u64,
-    threads: usize,
-) -> PyResult<Py<PyArrayDyn<u8>>> {
-    let blinds = Blinds::new(&self::seed("seed", seed)?);
-    of_ids(data, spans, threads, |ids| {
-        psi::blind(ids, dst, &blinds, first)
-    })
-}
-
-#[pyfunction]
-fn evaluate(
-    points: &Bound<'_, PyAny>,
-    secret: &SecretScalar,
-    threads: usize,
-) -> PyResult<Py<PyArrayDyn<u8>>> {
-    of_points(points, threads, |points| {
-        psi::evaluate(points, &secret.scalar)
-    })
-}
-
-#[pyfunction]
-fn evaluate_ids(
-    data: &Bound<'_, PyAny>,
-    spans: &Bound<'_, PyAny>,
-    dst: &[u8],
-    secret: &SecretScalar,
-    tag: &[u8],
-    threads: usize,
-) -> PyResult<Py<PyArrayDyn<u8>>> {
-    of_ids(data, spans, threads, |ids| {
-        psi::evaluate_ids(ids, dst, &secret.scalar, tag)
-    })
-}
-
-#[pyfunction]
-fn unblind(
-    points: &Bound<'_, PyAny>,
-    key: &EvaluationKey,
-    seed: &[u8],
-    first: u64,
-    tag: &[u8],
-    threads: usize,
-) -> PyResult<Py<PyArrayDyn<u8>>> {
-    let blinds = Blinds::new(&self::seed("seed", seed)?);
-    of_points(points, threads, |points| {
-        psi::unblind(points, &key.key, &blinds, first, tag)
-    })
+fn rows_of_ids(py: Python<'_>, count: usize) -> PyResult<usize> {
+    rows_for(count).map_err(|fault| raised(py, &fault))
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<SecretScalar>()?;
-    module.add_class::<EvaluationKey>()?;
-    module.add_function(wrap_pyfunction!(hash_to_group, module)?)?;
-    module.add_function(wrap_pyfunction!(blind_ids, module)?)?;
-    module.add_function(wrap_pyfunction!(evaluate, module)?)?;
-    module.add_function(wrap_pyfunction!(evaluate_ids, module)?)?;
-    module.add_function(wrap_pyfunction!(unblind, module)?)
+    module.add_class::<KeyTaker>()?;
+    module.add_class::<KeyGiver>()?;
+    module.add_class::<AskerRows>()?;
+    module.add_class::<EvaluatorRows>()?;
+    module.add_function(wrap_pyfunction!(rows_of_ids, module)?)
 }

@@ -3,11 +3,14 @@
 mod alignment;
 mod arrays;
 mod encryption;
+mod group;
 mod histograms;
 mod paths;
 
+use std::sync::{Mutex, PoisonError};
+
 use pyo3::create_exception;
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::fault::Fault;
@@ -30,7 +33,23 @@ fn batch<T: Send>(
         .map_err(|fault| raised(py, &fault))
 }
 
-/// The same with the processor time that nobody else wants.
+/// The same on a state that one call at a time may use. It is taken before the pool is entered, so that no thread of
+/// the pool waits for it.
+fn batch_on<S: Send, T: Send>(
+    py: Python<'_>,
+    threads: usize,
+    state: &Mutex<S>,
+    work: impl FnOnce(&mut S) -> Result<T, Fault> + Send,
+) -> PyResult<T> {
+    py.detach(|| {
+        let mut guard = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *guard;
+        threads::within(threads, Priority::Normal, || work(state))
+    })
+    .map_err(|fault| raised(py, &fault))
+}
+
+/// The same as `batch` with the processor time that nobody else wants.
 fn spare_batch<T: Send>(
     py: Python<'_>,
     threads: usize,
@@ -51,6 +70,7 @@ fn raised(py: Python<'_>, fault: &Fault) -> PyErr {
             }
         }
         Fault::Input(_) => PyValueError::new_err(text),
+        Fault::Memory(_) => PyMemoryError::new_err(text),
         Fault::Randomness(_) => PyOSError::new_err(text),
     }
 }
@@ -59,6 +79,7 @@ fn raised(py: Python<'_>, fault: &Fault) -> PyErr {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("DecodeError", module.py().get_type::<DecodeError>())?;
     paths::register(module)?;
+    group::register(module)?;
     alignment::register(module)?;
     encryption::register(module)?;
     histograms::register(module)

@@ -1,34 +1,35 @@
 """Alignment: which ids the parties have in common, as one row order, and nothing else.
 
-Private set intersection by an oblivious function over ristretto255. A passive party has a secret β and
-its key K; F(a) = D(4β·H(a)), where H hashes an id to the group and D shortens a point to 16 bytes, both
-under the run's tag. The active party learns F of its own ids and nothing of β; the passive party sees
-uniformly random points. β and the blinds r are fresh for every pair::
+Private set intersection by an oblivious function F, made of an oblivious transfer of 572 pairs of keys
+and a store of hashed ids. The passive party can compute F of any id; the active party learns F of the
+ids in its store and nothing that lets it compute F of another; the passive party sees what looks like
+random rows. All secrets are fresh for every pair::
 
-    active (ids a₁…a_N)                                  passive (ids b₁…b_M, secret β)
+    active (ids a₁…a_N)                                  passive (ids b₁…b_M, secret s)
       │  Roster N, rule                      ──────────►   │   0. both refuse another rule,
-      │            ◄──────────  Roster M, rule; Key K=β·G  │      nothing, more than a limit, no key
-      │  BlindedBlock  X = 2(H(a) + r·G)     ──────────►   │   1. own shuffle
-      │             ◄──────────  EvaluatedBlock  E = β·X   │   2. block for block; beside it,
-      │       ◄──────────  DigestBlock  F(b), own shuffle  │      both directions overlap
-      │  F(a) = D(2(E − 2r·K)) among the F(b)              │   3. active alone knows the pair's
-      │                                                    │      intersection
-      │  Common m; CommonRows                ──────────►   │   4. places in passive's shuffle,
+      │               ◄──────────  Roster M, rule; Offers  │      nothing, more than a limit
+      │  Key B, salt                         ──────────►   │   1. one key of every two
+      │  MaskedBlock  U, hiding the store    ──────────►   │   2. a row for every cell
+      │                         ◄──────────  Challenge     │   3. the sums must be words
+      │  Answer  sums of rows and of values  ──────────►   │      of the code
+      │       ◄──────────  DigestBlock  F(b), own shuffle  │   4. active alone knows the pair's
+      │  F(a) among the F(b)                               │      intersection
+      │  Common m; CommonRows                ──────────►   │   5. places in passive's shuffle,
                                                                   in the common order
 
-With several passive parties the active party holds steps 0 to 3 with one after the other, each time
-with the rows that survived so far, and step 4 with all at the end; `Wait` tells the idle ones that
+With several passive parties the active party holds steps 0 to 4 with one after the other, each time
+with the rows that survived so far, and step 5 with all at the end; `Wait` tells the idle ones that
 it is still there. The common order is pseudo-random under a secret of the active party and says
 nothing of any party's table.
 
 Who learns what: the active party each passive party's size, and which of the rows it entered with
 are common with it; a passive party the number of rows the active party entered with, and the final
-intersection. Assumes parties that follow the protocol, the gap Diffie-Hellman problem in
-ristretto255, H and D random oracles; what the active party sends is hidden whatever is assumed. The
-argument and what a deviating party could do: ``spec/alignment.md``.
+intersection. Assumes the gap Diffie-Hellman problem in ristretto255, for the keys, that ChaCha20 is a
+stream of random bits, and SHA-256 a random oracle. Parties may enter ids that are not theirs; what
+else one could do that departs from the protocol, and the argument: ``spec/alignment.md``.
 
-Sources: Jarecki, Liu, SCN 2010 (the function), Jarecki, Krawczyk, Xu, PKC 2021 (additive blinding);
-RFC 9380 (hashing), RFC 9496 (the group).
+Sources: Pinkas, Rosulek, Trieu, Yanai, Eurocrypt 2020 (the intersection), Orrù, Orsini, Scholl, CT-RSA
+2017 (the rows and their check), Masny, Rindal, CCS 2019 (the keys).
 """
 
 import asyncio
@@ -39,13 +40,27 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 import numpy as np
 
-from parley._native import DecodeError, EvaluationKey
-from parley.core.conversation import Channel, Choice, Message, Repeat, Step, steps
-from parley.core.errors import PeerMisbehaved, PolicyRefused, UsageError
+from parley._native import DecodeError
+from parley.core.conversation import Channel, Message, Repeat, Step, steps
+from parley.core.errors import BudgetExhausted, PolicyRefused, UsageError
 from parley.core.trace import Phase
 from parley.crypto.randomness import SEED_BYTES, derive, permutation
-from parley.protocols.oblivious import DIGEST, POINT, Asker, Digests, Evaluator, IdBuffer, Points, Rows, match
-from parley.protocols.payload import Stream, bytes_of
+from parley.protocols.oblivious import (
+    BITS,
+    DIGEST,
+    POINT,
+    ROW,
+    SALT,
+    SUMS,
+    VALUE,
+    Asker,
+    Digests,
+    Evaluator,
+    IdBuffer,
+    Rows,
+    match,
+)
+from parley.protocols.payload import Stream, array_of, bytes_of
 from parley.protocols.together import together
 
 ACTIVE: Final = "active"
@@ -54,12 +69,16 @@ PASSIVE: Final = "passive"
 PLACE: Final = 4
 """Bytes of a place in a shuffled order, a uint32."""
 BLOCK_ROWS: Final = 8192
-"""Most rows in one message; 256 KiB of points."""
-MAX_IDS: Final = 2**32 - 1
-"""Most ids one party may bring: places are 32 bits."""
+"""Most rows in one message; 576 KiB of masked rows."""
+DIGESTED: Final = 65536
+"""Own ids whose digests the active party computes in one go."""
+MAX_IDS: Final = 2**31
+"""Most ids one party may bring: places and rows are numbered in 32 bits."""
 
+T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_IDS)]
+RowNumber = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +88,8 @@ class Options:
     Attributes:
         run: identifier of the run; ids are hashed under it, so that two runs cannot be joined.
         rule: how the ids were normalised; equal at all parties.
-        seed: 32 fresh random bytes; secrets, blinds and shuffles are derived from it.
+        seed: 32 random bytes, fresh for each conversation, a repeated one included; all secrets are derived
+            from it.
         threads: native threads for all computations of this party together.
         order: the active party's 32 secret bytes that order the common rows: of equal tables in an equal
             order if it is kept. Empty: another order every time.
@@ -123,39 +143,62 @@ class Roster(Message, frozen=True):
     rule: Annotated[str, msgspec.Meta(max_length=64)]
 
 
+def _exactly(size: int) -> msgspec.Meta:
+    return msgspec.Meta(min_length=size, max_length=size)
+
+
+class Offers(Message, frozen=True):
+    """What the passive party's keys are to be made from.
+
+    ``points``: r₀ and r₁ for every bit of s, ristretto255 encodings, uint8 [572, 2, 32].
+    """
+
+    points: Annotated[bytes, _exactly(BITS * 2 * POINT)]
+
+
 class Key(Message, frozen=True):
-    """The passive party's key for this pair.
+    """What opens the passive party's keys, and what the pair's hashes are salted with.
 
-    ``point``: K = β·G, a ristretto255 encoding.
+    ``point``: B = b·G, a ristretto255 encoding. ``salt``: random bytes.
     """
 
-    point: Annotated[bytes, msgspec.Meta(min_length=POINT, max_length=POINT)]
+    point: Annotated[bytes, _exactly(POINT)]
+    salt: Annotated[bytes, _exactly(SALT)]
 
 
-class BlindedBlock(Message, frozen=True):
-    """The active party's ids from place ``first`` of its shuffle, hashed and blinded.
+class MaskedBlock(Message, frozen=True):
+    """The active party's rows from number ``first`` on, which hide its store.
 
-    ``points``: X = 2·(H(a) + r·G), ristretto255 encodings, uint8 [rows, 32].
+    ``rows``: U = T + T' + C(D), uint8 [rows, 72].
     """
 
-    first: Count
-    points: bytes
+    first: RowNumber
+    rows: bytes
 
 
-class EvaluatedBlock(Message, frozen=True):
-    """The active party's ids from place ``first`` of its shuffle, evaluated under their blinds.
+class Challenge(Message, frozen=True):
+    """Which rows the passive party wants to see the sums of.
 
-    ``points``: E = β·X, ristretto255 encodings, uint8 [rows, 32].
+    ``seed``: of the stream whose bits say so.
     """
 
-    first: Count
-    points: bytes
+    seed: Annotated[bytes, _exactly(32)]
+
+
+class Answer(Message, frozen=True):
+    """The sums, each of them with a random row that was kept for it.
+
+    ``rows``: of T, uint8 [64, 72]. ``values``: of D, uint8 [64, 16].
+    """
+
+    rows: Annotated[bytes, _exactly(SUMS * ROW)]
+    values: Annotated[bytes, _exactly(SUMS * VALUE)]
 
 
 class DigestBlock(Message, frozen=True):
     """The passive party's ids from place ``first`` of its shuffle, as the function's values.
 
-    ``digests``: F(b) = D(4β·H(b)), uint8 [rows, 16].
+    ``digests``: F(b), uint8 [rows, 16].
     """
 
     first: Count
@@ -180,18 +223,17 @@ class CommonRows(Message, frozen=True):
 
 STEPS: Final = steps(
     "alignment",
-    2,
+    3,
     Repeat(Step(ACTIVE, PASSIVE, Wait)),
     Step(ACTIVE, PASSIVE, Roster),
     Step(PASSIVE, ACTIVE, Roster),
-    Step(PASSIVE, ACTIVE, Key),
-    Repeat(
-        Choice(
-            Step(ACTIVE, PASSIVE, BlindedBlock),
-            Step(PASSIVE, ACTIVE, EvaluatedBlock),
-            Step(PASSIVE, ACTIVE, DigestBlock),
-        )
-    ),
+    Step(PASSIVE, ACTIVE, Offers),
+    Repeat(Step(ACTIVE, PASSIVE, Wait)),
+    Step(ACTIVE, PASSIVE, Key),
+    Repeat(Step(ACTIVE, PASSIVE, MaskedBlock)),
+    Step(PASSIVE, ACTIVE, Challenge),
+    Step(ACTIVE, PASSIVE, Answer),
+    Repeat(Step(PASSIVE, ACTIVE, DigestBlock)),
     Repeat(Step(ACTIVE, PASSIVE, Wait)),
     Step(ACTIVE, PASSIVE, Common),
     Repeat(Step(ACTIVE, PASSIVE, CommonRows)),
@@ -214,7 +256,7 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
     places: list[Rows] = []
     peers: list[int] = []
     for channel in channels:
-        # 0. to 3. with this pair, while the others are told to wait
+        # 0. to 4. with this pair, while the others are told to wait
         idle = [other for other in channels if other is not channel]
         pair = asyncio.ensure_future(_pair(channel, ids, rows, options))
         own, found, theirs = await together(pair, _reassure(idle, pair, options.wait_seconds))
@@ -223,7 +265,7 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
         places = [*(earlier[own] for earlier in places), found]
         if not len(rows):
             raise _nothing_in_common(channel, options)
-    # 4. the common rows, in the common order
+    # 5. the common rows, in the common order
     order = await channels[0].compute("order", _common_order, rows, options)
     await together(*(_send_common(c, p[order], options) for c, p in zip(channels, places, strict=True)))
     return Aligned(rows[order], tuple(peers))
@@ -231,49 +273,55 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
 
 async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Aligned:
     """Align with the active party; returns and raises as `active` does."""
-    # 0. rosters
+    # 0. rosters, and offers of keys
     rows = np.arange(_size(ids), dtype=np.int64)
     await channel.send(Roster(len(rows), options.rule))
     seed = derive(options.seed, "alignment", options.run, PASSIVE, channel.peer)
     evaluator = await channel.compute("shuffle", Evaluator, ids, rows, seed, options.run, options.threads)
-    await channel.send(Key(evaluator.key))
     theirs = await _roster(channel, options)
-    # 1., 2. evaluate theirs, and digest ours
-    with channel.trace.phase("align", len(rows) + theirs, "ids") as phase:
-        await together(
-            _evaluate(channel, evaluator, theirs, phase),
-            _send_digests(channel, evaluator, options.block_rows, phase),
-        )
-    # 4. the common rows
+    await channel.send(Offers(evaluator.offers.tobytes()))
+    # 1. the keys
+    expected = await _expect(channel, evaluator, theirs)
+    with channel.trace.phase("align", expected + len(rows), "rows") as phase:
+        # 2. the masked rows, 3. which must be words of the code
+        await _take_masked(channel, evaluator, expected, phase)
+        await _challenge(channel, evaluator)
+        # 4. digest ours
+        await _send_digests(channel, evaluator, options.block_rows, phase)
+    # 5. the common rows
     places = await _receive_common(channel, len(rows), min(len(rows), theirs))
-    return Aligned(evaluator.ids.shuffle[places], (theirs,))
+    return Aligned(evaluator.ids.order[places], (theirs,))
 
 
 async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -> tuple[Rows, Rows, int]:
-    """Steps 0 to 3 of the active party with one passive party: who is common, ordered by digest.
+    """Steps 0 to 4 of the active party with one passive party: who is common, ordered by digest.
 
     Returns:
         two int64 [m], an index into ``rows`` and the place in the peer's shuffle; and the peer's ids.
 
     """
     # 0. rosters
-    await channel.send(Roster(len(rows), options.rule))
-    seed = derive(options.seed, "alignment", options.run, ACTIVE, channel.peer)
-    asker = await channel.compute("shuffle", Asker, ids, rows, seed, options.run, options.threads)
-    theirs = await _roster(channel, options)
-    key = await _key(channel)
-    # 1., 2. blind our ids; unblind what comes back
     size = len(rows)
+    await channel.send(Roster(size, options.rule))
+    theirs = await _roster(channel, options)
+    # 1. keys from the peer's offers, and the store of our ids
+    asker = await _asker(channel, ids, rows, options)
+    await channel.send(Key(asker.point, asker.salt))
     digests = np.empty((size + theirs, DIGEST), dtype=np.uint8)  # ours, then theirs
-    with channel.trace.phase("align", size + theirs, "ids") as phase:
+    with channel.trace.phase("align", asker.size + theirs, "rows") as phase:
+        # 2. the masked rows, 3. and the sums of them that are asked for
+        await _send_masked(channel, asker, options.block_rows, phase)
+        challenge = await channel.recv(Challenge)
+        sums, values = await channel.compute("answer", asker.answer, challenge.seed)
+        await channel.send(Answer(sums.tobytes(), values.tobytes()))
+        # 4. digest ours, while theirs come
         await together(
-            _send_blinded(channel, asker, options.block_rows),
-            _collect(channel, asker, key, digests[:size], digests[size:], phase),
+            _receive_digests(channel, digests[size:], phase), _digest(channel, asker, digests[:size])
         )
-    # 3. match
+    asker.forget()
     own, found = await channel.compute("match", match, digests)
     _refuse_repeats(channel, asker, own, found)
-    return asker.ids.shuffle[own], found - size, theirs
+    return own, found - size, theirs
 
 
 def _common_order(rows: Rows, options: Options) -> Rows:
@@ -303,76 +351,87 @@ async def _roster(channel: Channel, options: Options) -> int:
     return roster.ids
 
 
-async def _key(channel: Channel) -> EvaluationKey:
-    """The peer's key K. Checks: 1 a point of the group, 2 not the neutral one."""
-    key = await channel.recv(Key)
+async def _asker(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -> Asker:
+    """Step 1 of the active party. Check: the peer offers points of the group."""
+    offers = await channel.recv(Offers)
+    points = array_of(channel, offers.points, np.uint8, BITS * 2 * POINT, "offers").reshape(BITS, 2, POINT)
+    seed = derive(options.seed, "alignment", options.run, ACTIVE, channel.peer)
+    work = channel.compute("store", Asker, ids, rows, points, seed, options.run, options.threads)
+    storing = asyncio.ensure_future(work)
     try:
-        return await channel.compute("key", EvaluationKey.decode, key.point)
+        return await together(storing, _reassure([channel], storing, options.wait_seconds))
+    except DecodeError as error:
+        raise channel.fault(
+            "bad-point", f"offered no point of the group for bit {error.index // 2}"
+        ) from None
+    except MemoryError as error:
+        raise _no_memory(len(rows), error) from None
+
+
+async def _expect(channel: Channel, evaluator: Evaluator, theirs: int) -> int:
+    """Step 1 of the passive party: how many rows will come. Checks: B is 1 a point, 2 not the neutral one."""
+    key = await _after_waiting(channel, Key)
+    try:
+        return await channel.compute("keys", evaluator.expect, key.point, key.salt, theirs)
     except ValueError:
         raise channel.fault("bad-key", "sent as its key no point of the group, or the neutral one") from None
+    except MemoryError as error:
+        raise _no_memory(theirs, error) from None
 
 
-async def _send_blinded(channel: Channel, asker: Asker, step: int) -> None:
-    """Step 1: our ids in the order of our shuffle, each hashed and blinded, ``step`` to a block."""
-    for first in range(0, len(asker.ids), step):
-        points = await channel.compute("blind", asker.blinded, first, first + step)
-        await channel.send(BlindedBlock(first, points.tobytes()))
+async def _send_masked(channel: Channel, asker: Asker, step: int, phase: Phase) -> None:
+    """Step 2 of the active party: its store under masks, ``step`` rows to a block."""
+    for first in range(0, asker.size, step):
+        rows = await channel.compute("mask", asker.masked, first, first + step)
+        await channel.send(MaskedBlock(first, rows.tobytes()))
+        phase.advance(len(rows))
 
 
-async def _evaluate(channel: Channel, evaluator: Evaluator, theirs: int, phase: Phase) -> None:
-    """Step 2 of the passive party: evaluate each block of the active party and send it back."""
-    blocks = Stream(channel, theirs, most=BLOCK_ROWS, width=POINT, name="blinded ids")
-    while not blocks.complete:
-        block = await channel.recv(BlindedBlock)
-        points = _points(channel, blocks, block)
-        try:
-            evaluated = await channel.compute("evaluate", evaluator.evaluated, points)
-        except DecodeError as error:
-            raise _no_point(channel, block, error) from None
-        await channel.send(EvaluatedBlock(block.first, evaluated.tobytes()))
-        phase.advance(len(evaluated))
+async def _take_masked(channel: Channel, evaluator: Evaluator, expected: int, phase: Phase) -> None:
+    """Step 2 of the passive party."""
+    stream = Stream(channel, expected, most=BLOCK_ROWS, width=ROW, name="masked rows")
+    while not stream.complete:
+        block = await channel.recv(MaskedBlock)
+        rows = stream.accept(block.first, block.rows)
+        await channel.compute("take", evaluator.take, block.first, rows)
+        phase.advance(len(rows))
+
+
+async def _challenge(channel: Channel, evaluator: Evaluator) -> None:
+    """Step 3 of the passive party. Check: the sums of the rows that came are words of the code."""
+    await channel.send(Challenge(evaluator.challenge))
+    answer = await channel.recv(Answer)
+    rows = array_of(channel, answer.rows, np.uint8, SUMS * ROW, "sums").reshape(SUMS, ROW)
+    values = array_of(channel, answer.values, np.uint8, SUMS * VALUE, "sums").reshape(SUMS, VALUE)
+    if not await channel.compute("check", evaluator.agrees, rows, values):
+        raise channel.fault(
+            "wrong-sums", "sent masked rows that are no words of the code, or wrong sums of them"
+        )
 
 
 async def _send_digests(channel: Channel, evaluator: Evaluator, step: int, phase: Phase) -> None:
-    """Step 2 of the passive party: its own ids in the order of its shuffle, ``step`` to a block."""
+    """Step 4 of the passive party: its own ids in the order of its shuffle, ``step`` to a block."""
     for first in range(0, len(evaluator.ids), step):
         digests = await channel.compute("digest", evaluator.digests, first, first + step)
         await channel.send(DigestBlock(first, digests.tobytes()))
         phase.advance(len(digests))
 
 
-async def _collect(
-    channel: Channel, asker: Asker, key: EvaluationKey, ours: Digests, theirs: Digests, phase: Phase
-) -> None:
-    """Steps 2 and 3 of the active party: fill in the digests of both sides' ids."""
-    answers = Stream(channel, len(ours), most=BLOCK_ROWS, width=POINT, name="evaluated ids")
-    values = Stream(channel, len(theirs), most=BLOCK_ROWS, width=DIGEST, name="digests")
-    while not (answers.complete and values.complete):
-        block = await channel.recv(EvaluatedBlock, DigestBlock)
-        if isinstance(block, DigestBlock):
-            digests = values.accept(block.first, block.digests)
-            theirs[block.first : values.done] = digests
-        else:
-            points = _points(channel, answers, block)
-            try:
-                digests = await channel.compute("unblind", asker.unblinded, block.first, points, key)
-            except DecodeError as error:
-                raise _no_point(channel, block, error) from None
-            ours[block.first : answers.done] = digests
-        phase.advance(len(digests))
+async def _receive_digests(channel: Channel, digests: Digests, phase: Phase) -> None:
+    """Step 4 of the active party: fill in the peer's digests."""
+    stream = Stream(channel, len(digests), most=BLOCK_ROWS, width=DIGEST, name="digests")
+    while not stream.complete:
+        block = await channel.recv(DigestBlock)
+        values = stream.accept(block.first, block.digests)
+        digests[block.first : stream.done] = values
+        phase.advance(len(values))
 
 
-def _points(channel: Channel, stream: Stream, block: BlindedBlock | EvaluatedBlock) -> Points:
-    """The next points of a stream, uint8 [rows, 32]. Checks: 1 their place, 2 none is neutral."""
-    points = stream.accept(block.first, block.points)
-    neutral = np.flatnonzero(~points.any(axis=1))
-    if len(neutral):
-        raise channel.fault("bad-point", f"sent the neutral point for row {block.first + neutral[0]}")
-    return points
-
-
-def _no_point(channel: Channel, block: BlindedBlock | EvaluatedBlock, error: DecodeError) -> PeerMisbehaved:
-    return channel.fault("bad-point", f"sent no point of the group for row {block.first + error.index}")
+async def _digest(channel: Channel, asker: Asker, digests: Digests) -> None:
+    """Step 4 of the active party: fill in its own digests."""
+    for first in range(0, len(digests), DIGESTED):
+        values = await channel.compute("digest", asker.digests, first, first + DIGESTED)
+        digests[first : first + DIGESTED] = values
 
 
 def _refuse_repeats(channel: Channel, asker: Asker, one: Rows, other: Rows) -> None:
@@ -382,9 +441,9 @@ def _refuse_repeats(channel: Channel, asker: Asker, one: Rows, other: Rows) -> N
         raise channel.fault("repeated-id", "sent one id twice")
     ours = np.flatnonzero(other < size)
     if len(ours):
-        first, second = sorted(asker.ids.id_at(place) for place in (one[ours[0]], other[ours[0]]))
+        first, second = sorted(int(asker.ids.order[place]) for place in (one[ours[0]], other[ours[0]]))
         if asker.ids.text(first) != asker.ids.text(second):
-            raise channel.fault("repeated-digest", "answered two different ids with one digest")
+            raise channel.fault("repeated-digest", "made two different ids have one digest")
         raise UsageError(
             "repeated-id",
             f"ids {first} and {second} of the table are the same",
@@ -393,7 +452,7 @@ def _refuse_repeats(channel: Channel, asker: Asker, one: Rows, other: Rows) -> N
 
 
 async def _send_common(channel: Channel, places: Rows, options: Options) -> None:
-    """Step 4 of the active party: the peer's places of the common rows, in the common order."""
+    """Step 5 of the active party: the peer's places of the common rows, in the common order."""
     await channel.send(Common(len(places)))
     for first in range(0, len(places), options.block_rows):
         block = places[first : first + options.block_rows].astype(np.uint32)
@@ -401,7 +460,7 @@ async def _send_common(channel: Channel, places: Rows, options: Options) -> None
 
 
 async def _receive_common(channel: Channel, size: int, most: int) -> Rows:
-    """Step 4 of a passive party: places below ``size``, each at most once, at most ``most`` of them."""
+    """Step 5 of a passive party: places below ``size``, each at most once, at most ``most`` of them."""
     common = await _after_waiting(channel, Common)
     if not 1 <= common.rows <= most:
         raise channel.fault("wrong-count", f"claims {common.rows} common rows of at most {most}")
@@ -420,10 +479,8 @@ async def _receive_common(channel: Channel, size: int, most: int) -> Rows:
     return places
 
 
-async def _reassure(
-    idle: Sequence[Channel], busy: "asyncio.Future[tuple[Rows, Rows, int]]", every: float
-) -> None:
-    """Tell idle parties every so many seconds that we are still here, until the busy pair is done."""
+async def _reassure(idle: Sequence[Channel], busy: "asyncio.Future[T]", every: float) -> None:
+    """Tell idle parties every so many seconds that we are still here, until what we are busy with is done."""
     while True:
         await asyncio.wait([busy], timeout=every)
         if busy.done():
@@ -449,6 +506,14 @@ def _size(ids: IdBuffer) -> int:
             remedy="check the id column and the filter of the plan",
         )
     return size
+
+
+def _no_memory(ids: int, error: MemoryError) -> BudgetExhausted:
+    return BudgetExhausted(
+        "no-memory",
+        f"an alignment with {ids} ids of the active party does not fit: {error}",
+        remedy="align on a machine with more memory, or fewer ids at a time",
+    )
 
 
 def _nothing_in_common(channel: Channel, options: Options) -> UsageError:

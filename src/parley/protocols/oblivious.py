@@ -1,43 +1,59 @@
-"""The computations of an alignment, without its messages: blind, evaluate, unblind, match.
+"""The computations of an alignment, without its messages: an oblivious function of ids, and matching.
 
-An oblivious function of ids, 2HashDH with additive blinding: the evaluator has a secret scalar β and
-publishes its key K = β·G; the asker learns F(a) = D(4β·H(a)) of its ids a, and the evaluator nothing::
+The evaluator can compute F of any id; the asker learns F of the ids that it keeps in a store, and the
+evaluator nothing of them. Every row has 572 bits, C is a linear code whose words differ in 128::
 
-    X = 2·(H(a) + r·G)      blinded by the asker; r is fresh for every id
-    E = β·X                 evaluated
-    F(a) = D(2·(E − 2r·K))  unblinded, since E = 2β·H(a) + 2r·K
+    s, k_s                  the evaluator's secret word, and for each of its bits one of two keys
+    k_0, k_1                the asker's keys; it learns nothing of s (oblivious transfer)
+    T, T'                   rows whose columns are the streams of bits under k_0 and under k_1
+    D(v(x)) = h(x)          the asker's store: cells that add up to h(x) at the places v(x) of every id x
+    U = T + T' + C(D)       the asker's masked rows, a row for each cell
+    Q = T + s∧C(D)          the evaluator's rows, from U and the streams under k_s
+    F(x) = H(x, T(v(x)))    the asker, for ids in its store
+    F(x) = H(x, Q(v(x)) + s∧C(h(x)))    the evaluator, for any id
 
-All factors of two stand here: what is encoded is the double of a point at hand, which needs no square
-root. H is hashing to ristretto255 (RFC 9380, appendix B) and D the first 16 bytes of SHA-256 of a
-point's encoding, each under a tag that names the protocol and a digest of the run: what was blinded
-or digested in one run means nothing in another, even under the same secret.
+For an id x outside the store the two sides differ in s∧C(d), d ≠ 0: in 128 bits of s or more. That the
+masked rows are words of the code is shown by sums of rows that a challenge picks.
 
-Source: Jarecki, Liu: Fast secure computation of set intersection. SCN 2010.
+Everything is hashed under a tag of the pair: it names the run and what both parties contributed, so
+that what was computed in one pair means nothing in another.
+
+Source: Pinkas, Rosulek, Trieu, Yanai: PSI from PaXoS. Eurocrypt 2020. ``spec/alignment.md`` says more.
 """
 
 import hashlib
-from dataclasses import dataclass
+from itertools import count
 from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from parley._native import EvaluationKey, SecretScalar, blind_ids, evaluate, evaluate_ids, unblind
+from parley._native import AskerRows, EvaluatorRows, KeyGiver, KeyTaker, SecretScalar, rows_of_ids
 from parley.crypto.randomness import derive, permutation
 
 POINT: Final = 32
 """Bytes of a point of the group (RFC 9496, section 4.3.2)."""
+BITS: Final = 572
+"""Bits of a row, and pairs of keys."""
+ROW: Final = 72
+"""Bytes of a row: the bits and four of filling."""
+VALUE: Final = 16
+"""Bytes of a cell's value: 126 bits and two of filling."""
+SUMS: Final = 64
+"""Sums of rows that a challenge asks for: a row that is no word passes with probability 2^-64."""
 DIGEST: Final = 16
 """Bytes of a digest: among N and M distinct ids, one pair collides with probability N·M / 2^128."""
+SALT: Final = 32
+"""Bytes of the asker's contribution to the tag of the pair."""
 
-_HASH_TAG: Final = b"PARLEY-ALIGN-R255-SHA512-V03-"
-"""With the run's 16 bytes 45: for a short id b_0 and b_1 (RFC 9380, section 5.3.1) take a block each."""
-_DIGEST_TAG: Final = b"PARLEY-ALIGN-DIGEST-V03-"
+_HASH_TAG: Final = b"PARLEY-ALIGN-R255-SHA512-V04-"
+_KEY_TAG: Final = b"PARLEY-ALIGN-KEY-V04-"
+_PAIR_TAG: Final = b"PARLEY-ALIGN-PAIR-V04-"
 _RUN: Final = 16
 """Bytes of SHA-256 of the run's identifier in a tag."""
 
 Rows = npt.NDArray[np.int64]
-Points = npt.NDArray[np.uint8]
+Bytes = npt.NDArray[np.uint8]
 Digests = npt.NDArray[np.uint8]
 Spans = npt.NDArray[np.uint64]
 """Begin and end of each id in a text, uint64 [n, 2]."""
@@ -56,31 +72,25 @@ class IdBuffer(Protocol):
 
 
 class Entered:
-    """The ids with which a party enters a pair, in a secret order.
+    """The ids with which a party enters a pair, in the order in which it does.
 
     Args:
         ids: the party's ids.
-        rows: which of them take part, int64 [n].
-        seed: 32 secret bytes; the order is derived from them.
+        order: which of them stands at each place, int64 [n].
 
     Attributes:
         buffer: the text of all ids.
-        shuffle: int64 [n]; ``rows[shuffle[p]]`` is the id at place p.
+        order: as given.
 
     """
 
-    def __init__(self, ids: IdBuffer, rows: Rows, seed: bytes) -> None:
-        self.shuffle = permutation(derive(seed, "shuffle"), len(rows))
-        self._rows = rows
+    def __init__(self, ids: IdBuffer, order: Rows) -> None:
+        self.order = order
         self.buffer = ids.buffer
         self._offsets = ids.offsets
 
     def __len__(self) -> int:
-        return len(self.shuffle)
-
-    def id_at(self, place: int) -> int:
-        """Which id of the party stands at a place."""
-        return int(self._rows[self.shuffle[place]])
+        return len(self.order)
 
     def text(self, index: int) -> bytes:
         """One id of the party."""
@@ -88,22 +98,21 @@ class Entered:
 
     def between(self, first: int, end: int) -> Spans:
         """Where the ids at places ``first`` to ``end`` or the last stand in the text."""
-        rows = self._rows[self.shuffle[first:end]]
+        rows = self.order[first:end]
         return np.stack((self._offsets[rows], self._offsets[rows + 1]), axis=1)
 
 
-@dataclass(frozen=True, slots=True)
 class Tags:
-    """What H and D are computed under in one run."""
+    """What is hashed under in one run."""
 
-    hashing: bytes
-    digesting: bytes
+    def __init__(self, run: str) -> None:
+        self._run = hashlib.sha256(run.encode()).digest()[:_RUN]
+        self.hashing = _HASH_TAG + self._run
+        self.keys = hashlib.sha256(_KEY_TAG + self._run).digest()
 
-    @classmethod
-    def of(cls, run: str) -> "Tags":
-        """The tags of a run."""
-        digest = hashlib.sha256(run.encode()).digest()[:_RUN]
-        return cls(_HASH_TAG + digest, _DIGEST_TAG + digest)
+    def of_pair(self, offers: bytes, point: bytes, salt: bytes) -> bytes:
+        """32 bytes that depend on all that the two parties contributed."""
+        return hashlib.sha256(_PAIR_TAG + self._run + offers + point + salt).digest()
 
 
 class Asker:
@@ -112,61 +121,105 @@ class Asker:
     Args:
         ids: the party's ids.
         rows: which of them take part, int64 [n].
-        seed: 32 secret bytes, used for this pair only.
+        offers: the peer's, uint8 [BITS, 2, POINT].
+        seed: 32 secret bytes, used once: under one seed two runs of this would tell the values in the store.
         run: identifier of the run.
         threads: native threads.
 
+    Attributes:
+        point: B = b·G, with which the peer opens its keys.
+        salt: what this side adds to the tag of the pair.
+        size: number of rows that the ids make.
+
+    Raises:
+        DecodeError: an offer is no point of the group; ``index`` is twice its number, or one more.
+        MemoryError: there is no room for the rows.
+
     """
 
-    def __init__(self, ids: IdBuffer, rows: Rows, seed: bytes, run: str, threads: int) -> None:
-        self.ids = Entered(ids, rows, seed)
-        self._blinds = derive(seed, "blinds")
-        self._tags = Tags.of(run)
+    def __init__(self, ids: IdBuffer, rows: Rows, offers: Bytes, seed: bytes, run: str, threads: int) -> None:
+        self.ids = Entered(ids, rows)
         self._threads = threads
+        tags = Tags(run)
+        secret = SecretScalar.from_seed(derive(seed, "secret"))
+        keys = KeyGiver.answer(offers, secret, tags.hashing, tags.keys)
+        self.point = keys.point
+        self.size = rows_of_ids(len(rows))
+        for attempt in count():  # another one is needed once in 2^41
+            self.salt = derive(seed, "salt", attempt)
+            pair = tags.of_pair(offers.tobytes(), self.point, self.salt)
+            built = AskerRows.build(
+                self.ids.buffer, self.ids.between(0, len(rows)), pair, keys, derive(seed, "masks"), threads
+            )
+            if built is not None:
+                self._rows = built
+                break
 
-    def blinded(self, first: int, end: int) -> Points:
-        """X of the ids at places ``first`` to ``end`` or the last: uint8 [rows, 32]."""
-        spans = self.ids.between(first, end)
-        return blind_ids(self.ids.buffer, spans, self._tags.hashing, self._blinds, first, self._threads)
+    def masked(self, first: int, end: int) -> Bytes:
+        """U from row ``first``, which must be the next, to ``end`` or the last: uint8 [rows, ROW]."""
+        return self._rows.masked(first, min(end, self.size) - first, self._threads)
 
-    def unblinded(self, first: int, points: Points, key: EvaluationKey) -> Digests:
-        """F of the ids from place ``first`` on, whose E are ``points`` [rows, 32]: uint8 [rows, 16].
+    def answer(self, challenge: bytes) -> tuple[Bytes, Bytes]:
+        """The sums of T and of D that a challenge of 32 bytes asks for: uint8 [SUMS, ROW], [SUMS, VALUE].
 
         Raises:
-            DecodeError: an element is no point of the group.
+            ValueError: it was asked before, or not all rows were made.
 
         """
-        return unblind(points, key, self._blinds, first, self._tags.digesting, self._threads)
+        return self._rows.answer(challenge, self._threads)
+
+    def digests(self, first: int, end: int) -> Digests:
+        """F of the own ids at places ``first`` to ``end`` or the last: uint8 [rows, DIGEST]."""
+        return self._rows.digests(self.ids.buffer, self.ids.between(first, end), self._threads)
+
+    def forget(self) -> None:
+        """Give the memory of the rows back; there are no more digests."""
+        del self._rows
 
 
 class Evaluator:
-    """A passive party's side of one pair: its secret β, and its own ids. Arguments as for `Asker`.
+    """A passive party's side of one pair: its secret s, and its own ids in a secret order.
+
+    Arguments as for `Asker`; `expect` comes first, then `take`, `agrees` and `digests`.
 
     Attributes:
-        key: K = β·G, an encoding of 32 bytes.
+        offers: uint8 [BITS, 2, POINT], from which the peer makes the keys.
+        challenge: 32 bytes that pick the sums of rows; to be told when all rows have come.
 
     """
 
     def __init__(self, ids: IdBuffer, rows: Rows, seed: bytes, run: str, threads: int) -> None:
-        self.ids = Entered(ids, rows, seed)
-        self._secret = SecretScalar.from_seed(derive(seed, "secret"))
-        self.key = self._secret.public()
-        self._tags = Tags.of(run)
+        self.ids = Entered(ids, rows[permutation(derive(seed, "shuffle"), len(rows))])
         self._threads = threads
+        self._tags = Tags(run)
+        self._keys = KeyTaker.from_seed(derive(seed, "keys"), self._tags.hashing)
+        self.offers: Bytes = self._keys.offers()
+        self.challenge = derive(seed, "challenge")
+        self._rows: EvaluatorRows
 
-    def evaluated(self, points: Points) -> Points:
-        """E of every X among ``points`` [rows, 32]: uint8 [rows, 32].
+    def expect(self, point: bytes, salt: bytes, count: int) -> int:
+        """Make ready for the peer's ``count`` ids: how many rows will come.
 
         Raises:
-            DecodeError: an element is no point of the group.
+            ValueError: the point is none of the group, or the neutral one.
+            MemoryError: there is no room for the rows.
 
         """
-        return evaluate(points, self._secret, self._threads)
+        pair = self._tags.of_pair(self.offers.tobytes(), point, salt)
+        self._rows = EvaluatorRows.expect(self._keys, point, self._tags.keys, pair, count)
+        return rows_of_ids(count)
+
+    def take(self, first: int, masked: Bytes) -> None:
+        """The next of the peer's rows U, uint8 [rows, ROW]."""
+        self._rows.take(first, masked, self._threads)
+
+    def agrees(self, rows: Bytes, values: Bytes) -> bool:
+        """Whether the sums, uint8 [SUMS, ROW] and [SUMS, VALUE], are of rows that are words of the code."""
+        return self._rows.agrees(self.challenge, rows, values, self._threads)
 
     def digests(self, first: int, end: int) -> Digests:
-        """F of the own ids at places ``first`` to ``end`` or the last: uint8 [rows, 16]."""
-        spans, tags = self.ids.between(first, end), self._tags
-        return evaluate_ids(self.ids.buffer, spans, tags.hashing, self._secret, tags.digesting, self._threads)
+        """F of the own ids at places ``first`` to ``end`` or the last: uint8 [rows, DIGEST]."""
+        return self._rows.digests(self.ids.buffer, self.ids.between(first, end), self._threads)
 
 
 def match(digests: Digests) -> tuple[Rows, Rows]:
