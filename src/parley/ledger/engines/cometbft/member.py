@@ -24,6 +24,7 @@ from parley.ledger.engines.cometbft.files import NodeSettings
 from parley.ledger.engines.cometbft.log import ChainLog
 from parley.ledger.engines.cometbft.node import Node, start_node
 from parley.ledger.engines.cometbft.rpc import RpcClient
+from parley.ledger.engines.cometbft.rpc_answers import Submission
 from parley.ledger.engines.cometbft.server import serving
 from parley.ledger.engines.cometbft.validators import node_holders, validators
 from parley.ledger.engines.cometbft.witnessing import Transactions, Witnessing
@@ -311,23 +312,24 @@ class CometMember:
         take now is offered again, and so is all that is behind it.
         """
         async with self._offering:
-            for digest, data in list(self._wanted.items()):
-                if digest not in self._offered and self.log.number(digest) is None:
-                    if not await self._offer(digest, data):
+            while waiting := [
+                (digest, data)
+                for digest, data in self._wanted.items()
+                if digest not in self._offered and self.log.number(digest) is None
+            ]:
+                answers = await self.rpc.submit_in_order([data for _, data in waiting])
+                for (digest, _), answer in zip(waiting, answers, strict=False):
+                    if isinstance(answer, ParleyError):
                         return
                     self._offered.add(digest)
+                    await self._answered(digest, answer)
 
-    async def _offer(self, digest: bytes, data: bytes) -> bool:
-        """Give a transaction to the node; whether that knows it now, or never will."""
-        try:
-            answer = await self.rpc.submit(data)
-        except ParleyError:
-            return False
+    async def _answered(self, digest: bytes, answer: Submission) -> None:
+        """The node knows a transaction now, or never will."""
         if answer.code == DROPPED:
             code, _, reason = answer.log.partition(": ")
             if code != _REPLAYED:  # that one is in, and committed here in a moment
                 await self._drop(digest, Dropped(code, reason))
-        return True
 
     async def _drop(self, digest: bytes, dropped: Dropped) -> None:
         if self.log.number(digest) is not None:
