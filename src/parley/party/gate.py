@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from parley.core.errors import ParleyError, PeerLost, PolicyRefused, UsageError
 from parley.core.plan import Plan
-from parley.core.transcript import Said, Transcript
+from parley.core.transcript import Stretch, Transcript
 from parley.learn.parameters import boosting_parameters
 from parley.ledger.contract.grants import Grant
 from parley.ledger.contract.plans import Approval, Terms, approval_path, plan_id, plan_path
@@ -42,6 +42,8 @@ SETTLE: Final = 60.0
 R = TypeVar("R")
 Commitment = tuple[str, dict[str, Value]]
 """Type and body of a transaction that commits to a stretch of a run."""
+_Uncommitted = tuple[str, dict[str, Value], Stretch]
+"""The same while what was said is not hashed yet."""
 
 
 def terms_of(plan: Plan, features: Mapping[str, Iterable[str]], now: int) -> Terms:
@@ -115,7 +117,7 @@ class Gate:
     transcript: Transcript
 
     def __post_init__(self) -> None:
-        self._commitments: asyncio.Queue[Commitment | None] = asyncio.Queue()
+        self._commitments: asyncio.Queue[_Uncommitted | None] = asyncio.Queue()
         self._round = 0
         self._committing: asyncio.Task[None] | None = None
 
@@ -242,12 +244,10 @@ class Gate:
         """
         self._commit("round.commit", {"round": self._round}, self.transcript.cut(before_last=heard_next))
 
-    def _commit(self, type_: str, body: dict[str, Value], said: tuple[Said, ...]) -> None:
+    def _commit(self, type_: str, body: dict[str, Value], stretch: Stretch) -> None:
         if self._committing is not None and self._committing.done():
             self._committing.result()
-        leaves = [leaf_hash(each.leaf()) for each in said]
-        stated: dict[str, Value] = {"run": self.run, "root": root(leaves).hex(), "messages": len(leaves)}
-        self._commitments.put_nowait((type_, body | stated))
+        self._commitments.put_nowait((type_, body | {"run": self.run}, stretch))
         self._round += 1
 
     def _begin(self) -> None:
@@ -257,16 +257,17 @@ class Gate:
         """Submit commitments in order, several at once: a block costs more than a transaction in it."""
         while (first := await self._commitments.get()) is not None:
             if first[0] == "run.align":
-                await self.ledger.demand(*first)
+                await self.ledger.demand(*await asyncio.to_thread(_stated, first))
                 continue
-            together, over = await self._gathered(first)
+            gathered, over = await self._gathered(first)
+            together = await asyncio.to_thread(lambda: [_stated(each) for each in gathered])  # noqa: B023
             room = partial(self._room_for, len(together))
             await self._until(room, SETTLE, f"the other parties' rounds of {self.run}")
             await all_of([self.ledger.demand(*each) for each in together])
             if over:
                 return
 
-    async def _gathered(self, first: Commitment) -> tuple[list[Commitment], bool]:
+    async def _gathered(self, first: _Uncommitted) -> tuple[list[_Uncommitted], bool]:
         """The commitments that come within a moment, and whether they are the last."""
         together = [first]
         with suppress(TimeoutError):
@@ -373,6 +374,13 @@ class Gate:
             f"our ledger stopped while we waited for {what}",
             remedy="see the party's log, and start it again with `parley up`",
         )
+
+
+def _stated(uncommitted: _Uncommitted) -> Commitment:
+    """The commitment to a stretch, with its root."""
+    type_, body, stretch = uncommitted
+    leaves = [leaf_hash(each.leaf()) for each in stretch.said()]
+    return type_, body | {"root": root(leaves).hex(), "messages": len(leaves)}
 
 
 class _Telling:
