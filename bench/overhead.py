@@ -60,8 +60,19 @@ def measure(plan: str, kinds: list[str], blocks: int) -> Runs:
                 run = consortium.run()
                 if block:
                     runs[consortium.kind].append(run)
-            Console(stderr=True).print(f"block {block} of {blocks}" if block else "warm", highlight=False)
+            Console(stderr=True).print(progress(runs, block, blocks), highlight=False, markup=False)
     return runs
+
+
+def progress(runs: Runs, block: int, blocks: int) -> str:
+    """A line after a block, with what is known by then."""
+    if not block:
+        return "every consortium has run once"
+    said = [f"block {block} of {blocks}"]
+    for kind in list(runs)[1:]:
+        found = shares(runs, kind)
+        said.append(f"{kind}: training {found['train']}, processor {found['processor_train']}")
+    return "; ".join(said)
 
 
 def shares(runs: Runs, kind: str) -> dict[str, Share]:
