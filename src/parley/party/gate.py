@@ -26,7 +26,7 @@ from parley.ledger.contract.runs import Run, run_path
 from parley.ledger.contract.transitions import TERMINAL
 from parley.ledger.encoding import Value
 from parley.ledger.merkle import leaf_hash, root
-from parley.party.ledger import PartyLedger
+from parley.party.ledger import PartyLedger, check_accepted
 from parley.party.report import Quality
 from parley.privacy.leakage import statement
 from parley.protocols.together import all_of
@@ -263,9 +263,22 @@ class Gate:
             together = await asyncio.to_thread(lambda: [_stated(each) for each in gathered])  # noqa: B023
             room = partial(self._room_for, len(together))
             await self._until(room, SETTLE, f"the other parties' rounds of {self.run}")
-            await all_of([self.ledger.demand(*each) for each in together])
+            await self._demand_in_order(together)
             if over:
                 return
+
+    async def _demand_in_order(self, commitments: list[Commitment]) -> None:
+        """Submit rounds together; those refused only because an earlier one came in behind them once more.
+
+        Whoever makes a block may have missed one that others have: CometBFT's nodes do not ask for it again.
+        """
+        while commitments:
+            receipts = await all_of([self.ledger.transact(*each) for each in commitments])
+            early = [receipt.code == _EARLY for receipt in receipts]
+            for (type_, _), receipt, again in zip(commitments, receipts, early, strict=True):
+                if not again or all(early):
+                    check_accepted(type_, receipt)
+            commitments = [each for each, again in zip(commitments, early, strict=True) if again]
 
     async def _gathered(self, first: _Uncommitted) -> tuple[list[_Uncommitted], bool]:
         """The commitments that come within a moment, and whether they are the last."""
@@ -396,6 +409,8 @@ class _Telling:
         self._tell(self.said)
 
 
+_EARLY: Final = "round-gap"
+"""Code of the refusal of a round that is committed to before the one before it."""
 _MOMENT: Final = 5.0
 """Seconds a commitment waits for company."""
 _TOGETHER: Final = ROUNDS_AHEAD // 2
