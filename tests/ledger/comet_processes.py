@@ -10,7 +10,6 @@ import io
 import itertools
 import json
 import os
-import resource
 import signal
 import sys
 import tempfile
@@ -37,7 +36,6 @@ from tests.ledger.comet_runner import FOUNDED, MEMBERS
 
 PATIENCE = 60.0
 """Seconds after which a test gives up; nothing is measured by it."""
-UNLIMITED = resource.RLIM_INFINITY
 
 
 class Forwarder:
@@ -158,13 +156,6 @@ class Processes:
                 way.cut()
             else:
                 way.is_cut = False
-
-    def limit_files(self, name, length):
-        """Let a member's process and its node write no file beyond a length, as if the disk were full."""
-        for process in (self.running[name].pid, self.status(name)[2]):
-            with contextlib.suppress(ProcessLookupError):
-                if process:
-                    resource.prlimit(process, resource.RLIMIT_FSIZE, (length, UNLIMITED))
 
     async def settled(self):
         """Have the clients stop, wait until all members have the same and nothing waits, and stop them."""
