@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from parley.core.errors import PeerLost, UsageError
 from parley.ledger.engines.cometbft import keys
 from parley.ledger.engines.cometbft.application import ACCEPTED
-from parley.ledger.engines.cometbft.node import PID_FILE
+from parley.ledger.engines.cometbft.node import NICENESS, PID_FILE
 from parley.ledger.engines.cometbft.parts import MisbehaviourKind
 
 from tests.book import MALFORMED, POINTS, REFUSED, Book, Forging
@@ -69,6 +71,17 @@ async def test_the_node_rests_while_there_is_nothing_to_write():
         await until(lambda: party.book.height > written.height)
         await asyncio.sleep(1)
         assert party.book.height <= written.height + 2  # one that seals the last hash, one that says it lives
+
+
+async def test_every_thread_of_a_node_runs_behind_other_work():
+    async with running(Book) as [party]:
+        assert nicenesses(party.node.pid) == {NICENESS}
+
+
+def nicenesses(process):
+    """Of all its threads."""
+    threads = Path(f"/proc/{process}/task").iterdir()
+    return {os.getpriority(os.PRIO_PROCESS, int(each.name)) for each in threads}
 
 
 async def test_a_question_that_the_node_refuses_is_a_usage_error():

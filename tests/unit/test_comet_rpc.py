@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import re
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -28,6 +28,30 @@ async def node(tmp_path, body):
     server = await asyncio.start_unix_server(hold, tmp_path / "rpc")
     try:
         yield RpcClient(tmp_path / "rpc"), asked
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def keeping(tmp_path, *bodies):
+    """A client of a node that gives one answer after the other over one connection; and its connections."""
+    connections = []
+
+    async def hold(reader, writer):
+        connections.append([])
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(re.search(rb"Content-Length: (\d+)", head)[1])
+                connections[-1].append(json.loads(await reader.readexactly(length))["params"]["tx"])
+                body = bodies[len(connections[-1]) - 1]
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(hold, tmp_path / "rpc")
+    try:
+        yield RpcClient(tmp_path / "rpc"), connections
     finally:
         server.close()
 
@@ -67,6 +91,16 @@ async def test_why_a_transaction_is_not_taken_is_told_apart(tmp_path, reason, fa
         with pytest.raises(family) as caught:
             await client.submit(b"a=1")
     assert caught.value.code == code
+
+
+async def test_several_go_over_one_connection_up_to_the_first_that_is_not_taken(tmp_path):
+    taken = b'{"result": {"code": 0, "log": "", "hash": "AB"}}'
+    busy = refusal("mempool is still rechecking after")
+    async with keeping(tmp_path, taken, busy, taken) as (client, connections):
+        first, second = await client.submit_in_order([b"a=1", b"b=2", b"c=3"])
+    assert first.code == 0
+    assert second.code == "mempool-full"
+    assert connections == [["YT0x", "Yj0y"]]
 
 
 async def test_a_transaction_in_no_block_is_none(tmp_path):

@@ -21,10 +21,10 @@ async def test_both_ends_list_the_same_messages():
             for end, role, name in zip(ends, roles, kept, strict=True)
         ]
         await asyncio.gather(*(channel._greet() for channel in channels))
-    left, right = kept["left"].cut(), kept["right"].cut()
+    left, right = kept["left"].cut().said(), kept["right"].cut().said()
     assert left == right
     assert len({said.leaf() for said in left}) == 2
-    assert kept["left"].cut() == ()
+    assert kept["left"].cut().said() == ()
 
 
 def test_frames_long_and_short_are_listed_in_order_with_their_digests():
@@ -32,7 +32,7 @@ def test_frames_long_and_short_are_listed_in_order_with_their_digests():
     frames = [bytes([number]) * (1 << 17 if number % 2 else 10) for number in range(6)]
     for number, frame in enumerate(frames):
         transcript.received("echo", "right", number, frame)
-    assert [said.digest for said in transcript.cut(before_last=True)] == [
+    assert [said.digest for said in transcript.cut(before_last=True).said()] == [
         hashlib.sha256(frame).digest() for frame in frames[:-1]
     ]
-    assert [said.number for said in transcript.cut()] == [5]
+    assert [said.number for said in transcript.cut().said()] == [5]

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 _TAG: Final = b"parley/message/v1\0"
 _LONG: Final = 1 << 16
-"""Bytes from which a frame is hashed beside the conversation, which goes on meanwhile."""
+"""Bytes from which a frame is hashed at once, beside the conversation; others are kept for `Stretch.said`."""
 _BESIDE: Final = ThreadPoolExecutor(1, thread_name_prefix="transcript")
 
 
@@ -32,16 +32,29 @@ class Said:
 
 
 class _Frame(NamedTuple):
-    """As `Said`, with a digest that may still be under way."""
+    """As `Said`, with a short frame itself in place of its digest, or a digest that is under way."""
 
     conversation: str
     sender: str
     receiver: str
     number: int
-    digest: Future[bytes]
+    content: bytes | Future[bytes]
 
     def said(self) -> Said:
-        return Said(self.conversation, self.sender, self.receiver, self.number, self.digest.result())
+        content = self.content
+        digest = _sha256(content) if isinstance(content, bytes) else content.result()
+        return Said(self.conversation, self.sender, self.receiver, self.number, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What was said between two cuts, not all of it hashed yet."""
+
+    _frames: tuple[_Frame, ...]
+
+    def said(self) -> tuple[Said, ...]:
+        """The messages, in the order both ends agree on; hashes what is left, so better beside the run."""
+        return tuple(sorted(frame.said() for frame in self._frames))
 
 
 class Transcript:
@@ -57,29 +70,25 @@ class Transcript:
 
     def sent(self, conversation: str, peer: str, number: int, frame: bytes) -> None:
         """Take down a frame that a peer was sent."""
-        self._said.append(_Frame(conversation, self._party, peer, number, _digest(frame)))
+        self._said.append(_Frame(conversation, self._party, peer, number, _content(frame)))
 
     def received(self, conversation: str, peer: str, number: int, frame: bytes) -> None:
         """Take down a frame that a peer sent and we took up."""
-        self._said.append(_Frame(conversation, peer, self._party, number, _digest(frame)))
+        self._said.append(_Frame(conversation, peer, self._party, number, _content(frame)))
 
-    def cut(self, *, before_last: bool = False) -> tuple[Said, ...]:
-        """All that was said since the last cut, in the order both ends agree on.
+    def cut(self, *, before_last: bool = False) -> Stretch:
+        """All that was said since the last cut.
 
         ``before_last`` leaves the last message to the next stretch: it began what comes now.
         """
         last = self._said[-1:] if before_last else []
         said, self._said = self._said[: len(self._said) - len(last)], last
-        return tuple(sorted(frame.said() for frame in said))
+        return Stretch(tuple(said))
 
 
-def _digest(frame: bytes) -> Future[bytes]:
-    """The SHA-256 of a frame, now or in a moment."""
-    if len(frame) >= _LONG:
-        return _BESIDE.submit(_sha256, frame)
-    digest = Future[bytes]()
-    digest.set_result(_sha256(frame))
-    return digest
+def _content(frame: bytes) -> bytes | Future[bytes]:
+    """A frame that is short, or the SHA-256 of a long one in a moment, so that it is not kept."""
+    return _BESIDE.submit(_sha256, frame) if len(frame) >= _LONG else frame
 
 
 def _sha256(frame: bytes) -> bytes:

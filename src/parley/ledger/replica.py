@@ -7,6 +7,7 @@ reads a clock or a file.
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from parley.crypto.hashing import TaggedHash
@@ -185,6 +186,9 @@ class Replica:
         height: of the last block; −1 before the genesis.
         time: of the last block.
         verify: says whether a signature is good; so that many can be checked together.
+
+    Attributes:
+        verify: as it was given.
     """
 
     def __init__(
@@ -195,7 +199,7 @@ class Replica:
         time: int = 0,
         verify: Verify | None = None,
     ) -> None:
-        self._verify = verify or signed_by
+        self.verify = verify or signed_by
         self.state = StateMap(state)
         self.frontier = frontier
         self.height = height
@@ -208,7 +212,7 @@ class Replica:
 
     def begin(self, spec: Value) -> Executed:
         """The genesis block; its only leaf is the specification."""
-        course = _Course(self.state, Block(0, 0), self._verify)
+        course = _Course(self.state, Block(0, 0), self.verify)
         course.overlay.lay(genesis(Genesis.of(spec)))
         course.digests.append(GENESIS_DIGEST)
         return self._executed(0, 0, (genesis_leaf(spec),), course)
@@ -219,7 +223,7 @@ class Replica:
         The block may be empty. A transaction that an earlier one makes inadmissible is dropped too.
         """
         height, time = self.height + 1, max(time, self.time)
-        course = _Course(self.state, Block(height, time), self._verify)
+        course = _Course(self.state, Block(height, time), self.verify)
         dropped: dict[bytes, Dropped] = {}
         kept: list[bytes] = []
         for data in transactions:
@@ -243,7 +247,7 @@ class Replica:
         if not opened:
             raise IllegalBlock(f"block {self.height + 1} holds nothing")
         height, time = self.height + 1, opened[0].time
-        course = _Course(self.state, Block(height, time), self._verify)
+        course = _Course(self.state, Block(height, time), self.verify)
         for number, leaf in enumerate(opened, start=self.size):
             if (leaf.height, leaf.time) != (height, time) or time < self.time:
                 raise IllegalBlock(f"leaf {number} has another height or time than its block")
@@ -306,6 +310,32 @@ class _Course:
         self.digests.append(digest)
         self.receipts.append(outcome.receipt)
         return None
+
+
+class Remembering:
+    """Says whether signatures are good, and remembers the last good ones, by envelope and key.
+
+    For whoever checks a transaction when it arrives and executes it later.
+
+    Args:
+        limit: how many are remembered.
+    """
+
+    def __init__(self, limit: int = 4096) -> None:
+        self._limit = limit
+        self._good: dict[tuple[bytes, bytes], None] = {}
+
+    def __call__(self, envelope: SignedTransaction, public: bytes) -> bool:
+        """Whether the envelope was signed with that key."""
+        claim = sha256(envelope.data).digest(), public
+        if claim in self._good:
+            return True
+        good = signed_by(envelope, public)
+        if good:
+            self._good[claim] = None
+            if len(self._good) > self._limit:
+                del self._good[next(iter(self._good))]
+        return good
 
 
 def signed_by(envelope: SignedTransaction, public: bytes) -> bool:

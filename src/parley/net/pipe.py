@@ -122,6 +122,7 @@ class Pipe(asyncio.Protocol):
         self._pumping = True
         try:
             while not self._full and (chunk := self._session.next()) is not None:
-                self._transport.write(len(chunk).to_bytes(_LENGTH, "big") + chunk)
+                length = sum(map(len, chunk)).to_bytes(_LENGTH, "big")
+                self._transport.writelines([length, *chunk])
         finally:
             self._pumping = False

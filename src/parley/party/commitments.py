@@ -12,10 +12,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias
 
-from parley.core.errors import PolicyRefused
 from parley.ledger.contract.rounds import ROUNDS_AHEAD
 from parley.ledger.encoding import Value
 from parley.party.awaiting import Awaiting
+from parley.party.ledger import check_accepted
 from parley.protocols.together import all_of
 from parley.store.journal import Journal
 
@@ -26,6 +26,10 @@ _MOMENT: Final = 5.0
 """Seconds a commitment waits for company."""
 _TOGETHER: Final = ROUNDS_AHEAD // 2
 """Rounds committed to at once: with them we are never further ahead than the contract allows."""
+_EARLY: Final = "round-gap"
+_PAUSED: Final = "run-state"
+_KNOWN: Final = "commitment-duplicate"
+"""Refusals of a commitment that came before the one before it, while the run stood still, a second time."""
 _AGAIN: Final = 0.5
 """Seconds after which a commitment is submitted anew that came while the run stood still on the ledger."""
 
@@ -95,11 +99,11 @@ class Commitments:
         """Submit commitments in order, several at once: a block costs more than a transaction in it."""
         while (first := await self._due.get()) is not None:
             if first[0] == "run.align":
-                await self._submit(first)
+                await self._submit([first])
                 continue
             together, over = await self._gathered(first)
             await self._run.until(partial(self._room_for, len(together)), "the other parties' rounds of it")
-            await all_of([self._submit(each) for each in together])
+            await self._submit(together)
             if over:
                 return
 
@@ -115,20 +119,26 @@ class Commitments:
                     together.append(following)
         return together, False
 
-    async def _submit(self, commitment: Commitment) -> None:
-        """Have one accepted; one that went in before an interruption is known, and that is well."""
-        while True:
-            try:
-                await self._run.ledger.demand(*commitment)
-            except PolicyRefused as refused:
-                if refused.code == "ledger-commitment-duplicate":
-                    return
-                if refused.code != "ledger-run-state":
-                    raise
+    async def _submit(self, commitments: list[Commitment]) -> None:
+        """Have all accepted; one that went in before an interruption is known, and that is well.
+
+        A round may come in behind the next one, since whoever makes a block may have missed it, and nodes
+        do not ask for it again: the next is submitted once more. So is what came while the run stood still.
+        """
+        while commitments:
+            receipts = await all_of([self._run.ledger.transact(*each) for each in commitments])
+            if all(receipt.code == _EARLY for receipt in receipts):
+                check_accepted(commitments[0][0], receipts[0])
+            again = []
+            for commitment, receipt in zip(commitments, receipts, strict=True):
+                if receipt.code in (_EARLY, _PAUSED):
+                    again.append(commitment)
+                elif receipt.code != _KNOWN:
+                    check_accepted(commitment[0], receipt)
+            if any(receipt.code == _PAUSED for receipt in receipts):
                 self._run.check_alive()
                 await asyncio.sleep(_AGAIN)
-                continue
-            return
+            commitments = again
 
     def _room_for(self, rounds: int) -> bool | None:
         """Whether so many rounds may be committed to: all have aligned, and nobody is far behind."""

@@ -171,14 +171,19 @@ class PartyLedger:
             PolicyRefused: the contract refused it; the receipt's number stands in the text.
         """
         receipt = await self.transact(type_, body, patience)
-        if not receipt.accepted:
-            raise PolicyRefused(
-                f"ledger-{receipt.code}",
-                f"the ledger refused {type_} as receipt {receipt.number}: {receipt.reason}",
-                remedy=REMEDIES.get(receipt.code, READ_HISTORY),
-                public=f"the ledger refused {type_}: {receipt.code}",
-            )
+        check_accepted(type_, receipt)
         return receipt
+
+
+def check_accepted(type_: str, receipt: Receipt) -> None:
+    """Raise `PolicyRefused` unless the contract accepted the transaction; names the receipt's number."""
+    if not receipt.accepted:
+        raise PolicyRefused(
+            f"ledger-{receipt.code}",
+            f"the ledger refused {type_} as receipt {receipt.number}: {receipt.reason}",
+            remedy=REMEDIES.get(receipt.code, READ_HISTORY),
+            public=f"the ledger refused {type_}: {receipt.code}",
+        )
 
 
 def announcement(address: str, certificate_pem: str) -> dict[str, Value]:

@@ -24,7 +24,7 @@ from parley.core.conversation import Channel, Steps
 from parley.core.errors import BudgetExhausted, ProtocolBug
 from parley.core.plan import decode_plan
 from parley.core.trace import Event, Trace
-from parley.core.transcript import Said, Transcript
+from parley.core.transcript import Stretch, Transcript
 from parley.ledger.merkle import leaf_hash, root
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.pipe import Pipe
@@ -177,10 +177,14 @@ class _Witness:
         """What the round leaves is kept."""
         await self._channel.send(labour.Kept())
 
-    async def _say(self, said: tuple[Said, ...], rows: int) -> None:
-        leaves = [leaf_hash(each.leaf()) for each in said]
-        await self._channel.send(labour.Said(root(leaves).hex(), len(leaves), rows))
+    async def _say(self, stretch: Stretch, rows: int) -> None:
+        await self._channel.send(await asyncio.to_thread(_stated, stretch, rows))
         await self._channel.recv(labour.Noted)
+
+
+def _stated(stretch: Stretch, rows: int) -> labour.Said:
+    leaves = [leaf_hash(each.leaf()) for each in stretch.said()]
+    return labour.Said(root(leaves).hex(), len(leaves), rows)
 
 
 class _Events:

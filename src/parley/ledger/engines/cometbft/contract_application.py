@@ -39,7 +39,7 @@ from parley.ledger.engines.cometbft.log import ChainLog, app_hash
 from parley.ledger.engines.cometbft.migration import check_carried
 from parley.ledger.engines.cometbft.store import Position
 from parley.ledger.engines.cometbft.validators import POWER, may_connect, member_at, updates, validators
-from parley.ledger.replica import Executed, Overlay, signed_by
+from parley.ledger.replica import Executed, Overlay
 
 REFUSED: Final = 1
 """The code of a transaction that the contract refused; it is in the log and has a receipt."""
@@ -194,7 +194,7 @@ class ContractApplication(Application):
     def objection(self, tx: bytes) -> Dropped | None:
         """Why a transaction cannot stand in the next block, or nothing if it can."""
         replica = self._log.replica
-        admitted = admit(replica.state, tx, Block(replica.height + 1, replica.time), signed_by)
+        admitted = admit(replica.state, tx, Block(replica.height + 1, replica.time), replica.verify)
         return admitted if isinstance(admitted, Dropped) else None
 
     def prepare(self, txs: Sequence[bytes], max_bytes: int, height: int, time: int) -> Sequence[bytes]:

@@ -23,7 +23,7 @@ from parley.ledger.engines.cometbft.store import ChainStore, ExecutedBlock, Posi
 from parley.ledger.engines.embedded.store import StoredBlock, StoredLeaf
 from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.notes import NoteError, NoteSignature, SignedNote, cosign, parse_note
-from parley.ledger.replica import Executed, Overlay, Replica
+from parley.ledger.replica import Executed, Overlay, Remembering, Replica
 
 _APP_HASH: Final = TaggedHash("parley/cometbft/app/v1")
 DATABASE: Final = "ledger.db"
@@ -184,11 +184,11 @@ def _loaded(store: ChainStore, name: str) -> Replica:
         frontier.append(leaf.hash)
         last = leaf.data
     if not frontier.size:
-        return Replica({}, frontier)
+        return Replica({}, frontier, verify=Remembering())
     try:
         checkpoint = Checkpoint.parse(parse_note(store.note(frontier.size) or b"").text)
         height, time = (0, 0) if frontier.size == 1 else _where(last)
-        replica = Replica(store.state(), frontier, height, time)
+        replica = Replica(store.state(), frontier, height, time, Remembering())
         if (checkpoint.root, checkpoint.state_root) != (frontier.root(), replica.state.root):  # 2, 3
             raise _damaged(name, f"it does not match its own checkpoint of {frontier.size} leaves")
     except (NoteError, EncodingError) as error:

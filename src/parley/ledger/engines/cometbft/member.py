@@ -24,6 +24,7 @@ from parley.ledger.engines.cometbft.files import NodeSettings
 from parley.ledger.engines.cometbft.log import ChainLog
 from parley.ledger.engines.cometbft.node import Node, start_node
 from parley.ledger.engines.cometbft.rpc import RpcClient
+from parley.ledger.engines.cometbft.rpc_answers import Submission
 from parley.ledger.engines.cometbft.server import serving
 from parley.ledger.engines.cometbft.validators import node_holders, validators
 from parley.ledger.engines.cometbft.witnessing import Transactions, Witnessing
@@ -200,7 +201,11 @@ class CometMember:
         return {holders[peer.node_id] for peer in await self.rpc.peers() if peer.node_id in holders}
 
     async def _watch_blocks(self) -> None:
-        """Tell the operator when no block comes for long, and when they come again."""
+        """Tell the operator when no block comes for long, and when they come again.
+
+        A node that misses nobody and makes none takes no part any more without having ended, as one does that
+        could not write its journal: it is started again.
+        """
         loop = asyncio.get_running_loop()
         rest = self._place.settings.pace.rest / 1000
         height, since = self.log.position.height, loop.time()
@@ -210,20 +215,30 @@ class CometMember:
                 if self._silent:
                     self._report("the CometBFT node makes blocks again")
                 height, since, self._silent = self.log.position.height, loop.time(), ""
-            elif not self._silent and loop.time() - since > SILENT_RESTS * rest:
-                self._silent = await self._why_silent()
-                self._report(self._silent)
+            elif loop.time() - since > SILENT_RESTS * rest:
+                since = loop.time()
+                await self._note_silence()
+
+    async def _note_silence(self) -> None:
+        """Say why no block comes, unless that was said, and start a node again that is stuck."""
+        seconds = SILENT_RESTS * self._place.settings.pace.rest / 1000
+        why = await self._why_silent()
+        said = f"no block for more than {seconds:g} s{why or ', though all nodes are connected'}"
+        if said != self._silent:
+            self._silent = said
+            self._report(said)
+        if not why and not self.halted and self.node is not None:
+            await self.node.stop()
 
     async def _why_silent(self) -> str:
-        seconds = SILENT_RESTS * self._place.settings.pace.rest / 1000
-        said = f"no block for more than {seconds:g} s"
+        """Whom our node misses, or why it does not say; empty if it has all it needs."""
         try:
             connected = await self._connected()
         except ParleyError as error:
-            return f"{said}: {error.what}"
+            return f": {error.what}"
         voters = {*validators(self.log.replica.state, self.log.position.nodes).values()} - {self.name}
         missing = ", ".join(sorted(voters - connected))
-        return f"{said}: not connected to {missing}" if missing else f"{said}, though all nodes are connected"
+        return f": not connected to {missing}" if missing else ""
 
     # ── keys ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -311,23 +326,24 @@ class CometMember:
         take now is offered again, and so is all that is behind it.
         """
         async with self._offering:
-            for digest, data in list(self._wanted.items()):
-                if digest not in self._offered and self.log.number(digest) is None:
-                    if not await self._offer(digest, data):
+            while waiting := [
+                (digest, data)
+                for digest, data in self._wanted.items()
+                if digest not in self._offered and self.log.number(digest) is None
+            ]:
+                answers = await self.rpc.submit_in_order([data for _, data in waiting])
+                for (digest, _), answer in zip(waiting, answers, strict=False):
+                    if isinstance(answer, ParleyError):
                         return
                     self._offered.add(digest)
+                    await self._answered(digest, answer)
 
-    async def _offer(self, digest: bytes, data: bytes) -> bool:
-        """Give a transaction to the node; whether that knows it now, or never will."""
-        try:
-            answer = await self.rpc.submit(data)
-        except ParleyError:
-            return False
+    async def _answered(self, digest: bytes, answer: Submission) -> None:
+        """The node knows a transaction now, or never will."""
         if answer.code == DROPPED:
             code, _, reason = answer.log.partition(": ")
             if code != _REPLAYED:  # that one is in, and committed here in a moment
                 await self._drop(digest, Dropped(code, reason))
-        return True
 
     async def _drop(self, digest: bytes, dropped: Dropped) -> None:
         if self.log.number(digest) is not None:

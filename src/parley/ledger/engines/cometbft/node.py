@@ -38,6 +38,9 @@ PID_FILE: Final = "node.pid"
 LOG_BYTES: Final = 16 * 1024 * 1024
 """Length of a log that is put aside, as `OLD_LOG`, when the node starts."""
 
+NICENESS: Final = 10
+"""Of the node: where a training wants all processors, the node takes what is left, a tenth at least."""
+
 _ASK_EVERY: Final = 0.05
 _LOCK_TRIES: Final = 100
 _LOG_TAIL: Final = 4096
@@ -152,7 +155,19 @@ async def start_node(settings: NodeSettings, binary: Path) -> Node:
             start_new_session=True,
         )
     (settings.home / PID_FILE).write_text(str(process.pid), encoding="ascii")
+    _give_way(process.pid)
     return Node(settings, process)
+
+
+def _give_way(node: int) -> None:
+    """Let a node, the first process of its session, run behind others, as far as the system allows it.
+
+    Linux weighs sessions against one another before it weighs processes, unless a service manager does so.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PGRP, node, NICENESS)  # all of its threads, as setting one process's is not
+    with suppress(OSError):
+        Path(f"/proc/{node}/autogroup").write_text(str(NICENESS), encoding="ascii")
 
 
 def _end_left_over(home: Path) -> None:

@@ -11,6 +11,8 @@ import http.client
 import itertools
 import json
 import socket
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -82,8 +84,34 @@ class RpcClient:
             BudgetExhausted: the mempool is full.
 
         """
+        submissions = await self.submit_in_order([tx])
+        if isinstance(submissions[0], ParleyError):
+            raise submissions[0]
+        return submissions[0]
+
+    async def submit_in_order(self, txs: Sequence[bytes]) -> list[Submission | ParleyError]:
+        """The same for several, over one connection, each when the one before it was taken.
+
+        Returns:
+            What the mempool said to each, up to the first that was not taken; its last item says why.
+
+        """
+        return await asyncio.to_thread(self._submit_in_order, txs)
+
+    def _submit_in_order(self, txs: Sequence[bytes]) -> list[Submission | ParleyError]:
+        said: list[Submission | ParleyError] = []
+        with closing(_UnixConnection(self._path)) as connection:
+            for tx in txs:
+                try:
+                    said.append(self._submitted(connection, tx))
+                except ParleyError as error:
+                    return [*said, error]
+        return said
+
+    def _submitted(self, connection: "_UnixConnection", tx: bytes) -> Submission:
         try:
-            return await self._ask(shapes.SubmitAnswer, "broadcast_tx_sync", tx=_base64(tx))
+            body = connection.post(self._question("broadcast_tx_sync", tx=_base64(tx)))
+            return _read(shapes.SubmitAnswer, "broadcast_tx_sync", body)
         except _RefusedError as refusal:
             if _KNOWN in refusal.reason:
                 return shapes.known(tx)
@@ -124,20 +152,27 @@ class RpcClient:
         return await self._ask(shapes.QueryAnswerShape, "abci_query", **parameters)
 
     async def _ask(self, shape: type[Answer[_Read]], method: str, **parameters: str | bool) -> _Read:
+        question = self._question(method, **parameters)
+        return _read(shape, method, await asyncio.to_thread(_post, self._path, question))
+
+    def _question(self, method: str, **parameters: str | bool) -> bytes:
         question = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": parameters}
-        body = await asyncio.to_thread(_post, self._path, json.dumps(question).encode())
-        try:
-            answer = msgspec.json.decode(body, type=shapes.Envelope)
-            if answer.error is not None:
-                raise _RefusedError(method, answer.error)
-            return msgspec.json.decode(answer.result, type=shape, strict=False).read()
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise PeerMisbehaved(
-                "node-answer",
-                f"{PEER} answered {method} with what cannot be read: {error}",
-                peer=PEER,
-                remedy="check that the node is the pinned CometBFT version",
-            ) from error
+        return json.dumps(question).encode()
+
+
+def _read(shape: type[Answer[_Read]], method: str, body: bytes) -> _Read:
+    try:
+        answer = msgspec.json.decode(body, type=shapes.Envelope)
+        if answer.error is not None:
+            raise _RefusedError(method, answer.error)
+        return msgspec.json.decode(answer.result, type=shape, strict=False).read()
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise PeerMisbehaved(
+            "node-answer",
+            f"{PEER} answered {method} with what cannot be read: {error}",
+            peer=PEER,
+            remedy="check that the node is the pinned CometBFT version",
+        ) from error
 
 
 class _RefusedError(UsageError):
@@ -188,27 +223,29 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.settimeout(PATIENCE)
         self.sock.connect(self._socket_path)
 
+    def post(self, body: bytes) -> bytes:
+        """Ask one question; the connection may serve for another."""
+        try:
+            self.request("POST", "/", body, {"Content-Type": "application/json"})
+            answer = self.getresponse().read(MAX_ANSWER + 1)
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable(self._socket_path, error) from error
+        if len(answer) > MAX_ANSWER:
+            raise PeerMisbehaved(
+                "node-answer-long",
+                f"{PEER} answered with more than {MAX_ANSWER} bytes",
+                peer=PEER,
+                remedy="ask for less at once",
+            )
+        return answer
+
 
 def _post(path: Path, body: bytes) -> bytes:
-    connection = _UnixConnection(path)
-    try:
-        connection.request("POST", "/", body, {"Content-Type": "application/json", "Connection": "close"})
-        answer = connection.getresponse().read(MAX_ANSWER + 1)
-    except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(path, error) from error
-    finally:
-        connection.close()
-    if len(answer) > MAX_ANSWER:
-        raise PeerMisbehaved(
-            "node-answer-long",
-            f"{PEER} answered with more than {MAX_ANSWER} bytes",
-            peer=PEER,
-            remedy="ask for less at once",
-        )
-    return answer
+    with closing(_UnixConnection(path)) as connection:
+        return connection.post(body)
 
 
-def _unreachable(path: Path, error: Exception) -> ParleyError:
+def _unreachable(path: str, error: Exception) -> ParleyError:
     return PeerLost(
         "node-unreachable",
         f"{PEER} does not answer at {path}: {error}",

@@ -64,19 +64,38 @@ class Witnessing:
         self._turn = asyncio.Lock()
 
     async def run(self, opening: Opening) -> None:
-        """While a signature or a transaction of ours is missing, call every other member now and then."""
+        """While a signature or a transaction of ours is missing, call other members now and then."""
         clock = asyncio.get_running_loop().time
-        called = -SIGN_EVERY
+        called, looks = -SIGN_EVERY, 0
         while True:
             await asyncio.sleep(LOOK_EVERY)
             waiting = bool(self._transactions.waiting())
-            every = GOSSIP_EVERY if waiting else SIGN_EVERY
-            if self._log.size and (waiting or self._unsigned()) and clock() - called >= every:
+            looks = looks + 1 if self._log.size and self._unsigned() else 0
+            if waiting and clock() - called >= GOSSIP_EVERY:
                 await asyncio.gather(*(self._call(opening, other) for other in self._others()))
                 called = clock()
+            elif looks > self._place() and clock() - called >= SIGN_EVERY:
+                await self._gather_signatures(opening)
+                called = clock()
+
+    async def _gather_signatures(self, opening: Opening) -> None:
+        """Call one member after the other until a majority has signed what we have now.
+
+        Whoever is first by name begins, and has every signature in the end; those behind wait a look longer
+        each (`_place`), and then find a majority with the first one they call.
+        """
+        size = self._log.size
+        for other in self._others():
+            if self._log.cosigned_size >= size:
+                return
+            await self._call(opening, other)
 
     def _unsigned(self) -> bool:
         return self._log.cosigned_size < self._log.size
+
+    def _place(self) -> int:
+        """How many members are before us by name."""
+        return sum(1 for other in self._others() if other < self._log.name)
 
     def _others(self) -> list[str]:
         members = active_members(Draft(self._log.replica.state))

@@ -1,0 +1,98 @@
+"""Parties as processes: begun, held still while others are measured, and their processor seconds."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+from parley.party import compose
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PARENT, _TIMES = 1, slice(11, 15)
+"""Places in /proc/PID/stat behind the name: the parent; time of its own and of children it waited for."""
+
+
+class Parties:
+    """Running parties, with the nodes that they have started."""
+
+    def __init__(self) -> None:
+        self._running: list[BaseProcess] = []
+
+    def start(self, *homes: Path) -> None:
+        """Start the parties of some homes, each in a process of its own."""
+        context = multiprocessing.get_context("spawn")
+        for home in homes:
+            self._running.append(context.Process(target=_serve, args=(str(home),)))
+            self._running[-1].start()
+
+    def stop(self) -> None:
+        """End all, in order."""
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            process.join()
+
+    def hold(self) -> None:
+        """Let none of the processes do anything until `go_on`."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let all go on that were held."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._processes():
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def processor_seconds(self) -> float:
+        """What all of them have used so far."""
+        return sum(sum(map(int, fields[_TIMES])) for fields in self._processes().values()) / _TICKS
+
+    def _processes(self) -> dict[int, list[str]]:
+        """Our processes and their children, with what the kernel says of each."""
+        known = dict(_stats())
+        found = {one.pid for one in self._running if one.pid is not None}
+        while more := {pid for pid, fields in known.items() if int(fields[_PARENT]) in found} - found:
+            found |= more
+        return {pid: known[pid] for pid in found if pid in known}
+
+
+def _stats() -> Iterator[tuple[int, list[str]]]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with suppress(OSError):
+                yield int(folder.name), (folder / "stat").read_text().rpartition(") ")[2].split()
+
+
+def _serve(home: str) -> None:
+    """The process of one party; its node is ended in order."""
+
+    async def until_terminated() -> None:
+        serving = asyncio.ensure_future(compose.serve(Path(home), lambda _line: None))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
+        with suppress(asyncio.CancelledError):
+            await serving
+
+    asyncio.run(until_terminated())
+
+
+@contextmanager
+def held_still(*all_parties: Parties) -> Iterator[Callable[[Parties], None]]:
+    """Every set of parties still but for the one that is asked for; all go on in the end."""
+
+    def only(chosen: Parties) -> None:
+        for parties in all_parties:
+            parties.hold()
+        chosen.go_on()
+
+    try:
+        yield only
+    finally:
+        for parties in all_parties:
+            parties.go_on()
