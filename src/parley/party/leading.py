@@ -51,6 +51,7 @@ class Leading:
         self._unwanted = asyncio.Event()
         self._hurried = asyncio.Event()
         self._agreed = course.state != "awaiting"
+        self._spare = AsyncExitStack()
 
     def cancel(self) -> None:
         """Our people no longer want the run."""
@@ -73,9 +74,9 @@ class Leading:
         run, plan = self._course.run, self._course.plan
         self._office.log(f"{run} begins: {plan.name!r} with {', '.join(plan.passive)}")
         try:
-            async with AsyncExitStack() as stack:
+            async with self._spare:
                 # what we are to answer for is looked at before anyone is asked
-                worker = await self._hire(stack)
+                worker = await self._hire(self._spare)
                 gate = self._office.gate(run)
                 if gate is not None:
                     await self._have_approved(gate, worker, wait)
@@ -119,7 +120,7 @@ class Leading:
     # ── attempts ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _to_the_end(self, worker: Worker | None = None) -> RunReport:
-        """Attempt after attempt; the first with a worker that is there already, if it is."""
+        """Attempt after attempt; the first with a worker that is there already, our spare one."""
         pause = _SOON
         while True:
             gate = self._office.gate(self._course.run)
@@ -145,7 +146,11 @@ class Leading:
         async with AsyncExitStack() as workers, AsyncExitStack() as stack:
             lines = [await self._line(stack, peer) for peer in plan.passive]
             place = await self._common_place(lines, plan)
-            at_work = worker or await self._hire(workers)
+            if worker is None:
+                worker = await self._hire(workers)
+            else:  # it is let go with this attempt, as any other: no two may write one journal
+                await workers.enter_async_context(self._spare.pop_all())
+            at_work = worker
             await asyncio.to_thread(course.journal.rewind, place)
             for line in lines:
                 await line.send(proposal.GoOn(place))
