@@ -17,7 +17,7 @@ from parley.data.sources import parse_source, read
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "credit"
-PATIENCE = 60.0
+PATIENCE = 150.0
 
 PLAN = """
 name = "test"
