@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 
 from parley.cli import (
     bench,
+    config,
     consortium,
     data,
     demo,
@@ -61,6 +62,7 @@ app.command("votes")(votes.votes)
 app.command("vote")(votes.vote)
 app.add_typer(votes.app, name="propose")
 app.command("up")(up.up)
+app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
 app.command("plans")(plans.plans)

@@ -44,8 +44,9 @@ from parley.party.service import Party
 from parley.party.tending import tend
 from parley.protocols import control, joining
 from parley.store.catalogue import Peer
-from parley.store.home import Home, Settings
+from parley.store.home import Home
 from parley.store.keys import LedgerKeys
+from parley.store.settings import Settings
 
 CLOCKS = Clocks(wall=time.time, monotonic=time.perf_counter)
 _SILENCE = 365 * 86400.0
