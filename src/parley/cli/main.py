@@ -16,6 +16,7 @@ from parley.cli import (
     consortium,
     data,
     demo,
+    doctor,
     grants,
     home,
     ledger,
@@ -62,6 +63,7 @@ app.command("votes")(votes.votes)
 app.command("vote")(votes.vote)
 app.add_typer(votes.app, name="propose")
 app.command("up")(up.up)
+app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
