@@ -10,7 +10,7 @@ from parley.party import site
 from parley.party.site import MIB, RENEWAL, examine_site
 from parley.store.settings import SETTINGS_FILE
 
-from tests.system.parties import Party, failed, parley, spawned
+from tests.system.parties import Party, caught_up, failed, invited, parley, spawned
 
 NOW = datetime.now(UTC)
 CHECKS = [
@@ -187,3 +187,82 @@ def test_kernels_that_are_not_there_are_a_failure(bank):
     (failure,) = [each for each in ended.answer["findings"] if each["verdict"] == "failure"]
     assert failure["check"] == "kernels"
     assert "PARLEY_KERNELS" in failure["remedy"]
+
+
+# ── between us and a peer ─────────────────────────────────────────────────────────────────────────────
+
+
+def about(party, peer="operator", exit_code=0):
+    """What a party finds about a peer, by check; the command ends with the exit code."""
+    ended = party.do("doctor", peer)
+    assert ended.code == exit_code, ended.answer
+    assert ended.answer["well"] == (exit_code == 0)
+    return {each["check"]: each for each in ended.answer["findings"]}
+
+
+@pytest.fixture
+def operator(tmp_path, bank):
+    operator = Party(tmp_path, "operator")
+    bank.meet(operator, dials=True)
+    operator.meet(bank, dials=True)
+    try:
+        yield operator.up()
+    finally:
+        bank.stop()
+        operator.stop()
+
+
+def test_our_running_party_examines_a_peer(bank, operator):
+    bank.up()
+    findings = about(bank)
+    assert {each["verdict"] for each in findings.values()} == {"ok", "skipped"}
+    assert findings["way-back"]["verdict"] == "ok"
+    assert findings["release"]["verdict"] == "ok"
+    assert findings["clock"]["verdict"] == "ok"
+    assert bank.done("doctor")["findings"][-1]["verdict"] == "ok"
+    operator.stop()
+    assert about(bank, exit_code=1)["tcp"]["code"] == "peer-unreachable"
+
+
+def test_without_a_running_party_the_command_dials_by_itself(bank, operator):
+    findings = about(bank)
+    assert findings["conversation"]["verdict"] == "ok"
+    assert findings["way-back"]["verdict"] == "skipped"
+    assert bank.done("doctor")["findings"][-1]["verdict"] == "ok"
+    operator.stop()
+    findings = about(bank, exit_code=1)
+    assert findings["tcp"]["verdict"] == "failure"
+    assert findings["tls"]["verdict"] == "skipped"
+
+
+def test_a_peer_that_nobody_knows(bank):
+    findings = about(bank, "nobody", exit_code=1)
+    assert findings["peer"]["code"] == "unknown-peer"
+    assert "parley peer add" in findings["peer"]["remedy"]
+
+
+def test_a_peer_that_does_not_know_us(tmp_path, operator):
+    stranger = Party(tmp_path, "shop")
+    stranger.meet(operator, dials=True)
+    findings = about(stranger, exit_code=1)
+    assert findings["their-certificate"]["verdict"] == "ok"
+    assert findings["our-certificate"]["code"] == "certificate-unknown-to-peer"
+
+
+def test_members_of_one_ledger(tmp_path, bank):
+    operator = Party(tmp_path, "operator")
+    try:
+        bank.done("consortium", "create", "test")
+        bank.up()
+        operator.done("join", invited(bank, "operator"))
+        operator.up()
+        caught_up(operator, bank)
+        for party, peer in ((bank, "operator"), (operator, "bank")):
+            findings = about(party, peer)
+            assert findings["ledger"]["verdict"] == "ok", findings
+            assert "the same consortium" in findings["ledger"]["found"]
+        operator.stop()
+        assert about(operator, "bank")["ledger"]["verdict"] == "ok"
+    finally:
+        for party in (bank, operator):
+            party.stop()
