@@ -18,7 +18,6 @@ from parley.net.memory import memory_pair
 from parley.net.proxy import NO_PROXY, Proxies
 from parley.net.tls import PeerPin
 from parley.net.websocket import PeerListener
-from parley.party import examination
 from parley.party.examination import CLOCK, CLOCK_FAILS, Examiner, Reach, clocks, ledgers, releases, way_back
 from parley.protocols.examination import CALLED, CALLER, PATH, STEPS, About, Compared, be_called, call
 
@@ -35,14 +34,14 @@ HERE = About("0.1.0", 1.0e9, "ab" * 32, 7)
 class Site(Linked):
     """A party that answers examinations, and can examine."""
 
-    def __init__(self, name, peers, *, clock=time.time, proxies=NO_PROXY, **options):
+    def __init__(self, name, peers, *, clock=time.time, proxies=NO_PROXY, patience=5.0, **options):
         super().__init__(name, peers, self._answer, proxies=proxies, **options)
         self.pins = {}
         reach = Reach(
-            identity_of(name), self._contact, self._linked, self._open, proxies, listening=self._listens
+            identity_of(name), self._contact, self._linked, self._open, proxies, self._listens, patience
         )
         self.examiner = Examiner(
-            reach, lambda: replace_clock(clock()), lambda: list(self.addresses), time.monotonic
+            reach, lambda: shown(clock()), lambda: list(self.addresses), time.monotonic, self.log.append
         )
 
     def _contact(self, peer):
@@ -68,7 +67,7 @@ class Site(Linked):
         return {each.check: each.verdict for each in findings}, failures
 
 
-def replace_clock(now):
+def shown(now):
     return About(HERE.release, now, HERE.consortium, HERE.height)
 
 
@@ -144,15 +143,13 @@ async def test_a_port_that_speaks_no_tls():
         await fails_at(ours, "tls", "tls-failed")
 
 
-async def test_a_port_that_is_silent(monkeypatch):
-    monkeypatch.setattr(examination, "KNOCKING", 0.3)
-
+async def test_a_port_that_is_silent():
     async def silence(reader, writer):
         await reader.read()
         writer.close()
 
     server = await asyncio.start_server(silence, "127.0.0.1", 0)
-    async with two() as (ours, _):
+    async with two(left={"patience": 0.3}) as (ours, _):
         host, port = server.sockets[0].getsockname()
         ours.addresses["right"] = f"{host}:{port}"
         await fails_at(ours, "tls", "handshake-timeout")
@@ -224,15 +221,33 @@ async def test_an_address_that_fails_is_a_warning_while_the_peer_has_dialled_us(
     assert verdicts["conversation"] == "ok"
 
 
-async def test_the_peer_says_how_far_it_comes_when_it_dials_us():
-    async with two() as (ours, theirs):
-        theirs.addresses["left"] = "127.0.0.1:1"
-        verdicts, failures = await ours.finds()
-        assert not failures
-        assert verdicts["way-back"] == "warning"
+async def test_the_peer_says_whether_it_comes_through_when_it_dials_us():
+    async with two(right={"patience": 0.5}) as (ours, theirs):
         theirs.addresses["left"] = ""
         verdicts, _ = await ours.finds()
         assert verdicts["way-back"] == "skipped"
+        for address, why in (("127.0.0.1:1", "peer-unreachable"), ("nowhere.invalid:1", "name-unknown")):
+            theirs.addresses["left"] = address
+            verdicts, failures = await ours.finds()
+            assert not failures
+            assert verdicts["way-back"] == "warning"
+            assert why in theirs.log[-1]
+
+
+async def test_a_caller_cannot_look_around_in_our_network():
+    """Whatever is at the address that it announces, the answer is the same."""
+
+    async def chatter(_reader, writer):
+        writer.close()
+
+    server = await asyncio.start_server(chatter, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    answers = set()
+    async with server, two(right={"patience": 0.5}) as (_, theirs):
+        for address in ("127.0.0.1:1", f"{host}:{port}", "nowhere.invalid:1"):
+            theirs.addresses["left"] = address
+            answers.add(await theirs.examiner._way_back("left"))
+    assert answers == {"not-reached"}
 
 
 @pytest.mark.parametrize(
@@ -257,7 +272,7 @@ async def test_a_clock_without_peers_is_not_compared():
 
 
 def test_the_time_that_a_message_takes_is_no_difference_of_clocks():
-    slow = Compared(HERE, replace_clock(HERE.clock + 20), HERE.clock + 40, "reached")
+    slow = Compared(HERE, shown(HERE.clock + 20), HERE.clock + 40, "reached")
     assert (slow.ahead, slow.uncertain) == (0, 20)
     assert clocks("right", CLOCK + 1, 2).verdict == "ok"
     assert clocks("right", CLOCK + 1, 0).verdict == "warning"
@@ -287,8 +302,8 @@ def test_one_ledger_at_near_heights(ours, theirs, verdict):
 
 
 def test_nobody_can_dial_a_party_that_is_not_running():
-    assert way_back("right", "tcp", listening=False).verdict == "skipped"
-    assert way_back("right", "tcp", listening=True).verdict == "warning"
+    assert way_back("right", "not-reached", listening=False).verdict == "skipped"
+    assert way_back("right", "not-reached", listening=True).verdict == "warning"
 
 
 # ── the conversation ──────────────────────────────────────────────────────────────────────────────────

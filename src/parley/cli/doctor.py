@@ -37,8 +37,8 @@ def doctor(
     The command ends with 0 if nothing has failed, and with 1 otherwise.
 
     With a peer the lines go up from the address to the peer's answer, and stop where it fails. If it
-    answers, clocks, releases and ledgers are compared, and it says how far it comes when it dials
-    us. The peer learns our release, our clock, and the id and height of our ledger.
+    answers, clocks, releases and ledgers are compared, and it says whether it comes through when it
+    dials us. The peer learns our release, our clock, and the id and height of our ledger.
 
     Our running party does this over its link; if it is not running, this command dials by itself.
     """

@@ -92,7 +92,7 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     threads = home.settings.threads or os.cpu_count() or 1
     proxies = Proxies.read(os.environ)
     around = Reach(identity, reach.contact, reach.linked, reach.dial, proxies, listening=True)
-    examiner = Examiner(around, reach.about, lambda: list(reach.peers()), CLOCKS.monotonic)
+    examiner = Examiner(around, reach.about, lambda: list(reach.peers()), CLOCKS.monotonic, log)
     party = Party(Office(home, reach.dial, CLOCKS, threads, log, ledger), examiner)
     links = Links(
         identity,

@@ -29,8 +29,6 @@ from parley.protocols.examination import (
     call,
 )
 
-KNOCKING: Final = 5.0
-"""Seconds for dialling an address, there or back."""
 ANSWERING: Final = 15.0
 """Seconds for any message of the conversation; the other party dials back meanwhile."""
 LOOKING: Final = 20.0
@@ -65,6 +63,7 @@ class Reach:
         open: begins a conversation over the link, dialling if need be.
         proxies: through which we dial.
         listening: whether our own party runs, so that it can be dialled.
+        patience: seconds for dialling an address, there or back.
     """
 
     identity: Identity
@@ -73,11 +72,12 @@ class Reach:
     open: Dial
     proxies: Proxies
     listening: bool
+    patience: float = 5.0
 
     async def knock(self, contact: Contact) -> None:
         """Dial a peer's address, and leave again; raises as `websocket.dial`."""
         transport = await dial(
-            contact.address, self.identity, contact.pin, LINK, proxies=self.proxies, timeout=KNOCKING
+            contact.address, self.identity, contact.pin, LINK, proxies=self.proxies, timeout=self.patience
         )
         await transport.close()
 
@@ -95,6 +95,7 @@ class Examiner:
         about: what we say of ourselves.
         peers: the names of those we know.
         clock: monotonic seconds.
+        log: takes a line for the operator of the party.
     """
 
     def __init__(
@@ -103,11 +104,13 @@ class Examiner:
         about: Callable[[], About],
         peers: Callable[[], list[str]],
         clock: Callable[[], float],
+        log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._reach = reach
         self._about = about
         self._peers = peers
         self._clock = clock
+        self._log = log
 
     async def report(self, peer: str) -> tuple[Finding, ...]:
         """The findings about a peer; about our clock alone if none is named."""
@@ -195,15 +198,17 @@ class Examiner:
         return Setting(STEPS, role, "doctor", Trace(self._clock), ANSWERING)
 
     async def _way_back(self, peer: str) -> Reached:
-        """How far we come when we dial the peer's address."""
+        """Whether we come through to the peer's address; any failure is told after the same time."""
+        latest = asyncio.get_running_loop().time() + self._reach.patience
         try:
             contact = self._reach.contact(peer)
             if not contact.address:
                 return "no-address"
             await self._reach.knock(contact)
         except ParleyError as error:
-            layer = layer_of(error.code, "peer")
-            return layer if layer in DIALLED else "other"  # type: ignore[return-value]
+            self._log(f"{peer} examines us; it cannot be dialled from here: {error.what} [{error.code}]")
+            await asyncio.sleep(latest - asyncio.get_running_loop().time())
+            return "not-reached"
         return "reached"
 
     def _fit(self, peer: str, compared: Compared) -> list[Finding]:
@@ -264,21 +269,12 @@ def way_back(peer: str, reached: Reached, *, listening: bool) -> Finding:
         return Finding("way-back", "skipped", f"{peer} has no address of ours: we dial it")
     if not listening:
         return Finding("way-back", "skipped", "our own party is not running, so nobody can dial it")
-    found = f"{peer} cannot dial us: what fails there is {reached}"
-    return Finding("way-back", "warning", found, _BACK[reached])
-
-
-_OURS: Final = "check the address that we announce (`address` in parley.toml) and our firewall"
-_BACK: Final[dict[Reached, str]] = {
-    "name": "have the peer look up the name in our address; check `address` in parley.toml",
-    "proxy": "have the peer's proxy let CONNECT to our address through",
-    "tcp": _OURS,
-    "tls": _OURS,
-    "their-certificate": "have the peer pin our present certificate, see `parley identity`",
-    "our-certificate": "pin the peer's present certificate with `parley peer add --replace`",
-    "websocket": _OURS,
-    "other": "run `parley doctor` at the peer",
-}
+    return Finding(
+        "way-back",
+        "warning",
+        f"{peer} does not come through when it dials our address",
+        f"check `address` in parley.toml and our firewall; the log of {peer} says where it fails",
+    )
 
 
 def _ok(check: str, found: str) -> Finding:

@@ -4,7 +4,7 @@
                               ── About ───────────────────▶
                               ◀───────────────── About ──── at once, so that the clocks can be compared
                                                             dials the caller's address, if it knows one
-                              ◀─────────────── WayBack ──── how far it came
+                              ◀─────────────── WayBack ──── whether it came through
 
 Any peer that is pinned may ask. Neither learns more of the other than `About` and `WayBack` say: no
 names, addresses, paths, tables or plans. What is said here is believed by nobody but people.
@@ -23,18 +23,7 @@ CALLER: Final = "caller"
 CALLED: Final = "called"
 PATH: Final = "/doctor"
 
-Reached: TypeAlias = Literal[
-    "reached",
-    "no-address",
-    "name",
-    "proxy",
-    "tcp",
-    "tls",
-    "their-certificate",
-    "our-certificate",
-    "websocket",
-    "other",
-]
+Reached: TypeAlias = Literal["reached", "not-reached", "no-address"]
 
 
 class About(Message, frozen=True):
@@ -51,7 +40,10 @@ class About(Message, frozen=True):
 
 
 class WayBack(Message, frozen=True):
-    """``reached``: the layer at which the called party failed to dial the caller, as it sees it."""
+    """``reached``: whether the called party came through when it dialled the caller.
+
+    Not how far: a caller that announces addresses within the called party's network could look around there.
+    """
 
     reached: Reached
 
@@ -72,7 +64,7 @@ class Compared:
     Attributes:
         ours, theirs: as exchanged.
         heard: our clock when theirs came, seconds since 1970.
-        reached: how far the other party came when it dialled us.
+        reached: whether the other party came through when it dialled us.
     """
 
     ours: About
@@ -104,7 +96,7 @@ async def call(channel: Channel, about: Callable[[], About]) -> Compared:
 async def be_called(
     channel: Channel, about: Callable[[], About], dial_back: Callable[[], Awaitable[Reached]]
 ) -> About:
-    """As the called; ``dial_back`` says how far we come when we dial the caller."""
+    """As the called; ``dial_back`` says whether we come through when we dial the caller."""
     theirs = _checked(channel, await channel.recv(About))
     await channel.send(about())
     await channel.send(WayBack(await dial_back()))
