@@ -1,5 +1,6 @@
 """`parley doctor`: each thing that can be wrong is found, named, and comes with what to do."""
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -129,6 +130,16 @@ def test_a_database_that_is_missing_is_not_made_by_looking(bank):
     (bank.home / "party.db").unlink()
     assert found(bank)["party.db"].verdict == "failure"
     assert not (bank.home / "party.db").exists()
+
+
+def test_a_database_of_another_release(bank):
+    with sqlite3.connect(bank.home / "party.db") as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    ended = bank.do("doctor")
+    assert ended.code == 1
+    (failure,) = [each for each in ended.answer["findings"] if each["verdict"] == "failure"]
+    assert failure["code"] == "catalogue-version"
 
 
 def test_the_ledgers_copy(bank):

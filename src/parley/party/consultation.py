@@ -41,7 +41,10 @@ async def consult_about_us(folder: Path) -> tuple[Finding, ...]:
     if any(each.verdict == "failure" and each.check in _NEEDED for each in findings):
         first = "not looked at: the failures above come first"
         return (*findings, Finding("running", "skipped", first), Finding("clock", "skipped", first))
-    home = Home.open(folder)
+    try:
+        home = Home.open(folder)
+    except UsageError as error:  # of another release
+        return (*findings, Finding.of("running", error), Finding("clock", "skipped", "not compared"))
     identity = Identity.load(home.identity_folder)
     trouble = await _trouble(home, identity)
     if trouble is None:
