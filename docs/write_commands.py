@@ -31,6 +31,8 @@ COMMANDS: Final = (
     "propose sequencer",
     "propose engine",
     "up",
+    "doctor",
+    "config show",
     "data add",
     "data list",
     "data show",

@@ -20,7 +20,8 @@ from parley.party import compose, node, tables
 from parley.party.chronicle import Chronicle
 from parley.protocols import control
 from parley.store.catalogue import Peer, TableRecord
-from parley.store.home import Home, Settings
+from parley.store.home import Home
+from parley.store.settings import Settings
 from trainings.processes import Parties
 
 EXAMPLE: Final = Path(__file__).resolve().parents[2] / "examples" / "credit"

@@ -14,7 +14,8 @@ from parley.party.entry import enter
 from parley.party.invitations import Invitation
 from parley.protocols import joining
 from parley.store.catalogue import Peer
-from parley.store.home import Home, Settings
+from parley.store.home import Home
+from parley.store.settings import Settings
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -18,7 +18,8 @@ from parley.party.office import Clocks, Office
 from parley.party.service import RUNS_OF_ONE, Party
 from parley.protocols import proposal
 from parley.store.catalogue import RunRecord, TableRecord
-from parley.store.home import Home, Settings
+from parley.store.home import Home
+from parley.store.settings import Settings
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -10,7 +10,8 @@ from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.cli.output import answer, facts, read_aloud
 from parley.net.certificates import CERTIFICATE_FILE, Identity, grouped
 from parley.party.compose import found
-from parley.store.home import Home, Settings
+from parley.store.home import Home
+from parley.store.settings import Settings
 
 
 def init(

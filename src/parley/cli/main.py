@@ -12,9 +12,11 @@ from typer.exceptions import TyperException
 
 from parley.cli import (
     bench,
+    config,
     consortium,
     data,
     demo,
+    doctor,
     grants,
     home,
     ledger,
@@ -61,6 +63,8 @@ app.command("votes")(votes.votes)
 app.command("vote")(votes.vote)
 app.add_typer(votes.app, name="propose")
 app.command("up")(up.up)
+app.command("doctor")(doctor.doctor)
+app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
 app.command("plans")(plans.plans)

@@ -72,6 +72,16 @@ def named_in(certificate_pem: str) -> str:
     return _common_name(_certificate(certificate_pem))
 
 
+def valid_until(certificate_pem: str) -> datetime:
+    """When a certificate ends.
+
+    Raises:
+        UsageError: the text holds no certificate.
+
+    """
+    return _certificate(certificate_pem).not_valid_after_utc
+
+
 @functools.lru_cache(maxsize=1024)
 def announced_by(party: str, certificate_der: bytes) -> str | None:
     """In PEM, the certificate that a party announced to others; None if nobody could pin it as that party's.

@@ -358,7 +358,7 @@ class Link:
                 return greeting_read(await transport.recv())
         except TimeoutError:
             raise PeerLost(
-                "handshake-timeout",
+                "greeting-timeout",
                 f"{self.peer} did not greet us within {GREETING:g} s",
                 peer=self.peer,
                 remedy=_LOOK_AT_OTHERS,

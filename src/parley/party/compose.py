@@ -28,11 +28,14 @@ from parley.party import node, rotation
 from parley.party.address import address_of
 from parley.party.desk import LEDGER, reaching
 from parley.party.entry import enter
+from parley.party.examination import Examiner, Reach, release
+from parley.party.finding import Finding
 from parley.party.gate import APPROVAL
 from parley.party.invitations import Invitation
 from parley.party.ledger import (
     PartyLedger,
     announcement,
+    consortium_of,
     found_consortium,
     neighbours,
     no_consortium,
@@ -43,9 +46,11 @@ from parley.party.rendezvous import Dial
 from parley.party.service import Party
 from parley.party.tending import tend
 from parley.protocols import control, joining
+from parley.protocols.examination import About
 from parley.store.catalogue import Peer
-from parley.store.home import Home, Settings
+from parley.store.home import Home
 from parley.store.keys import LedgerKeys
+from parley.store.settings import Settings
 
 CLOCKS = Clocks(wall=time.time, monotonic=time.perf_counter)
 _SILENCE = 365 * 86400.0
@@ -85,12 +90,15 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     ledger = await asyncio.to_thread(_ledger, home, reach.dial, log)
     reach.ledger = ledger
     threads = home.settings.threads or os.cpu_count() or 1
-    party = Party(Office(home, reach.dial, CLOCKS, threads, log, ledger))
+    proxies = Proxies.read(os.environ)
+    around = Reach(identity, reach.contact, reach.linked, reach.dial, proxies, listening=True)
+    examiner = Examiner(around, reach.about, lambda: list(reach.peers()), CLOCKS.monotonic, log)
+    party = Party(Office(home, reach.dial, CLOCKS, threads, log, ledger), examiner)
     links = Links(
         identity,
         reach.contact,
         party.connected,
-        proxies=Proxies.read(os.environ),
+        proxies=proxies,
         kept=reach.kept,
         relays=home.settings.relay,
         log=log,
@@ -199,6 +207,18 @@ class _Reach:
         """Begin a conversation with a peer."""
         assert self.links is not None  # noqa: S101 (made before anything is dialled)
         return await self.links.open(peer, path)
+
+    def linked(self, peer: str) -> bool:
+        """Whether there is a link with a peer now."""
+        assert self.links is not None  # noqa: S101 (made before anything is asked)
+        return any(each.peer == peer and each.connected for each in self.links.figures())
+
+    def about(self) -> About:
+        """What any peer may know of us."""
+        log = None if self.ledger is None else self.ledger.member.log
+        if self.ledger is None or log is None or not log.size:
+            return About(release(), CLOCKS.wall(), "", 0)
+        return About(release(), CLOCKS.wall(), consortium_of(self.ledger.view), log.replica.height)
 
 
 def _ledger(home: Home, reach: Dial, log: Callable[[str], None]) -> PartyLedger | None:
@@ -373,6 +393,18 @@ async def look(path: Path) -> control.Condition | None:
     if isinstance(answer, control.Failed):
         return None
     return msgspec.json.decode(answer.report, type=control.Condition)
+
+
+async def examine(path: Path, peer: str) -> tuple[Finding, ...]:
+    """Ask our own running party what is wrong between it and a peer; no peer: about its clock.
+
+    Raises:
+        UsageError: it is not running.
+    """
+    answer = await _ask(path, control.Examine(peer), lambda _: None)
+    if isinstance(answer, control.Failed):
+        return (Finding("ourselves", "failure", answer.what, answer.remedy, answer.code),)
+    return msgspec.json.decode(answer.report, type=tuple[Finding, ...])
 
 
 async def _ask(

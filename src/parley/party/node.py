@@ -28,8 +28,9 @@ from parley.ledger.engines.embedded.workbench import Opening
 from parley.party.address import address_of
 from parley.party.chronicle import Chronicle
 from parley.party.rotation import settle
-from parley.store.home import Home, NodePlan, reachable
+from parley.store.home import Home, NodePlan
 from parley.store.keys import NODE, LedgerKeys, next_cosigning, seed_of
+from parley.store.settings import reachable
 
 
 @dataclass(frozen=True)

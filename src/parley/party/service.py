@@ -5,6 +5,7 @@ Paths of connections to our port (the first, and /join) and of streams of a link
     /control                    our own command line (our own certificate)
     /ledger/…, /join            the ledger, see `desk`
     /proposals/RUN              a peer proposes a run; stays open while the run lasts
+    /doctor                     a peer looks for what is wrong between us
     /runs/RUN/PROTOCOL          the conversations of a run that was agreed to
 """
 
@@ -26,6 +27,7 @@ from parley.net.transport import Transport
 from parley.party.counter import answer
 from parley.party.course import Course
 from parley.party.desk import Desk
+from parley.party.examination import Examiner
 from parley.party.failures import known, lines_of, stopped
 from parley.party.following import Following, may_go_on
 from parley.party.gate import APPROVAL
@@ -34,7 +36,7 @@ from parley.party.office import Office
 from parley.party.progress import ProgressSink
 from parley.party.report import RunReport
 from parley.party.runstate import TERMINAL
-from parley.protocols import control, proposal
+from parley.protocols import control, examination, proposal
 
 _FAREWELL: Final = 5.0
 """Seconds that runs and their watchers have to end when the party stops."""
@@ -52,10 +54,12 @@ class Party:
 
     Args:
         office: what its runs stand on.
+        examiner: finds what is wrong between us and a peer.
     """
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, examiner: Examiner | None = None) -> None:
         self._office = office
+        self._examiner = examiner
         self._home = office.home
         self._name = office.name
         self._log = office.log
@@ -107,6 +111,9 @@ class Party:
             self._log(f"serving {peer} failed: {lines_of(error)}")
 
     async def _serve(self, peer: str, path: str, transport: Transport) -> None:
+        if path == examination.PATH and self._examiner is not None:
+            await self._examiner.serve(peer, transport)
+            return
         match = _PATH.fullmatch(path)
         if match is None:
             self._log(f"{peer} asked for {path[:80]!r}, which is nothing here")
@@ -137,10 +144,17 @@ class Party:
             asked = await channel.recv(*control.REQUESTS)
             if isinstance(asked, control.Submit):
                 await self._run_for(channel, asked)
+            elif isinstance(asked, control.Examine):
+                await self._examine(channel, asked.peer)
             elif isinstance(asked, control.Cancel | control.Resume):
                 await self._decide(channel, asked)
             else:
                 await answer(channel, asked, self._office.ledger, self._home)
+
+    async def _examine(self, channel: Channel, peer: str) -> None:
+        """Say what is wrong between us and a peer."""
+        found = await self._examiner.report(peer) if self._examiner is not None else ()
+        await channel.send(control.Done(msgspec.json.encode(found)))
 
     async def _run_for(self, channel: Channel, submitted: control.Submit) -> None:
         """Run a plan, and tell how it goes."""

@@ -59,6 +59,12 @@ class Resume(Message, frozen=True):
     run: str
 
 
+class Examine(Message, frozen=True):
+    """``peer``: with which something may be wrong; empty: any, to compare the clock with."""
+
+    peer: str
+
+
 class Progress(Message, frozen=True):
     """Where a phase stands: ``done`` of ``total`` units; ``seconds`` is negative while it runs."""
 
@@ -71,7 +77,7 @@ class Progress(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """``report``: JSON of the run's report, a transaction's receipt, a `Condition`, or a promise's epoch."""
+    """``report``: JSON of a run's report, a receipt, a `Condition`, a promise's epoch, or findings."""
 
     report: bytes
 
@@ -109,12 +115,12 @@ class Condition(msgspec.Struct, frozen=True):
     trouble: str
 
 
-Request: TypeAlias = Submit | Cancel | Resume | Transact | Look | Promise | Rotate
+Request: TypeAlias = Submit | Cancel | Resume | Transact | Look | Promise | Rotate | Examine
 REQUESTS: Final = get_args(Request)
 
 STEPS: Final = steps(
     "control",
-    3,
+    4,
     Choice(*(Step(CLIENT, PARTY, request) for request in REQUESTS)),
     Repeat(Step(PARTY, CLIENT, Progress)),
     Choice(Step(PARTY, CLIENT, Done), Step(PARTY, CLIENT, Failed)),

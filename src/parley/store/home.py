@@ -10,78 +10,20 @@ control.port     ``host:port`` of the running party, for our own command line
 """
 
 import secrets
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Final, Self
 
 import msgspec
-from msgspec import Meta
 
 from parley.core.errors import UsageError
 from parley.core.files import write_atomically
 from parley.learn.shares import ModelShare, decode_share, encode_share
 from parley.store.catalogue import Catalogue
+from parley.store.settings import SETTINGS_FILE, Settings, read_settings, written
 
-SETTINGS_FILE: Final = "parley.toml"
 CONTROL_FILE: Final = "control.port"
 _SECRET_BYTES: Final = 32
-_EVERYWHERE: Final = ("0.0.0.0", "::", "[::]", "")  # noqa: S104 (compared, not bound)
-
-
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What ``parley.toml`` may say.
-
-    Attributes:
-        party: our name; peers know us by it.
-        listen: ``host:port`` of the one port; empty for a party that only dials out.
-        address: ``host:port`` by which others reach it; empty if that is ``listen`` itself.
-        relay: whether parties that only dial out may reach one another through us, unread.
-        threads: how many threads computations may use; 0 means one per core.
-        patience: seconds without a message after which a peer counts as lost.
-        minimum_rows: rows that any sum we give away must hold.
-        memory: MiB that one run may use; 0 means as much as there is.
-    """
-
-    party: str
-    listen: str
-    threads: Annotated[int, Meta(ge=0, le=1024)] = 0
-    patience: Annotated[float, Meta(gt=0)] = 120.0
-    minimum_rows: Annotated[int, Meta(ge=1)] = 10
-    memory: Annotated[int, Meta(ge=0)] = 0
-    address: str = ""
-    relay: bool = False
-
-    def reached_at(self) -> str:
-        """Where others reach us; empty if we only dial out.
-
-        Raises:
-            UsageError: we listen on every network, and nothing says under which name.
-        """
-        if not self.listen:
-            return ""
-        where = f'address = "HOST:PORT" into {SETTINGS_FILE}'
-        return reachable(self.party, self.address or self.listen, where)
-
-
-def reachable(party: str, address: str, where: str) -> str:
-    """The address, if it is one that others can dial.
-
-    Args:
-        party: whose.
-        address: ``host:port``.
-        where: what is to be written, and into what, if it is not.
-
-    Raises:
-        UsageError: it stands for every network, and says nothing about where others reach it.
-    """
-    if address.rpartition(":")[0] in _EVERYWHERE:
-        raise UsageError(
-            "address-unknown",
-            f"{party} listens on {address}, which does not say how others reach it",
-            remedy=f"write {where}, as the others are to dial it",
-        )
-    return address
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -123,9 +65,7 @@ class Home:
         (path / "models").mkdir(exist_ok=True, mode=0o700)
         write_atomically(path / "handles.key", secrets.token_bytes(_SECRET_BYTES))
         Catalogue.create(path / "party.db")
-        lines = [f"{name} = {msgspec.json.encode(value).decode()}" for name, value in _fields(settings)]
-        text = "# Settings of this party; `parley init --help` explains them.\n" + "\n".join(lines) + "\n"
-        write_atomically(path / SETTINGS_FILE, text.encode())
+        write_atomically(path / SETTINGS_FILE, written(settings).encode())
         return cls.open(path)
 
     @classmethod
@@ -135,23 +75,7 @@ class Home:
         Raises:
             UsageError: there is none, or its settings are not valid.
         """
-        try:
-            text = (path / SETTINGS_FILE).read_text()
-        except OSError:
-            raise UsageError(
-                "no-home",
-                f"{path} is not the home of a party",
-                remedy="run `parley init`, or name the folder with --home",
-            ) from None
-        try:
-            settings = msgspec.convert(tomllib.loads(text), Settings)
-        except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-            raise UsageError(
-                "bad-settings",
-                f"{path / SETTINGS_FILE} is not valid: {error}",
-                remedy=f"correct it; the settings are {', '.join(Settings.__struct_fields__)}",
-            ) from None
-        return cls(path, settings, Catalogue(path / "party.db"))
+        return cls(path, read_settings(path), Catalogue(path / "party.db"))
 
     @property
     def membership(self) -> Membership | None:
@@ -240,7 +164,3 @@ class Home:
     def models(self) -> list[str]:
         """The models we hold a share of."""
         return sorted(path.stem for path in (self.path / "models").glob("*.json"))
-
-
-def _fields(settings: Settings) -> list[tuple[str, object]]:
-    return [(name, getattr(settings, name)) for name in Settings.__struct_fields__]
