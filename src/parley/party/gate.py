@@ -186,6 +186,7 @@ class Gate:
 
         Raises:
             PolicyRefused: the ledger knows no such run, not yet for good, or another plan.
+            PeerLost: the ledger does not say so yet, of a run to go on with.
         """
 
         def started() -> Run | None:
@@ -200,6 +201,8 @@ class Gate:
             await self._awaited.until(final, f"{size} records to be final", STARTED)
             run = await self._awaited.until(started, "the start of the run to be final", STARTED)
         except PeerLost:
+            if states:  # it was there: the ledger is behind, or out of reach
+                raise
             raise PolicyRefused(
                 "run-not-on-ledger",
                 f"{leader} began {self.run}, which the ledger does not know for good as started",

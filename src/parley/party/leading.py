@@ -145,11 +145,11 @@ class Leading:
         async with AsyncExitStack() as workers, AsyncExitStack() as stack:
             lines = [await self._line(stack, peer) for peer in plan.passive]
             place = await self._common_place(lines, plan)
+            self._agreed = True
             at_work = worker or await self._hire(workers)
             await asyncio.to_thread(course.journal.rewind, place)
             for line in lines:
                 await line.send(proposal.GoOn(place))
-            self._agreed = True
             if course.state == "interrupted":
                 course.move("resume")
                 self._office.log(f"{course.run} goes on from place {place}")
