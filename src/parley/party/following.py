@@ -27,6 +27,8 @@ from parley.store.journal import Journal
 
 _GOING_ON: Final = ("aligning", "training", "finishing", "finished", "paused")
 """Where a run may stand on the ledger when it goes on after an interruption."""
+_AGAIN: Final = 5.0
+"""Seconds after which we ask a ledger again that was silent."""
 
 
 class Following:
@@ -107,18 +109,23 @@ class Following:
             reached = await self._follow(line, worker, place, gate)
             followed = followed_of(course.journal, reached)
             office.home.keep_share(followed.share)
+            if gate is None:  # noted first: once it has heard this, the active party does not come back
+                self._finished(course, followed)
             await line.send(proposal.Ended())
             if gate is not None:
                 await gate.hand_in(encode_share(followed.share))
+                self._finished(course, followed)
         except BaseException as error:
             self._over(error, entered)
             raise
+
+    def _finished(self, course: Course, followed: Followed) -> None:
         if course.state == "finished":  # the active party had not heard it
             course.journal.close()
         else:
             course.move("finish", _outcome(followed))
         splits = len(followed.share.rules)
-        office.log(f"{self.run} finished: {followed.common} rows in common, {splits} splits of ours")
+        self._office.log(f"{self.run} finished: {followed.common} rows in common, {splits} splits of ours")
 
     async def _agree(self, line: Channel, plan: Plan, journal: Journal) -> int:
         """Agree to take part; returns the place to go on from, once all have agreed."""
@@ -206,7 +213,7 @@ class Following:
             await gate.end(error)
 
     def expect(self) -> None:
-        """Wait for the active party to go on, as long as the run may stand still."""
+        """Wait for the active party to go on or to have finished, as long as the run may stand still."""
         if self._expiring is None:
             self._expiring = asyncio.create_task(self._expire())
 
@@ -236,7 +243,36 @@ class Following:
                 self._office.log(f"{self.run} failed: {lines_of(error)}")
                 await self._give_up(error)
                 return
-            await asyncio.sleep(left)
+            try:
+                async with asyncio.timeout(left):
+                    await self._finish_alone(course)
+            except PolicyRefused as error:
+                self._office.log(f"{self.run} failed: {lines_of(error)}")
+                await self._give_up(error)
+            except ParleyError:  # the ledger is silent: perhaps later
+                await asyncio.sleep(min(left, _AGAIN))
+            except TimeoutError:
+                pass
+
+    async def _finish_alone(self, course: Course) -> None:
+        """Nothing but the ledger waits for us, if we are done and the active party has finished there.
+
+        Raises:
+            PolicyRefused: the run has failed there.
+            ParleyError: the ledger is silent.
+        """
+        gate, places = self._office.gate(self.run), await asyncio.to_thread(course.journal.places)
+        if gate is None or not places or course.journal.done(places[-1]) is None:
+            await asyncio.Event().wait()  # only the active party can go on
+            return
+        try:
+            await gate.finishing()
+            await gate.go_on(places[-1])
+            followed = followed_of(course.journal, places[-1])
+            await gate.hand_in(encode_share(followed.share))
+        finally:
+            gate.let_go()
+        self._finished(course, followed)
 
 
 def may_go_on(course: Course, line: Channel, plan: Plan) -> None:

@@ -301,6 +301,14 @@ class Gate:
         digest = hashlib.sha256(share).hexdigest()
         await self.ledger.demand("run.share", {"run": self.run, "share": digest})
 
+    async def finishing(self) -> None:
+        """Wait, as long as it takes, until the active party has finished on the ledger.
+
+        Raises:
+            PolicyRefused: the run has ended there without a model.
+        """
+        await self._awaited.until(self._finishing, "the end of the run", DAY)
+
     async def end(self, error: BaseException) -> None:
         """Say on the ledger that the run has ended without a model, and why, unless it has ended."""
         self.let_go()
