@@ -254,6 +254,13 @@ def stage(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def with_many_rows(tmp_path_factory):
+    """Parties whose alignment lasts long enough to be broken off."""
+    with linked(tmp_path_factory.mktemp("aligning"), people=20_000, trees=2) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="module")
 def on_the_ledger(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ledger")
     with consortium(folder) as (bank, operator, _):
@@ -273,6 +280,14 @@ def test_a_run_survives_any_fault(stage, seed):
     fault = Fault.drawn(seed, stage.kinds)
     print(seed, fault)  # noqa: T201 (shown when it fails)
     stage.survives(fault)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + DRAWN // 4))
+def test_a_run_survives_any_fault_while_it_aligns(with_many_rows, seed):
+    fault = Fault.drawn(seed, with_many_rows.kinds, ("alignment",))
+    print(seed, fault)  # noqa: T201 (shown when it fails)
+    with_many_rows.survives(fault)
 
 
 @pytest.mark.soak
