@@ -1,6 +1,7 @@
 """A network between two parties, for tests: passes TCP on, and can cut, slow, stall or swallow it."""
 
 import asyncio
+import threading
 from contextlib import suppress
 
 PIECE = 16 * 1024
@@ -13,17 +14,23 @@ class Network:
         address: where it takes connections.
         connections: how many came.
         passed: bytes passed on so far, both ways.
+        rate: bytes per second and way; none means as fast as it goes.
+        delay: seconds that every piece is on its way; set before the first connection.
     """
 
     def __init__(self, target):
         host, _, port = target.rpartition(":")
         self._target = host, int(port)
         self._writers = set()
+        self._near = set()
+        self._far = set()
         self._tasks = set()
         self._open = asyncio.Event()
         self._open.set()
         self._refuses = False
+        self._orphans = set()
         self.rate = None
+        self.delay = None
         self.swallows = False
         self.cut_after = None
         self.connections = 0
@@ -45,7 +52,14 @@ class Network:
         """Break every connection."""
         for writer in self._writers:
             writer.transport.abort()
-        self._writers.clear()
+        for known in (self._writers, self._near, self._far, self._orphans):
+            known.clear()
+
+    def half_open(self):
+        """Break every connection at the far end only: the near end hears nothing of it."""
+        self._orphans |= self._near
+        for writer in self._far:
+            writer.transport.abort()
 
     def refuse(self, *, refuses=True):
         """Whether new connections break at once."""
@@ -69,16 +83,24 @@ class Network:
             writer.transport.abort()
             return
         self._writers |= {writer, back}
+        self._near.add(writer)
+        self._far.add(back)
         for source, sink in ((reader, back), (onward, writer)):
-            task = asyncio.create_task(self._pass_on(source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._pass_on(source, sink))
+
+    def _begin(self, work):
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _pass_on(self, source, sink):
+        on_its_way = asyncio.Queue()
+        if self.delay is not None:
+            self._begin(self._arrive(on_its_way, sink))
         with suppress(OSError, asyncio.IncompleteReadError):
             while data := await source.read(PIECE):
                 await self._open.wait()
-                if self.swallows:
+                if self.swallows or sink.is_closing():
                     continue
                 if self.rate is not None:
                     await asyncio.sleep(len(data) / self.rate)
@@ -87,6 +109,53 @@ class Network:
                     self.cut_after = None
                     self.cut()
                     return
+                if self.delay is not None:
+                    on_its_way.put_nowait((asyncio.get_running_loop().time() + self.delay, data))
+                    continue
                 sink.write(data)
                 await sink.drain()
-        sink.close()
+        if sink not in self._orphans:
+            sink.close()
+
+    async def _arrive(self, on_its_way, sink):
+        with suppress(OSError):
+            while True:
+                due, data = await on_its_way.get()
+                await asyncio.sleep(due - asyncio.get_running_loop().time())
+                sink.write(data)
+                await sink.drain()
+
+
+class Between:
+    """A `Network` in a thread of its own, for tests that are not asynchronous; use it as a context."""
+
+    def __init__(self, target):
+        self._network = Network(target)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self):
+        self._thread.start()
+        self.address = self._do(self._network.__aenter__()).address
+        return self
+
+    def __exit__(self, *error):
+        self._do(self._network.__aexit__(*error))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    def tell(self, what, **how):
+        """Call a method of the network."""
+
+        async def call():
+            getattr(self._network, what)(**how)
+
+        self._do(call())
+
+    def slow(self, rate, delay):
+        """Bytes per second and seconds, from the next connection on."""
+        self._network.rate, self._network.delay = rate, delay

@@ -56,6 +56,7 @@ class Served:
     """The operator's party, and what it logged."""
 
     def __init__(self, home):
+        self.home = home
         self.log = []
         self.party = Party(Office(home, no_dialling, Clocks(time.time, time.monotonic), 1, self.log.append))
 
@@ -69,6 +70,18 @@ class Served:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
             await far.close()
+
+    async def vanish(self, run):
+        """Propose a run, and be gone when it is agreed to; returns how the run stands then."""
+        setting = Setting(proposal.STEPS, proposal.ACTIVE, run, Trace(time.monotonic), 60.0)
+        near, far = memory_pair("mallory", "operator")
+        serving = asyncio.create_task(self.party.connected("mallory", f"/proposals/{run}", far))
+        channel = CheckedChannel(near, setting)
+        await channel.__aenter__()
+        await proposal.propose(channel, PLAN)
+        await near.close()
+        await asyncio.gather(serving, return_exceptions=True)
+        return self.home.catalogue.run(run)
 
     async def propose(self, run, plan=PLAN, place=0):
         """Propose a run and hold the line; returns how that ended."""
@@ -118,6 +131,27 @@ async def test_a_run_cannot_be_gone_on_with_for_ever(home):
     assert (await served.propose("run-1")).code == "too-many-attempts"
     assert home.catalogue.runs()[0].state == "failed"
     assert (await served.propose("run-1")).code == "run-over"
+
+
+async def test_a_run_whose_active_party_vanishes_once_we_have_agreed_waits_for_it(home):
+    record = await Served(home).vanish("run-1")
+    assert (record.state, record.attempts) == ("interrupted", 0)
+
+
+async def test_a_run_that_is_proposed_anew_and_not_begun_stands_still_since_and_why_it_did(home):
+    served = Served(home)
+    assert (await served.propose("run-1")).code == "conversation-not-opened"
+    (before,) = home.catalogue.runs()
+    assert await served.vanish("run-1") == before, "nothing was learnt, so it is no attempt"
+
+
+async def test_a_run_that_stands_still_and_cannot_be_taken_up_has_failed(home, tmp_path):
+    served = Served(home)
+    assert (await served.propose("run-1")).code == "conversation-not-opened"
+    (tmp_path / "operator.csv").unlink()
+    refusal = await served.propose("run-1")
+    (record,) = home.catalogue.runs()
+    assert (record.state, msgspec.json.decode(record.outcome)["code"]) == ("failed", refusal.code)
 
 
 async def test_a_run_goes_on_from_a_place_that_we_keep_or_not_at_all(home):

@@ -150,7 +150,7 @@ class Party:
                 arguments("up", "--home", self.home),
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=environment(),
+                env=environment(PARTY=str(self.home)),
             )
         self.wait_for("its certificate is", begins)
         return self
@@ -165,6 +165,16 @@ class Party:
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, f"{words!r} not in {self.said()[begins:]}"
             time.sleep(0.02)
+
+    def workers(self):
+        """Process ids of the workers that it has started and that still live, whether it lives or not."""
+        return [
+            int(process.name)
+            for process in Path("/proc").iterdir()
+            if process.name.isdecimal()
+            and b"parley.party.worker" in _said(process / "cmdline")
+            and f"PARTY={self.home}".encode() in _said(process / "environ")
+        ]
 
     def kill(self):
         self.process.kill()
@@ -182,6 +192,14 @@ class Party:
 
     def runs(self):
         return self.done("runs")["runs"]
+
+
+def _said(path):
+    """Words of a process; none if it is gone."""
+    try:
+        return path.read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -47,8 +48,9 @@ async def _serve(home: Path, *, as_json: bool) -> None:
             line = msgspec.json.encode({"time": stamp, "text": text}).decode()
         else:
             line = f"{time.strftime('%H:%M:%S', moment)}  {text}"
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+        with suppress(OSError):  # a log on a full disk must not end what goes on
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
 
     serving = asyncio.ensure_future(serve(home, log))
     loop = asyncio.get_running_loop()

@@ -190,7 +190,7 @@ class Links:
     def _still_known(self, peer: str, fingerprint: str) -> bool:
         try:
             return self._known(peer).pin.fingerprint == fingerprint
-        except UsageError:
+        except ParleyError:  # a stranger, or a catalogue that cannot be read
             return False
 
     def _arrived(self, peer: str, path: str, stream: Stream) -> None:

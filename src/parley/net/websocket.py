@@ -19,7 +19,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from parley.core.errors import ParleyError, PeerLost, PeerMisbehaved, UsageError
+from parley.core.errors import BudgetExhausted, ParleyError, PeerLost, PeerMisbehaved, UsageError
 from parley.net import tls
 from parley.net.certificates import Identity
 from parley.net.proxy import NO_PROXY, Proxies, connect_through
@@ -244,7 +244,7 @@ class PeerListener:
             reason = f"no complete handshake within {HANDSHAKE:g} s"
         except _Refused as refused:
             reason = str(refused)
-        except UsageError as error:
+        except (UsageError, BudgetExhausted) as error:
             reason = f"our own peer list cannot be used: {error.what}"
         except OSError as error:
             reason = _tls_reason(error)

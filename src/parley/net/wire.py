@@ -222,6 +222,8 @@ class Wire(asyncio.Protocol):
                 self._transport.write(piece)
             elif family is not PeerMisbehaved:
                 self._transport.close()
+        if self._transport.is_closing():
+            return  # asyncio may have let go of TLS already, and cannot say what waits
         if self._transport.get_write_buffer_size() > _UNREAD_REPLIES:
             self._end(Ending(PeerMisbehaved, "unread-replies", "asks for replies and does not read them"))
             self.abort()

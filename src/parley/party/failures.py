@@ -91,6 +91,16 @@ def cancelled(party: str, run: str) -> ParleyError:
     )
 
 
+def out_of_memory() -> ParleyError:
+    """The error of a run that needs more memory than it gets."""
+    return BudgetExhausted(
+        "out-of-memory",
+        "the run needs more memory than there is, or than `memory` of parley.toml allows it",
+        remedy="use fewer rows or columns, fewer bins, or a larger machine; then run the plan again",
+        public="the run needs more memory than there is here",
+    )
+
+
 def lines_of(error: BaseException) -> str:
     """An error for our own log; one that nobody foresaw, with where it happened."""
     if isinstance(error, ParleyError | asyncio.CancelledError):

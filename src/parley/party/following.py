@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from parley.core.conversation import Channel
-from parley.core.errors import ParleyError, PeerLost, PolicyRefused
+from parley.core.errors import ParleyError, PeerAborted, PeerLost, PolicyRefused
 from parley.core.plan import Plan
 from parley.core.trace import Trace
 from parley.learn.shares import encode_share
@@ -20,12 +20,15 @@ from parley.party.hiring import Worker, hired
 from parley.party.office import Office
 from parley.party.rendezvous import Rendezvous
 from parley.party.run import Followed, followed_of
+from parley.party.runstate import TERMINAL
 from parley.protocols import proposal
 from parley.protocols.together import together
 from parley.store.journal import Journal
 
 _GOING_ON: Final = ("aligning", "training", "finishing", "finished", "paused")
 """Where a run may stand on the ledger when it goes on after an interruption."""
+_AGAIN: Final = 5.0
+"""Seconds after which we ask a ledger again that was silent."""
 
 
 class Following:
@@ -44,11 +47,12 @@ class Following:
         self.leader = leader
         self.course = course
         self.meeting = Rendezvous(run, leader, office.home.settings.patience)
-        self._began = course is not None
+        self._agreed = self._began = course is not None
         self._unwanted = asyncio.Event()
         self._at_work: asyncio.Task[None] | None = None
         self._expiring: asyncio.Task[None] | None = None
         self._untold: Callable[[], Awaitable[None]] | None = None
+        self._telling = asyncio.Lock()
 
     @property
     def under_way(self) -> bool:
@@ -75,6 +79,8 @@ class Following:
             self._at_work.cancel()
             await asyncio.wait([self._at_work])
         self.leave()
+        async with self._telling:  # a pause that arrived later would stop this attempt
+            self._untold = None
         meeting = self.meeting = Rendezvous(self.run, self.leader, self._office.home.settings.patience)
         at_work = self._at_work = asyncio.ensure_future(self._attempt(line, plan, meeting, workers))
         try:
@@ -86,28 +92,40 @@ class Following:
 
     async def _attempt(self, line: Channel, plan: Plan, meeting: Rendezvous, workers: AsyncExitStack) -> None:
         office, gate = self._office, self._office.gate(self.run)
-        office.admit(plan, line.peer)
-        if gate is not None:  # before a row of ours is read; and what is no run of ours is not ours to fail
-            await gate.enter(plan, line.peer, *(() if self.course is None else _GOING_ON))
+        entered = None
         try:
+            office.admit(plan, line.peer)
+            if gate is not None:  # before a row of ours is read
+                await gate.enter(plan, line.peer, *(() if self.course is None else _GOING_ON))
+            entered = gate  # what is no run of ours is not ours to fail
             hiring = hired(office, self.run, plan, meeting.conversation)
             worker = await workers.enter_async_context(hiring)
-            course = self._begin(plan)
+            course = self._known(plan)
             place = await self._agree(line, plan, course.journal)
+            course.attempt()
             await asyncio.to_thread(course.journal.rewind, place)
+            if course.state == "interrupted":
+                course.move("resume")
             reached = await self._follow(line, worker, place, gate)
             followed = followed_of(course.journal, reached)
             office.home.keep_share(followed.share)
+            if gate is None:  # noted first: once it has heard this, the active party does not come back
+                self._finished(course, followed)
             await line.send(proposal.Ended())
             if gate is not None:
                 await gate.hand_in(encode_share(followed.share))
+                self._finished(course, followed)
         except BaseException as error:
-            self._over(error, gate)
+            self._over(error, entered)
             raise
-        if course.state != "finished":
+
+    def _finished(self, course: Course, followed: Followed) -> None:
+        if course.state == "finished":  # the active party had not heard it
+            course.journal.close()
+        else:
             course.move("finish", _outcome(followed))
         splits = len(followed.share.rules)
-        office.log(f"{self.run} finished: {followed.common} rows in common, {splits} splits of ours")
+        self._office.log(f"{self.run} finished: {followed.common} rows in common, {splits} splits of ours")
 
     async def _agree(self, line: Channel, plan: Plan, journal: Journal) -> int:
         """Agree to take part; returns the place to go on from, once all have agreed."""
@@ -115,7 +133,9 @@ class Following:
         patience = self._office.home.settings.patience
         try:
             async with asyncio.timeout(patience):
-                place = await proposal.agree(line, plan, places)
+                await proposal.agree(line, plan, places)
+                self._agreed = True
+                place = await proposal.hear_place(line, places)
         except TimeoutError:
             raise PeerLost(
                 "silent-peer",
@@ -126,12 +146,10 @@ class Following:
         self._began = True
         return place
 
-    def _begin(self, plan: Plan) -> Course:
+    def _known(self, plan: Plan) -> Course:
+        """The course of the run; noted from now on."""
         if self.course is None:
             self.course = Course.begin(self._office, self.run, proposal.PASSIVE, plan, "running")
-        elif self.course.state == "interrupted":
-            self.course.move("resume")
-        self.course.attempt()
         return self.course
 
     async def _follow(self, line: Channel, worker: Worker, place: int, gate: Gate | None) -> int:
@@ -157,23 +175,34 @@ class Following:
     def _over(self, error: BaseException, gate: Gate | None) -> None:
         """Note why the attempt ended, and whether the run can go on."""
         course = self.course
-        passing = self._began and interrupts(error)
-        if course is not None and course.state == "running":
-            if passing:
-                course.stop("interrupt", error)
-                self.expect()
-            else:
+        passing = self._goes_on_after(error)
+        if course is not None and course.state not in TERMINAL:
+            if not passing:
                 course.stop("cancel" if cancels(error) else "fail", error)
+            else:
+                if course.state == "running":  # else it still stands still for the reason that it has
+                    course.stop("interrupt", error)
+                self.expect()
         if gate is not None:
             gate.let_go()
             if isinstance(error, ParleyError):
                 self._untold = partial(gate.pause if passing else gate.end, error)
 
+    def _goes_on_after(self, error: BaseException) -> bool:
+        """Whether the active party will propose to go on.
+
+        Between our agreement and its word to begin it does if it vanished, as it may have agreed; not
+        if it says that somebody else is lost: then not all have agreed.
+        """
+        begun = self._began or (self._agreed and not isinstance(error, PeerAborted))
+        return begun and interrupts(error)
+
     async def tell_ledger(self) -> None:
         """Say on the ledger how the last attempt ended, if it did not end well; the peers know by now."""
-        untold, self._untold = self._untold, None
-        if untold is not None:
-            await untold()
+        async with self._telling:
+            untold, self._untold = self._untold, None
+            if untold is not None:
+                await untold()
 
     async def _give_up(self, error: ParleyError) -> None:
         """End a run that stands still."""
@@ -184,7 +213,7 @@ class Following:
             await gate.end(error)
 
     def expect(self) -> None:
-        """Wait for the active party to go on, as long as the run may stand still."""
+        """Wait for the active party to go on or to have finished, as long as the run may stand still."""
         if self._expiring is None:
             self._expiring = asyncio.create_task(self._expire())
 
@@ -214,7 +243,36 @@ class Following:
                 self._office.log(f"{self.run} failed: {lines_of(error)}")
                 await self._give_up(error)
                 return
-            await asyncio.sleep(left)
+            try:
+                async with asyncio.timeout(left):
+                    await self._finish_alone(course)
+            except PolicyRefused as error:
+                self._office.log(f"{self.run} failed: {lines_of(error)}")
+                await self._give_up(error)
+            except ParleyError:  # the ledger is silent: perhaps later
+                await asyncio.sleep(min(left, _AGAIN))
+            except TimeoutError:
+                pass
+
+    async def _finish_alone(self, course: Course) -> None:
+        """Nothing but the ledger waits for us, if we are done and the active party has finished there.
+
+        Raises:
+            PolicyRefused: the run has failed there.
+            ParleyError: the ledger is silent.
+        """
+        gate, places = self._office.gate(self.run), await asyncio.to_thread(course.journal.places)
+        if gate is None or not places or course.journal.done(places[-1]) is None:
+            await asyncio.Event().wait()  # only the active party can go on
+            return
+        try:
+            await gate.finishing()
+            await gate.go_on(places[-1])
+            followed = followed_of(course.journal, places[-1])
+            await gate.hand_in(encode_share(followed.share))
+        finally:
+            gate.let_go()
+        self._finished(course, followed)
 
 
 def may_go_on(course: Course, line: Channel, plan: Plan) -> None:

@@ -22,7 +22,7 @@ from parley.ledger.encoding import Value
 from parley.party.awaiting import Awaiting
 from parley.party.commitments import Commitments
 from parley.party.failures import cancels
-from parley.party.ledger import PartyLedger
+from parley.party.ledger import PartyLedger, check_accepted
 from parley.party.report import Quality
 from parley.privacy.leakage import statement
 from parley.store.journal import Journal
@@ -32,6 +32,8 @@ APPROVAL: Final = 600.0
 """Seconds the active party waits for approvals."""
 STARTED: Final = 10.0
 """Seconds that our own ledger may be behind with the start of a run, and again until that is final."""
+_HANDED_IN: Final = "share-known"
+"""Refusal of a model share that the ledger has."""
 _BRIEFLY: Final = 5.0
 """Seconds to wait for the ledger when a run stands still or has failed: it may be what does not answer."""
 
@@ -186,6 +188,7 @@ class Gate:
 
         Raises:
             PolicyRefused: the ledger knows no such run, not yet for good, or another plan.
+            PeerLost: the ledger does not say so yet, of a run to go on with.
         """
 
         def started() -> Run | None:
@@ -200,6 +203,8 @@ class Gate:
             await self._awaited.until(final, f"{size} records to be final", STARTED)
             run = await self._awaited.until(started, "the start of the run to be final", STARTED)
         except PeerLost:
+            if states:  # it was there: the ledger is behind, or out of reach
+                raise
             raise PolicyRefused(
                 "run-not-on-ledger",
                 f"{leader} began {self.run}, which the ledger does not know for good as started",
@@ -235,7 +240,9 @@ class Gate:
                 public="the ledger holds commitments to more rounds than some party keeps",
             )
         if run.state == "paused" and run.paused_by == me:
-            await self.ledger.demand("run.resume", {"run": self.run})
+            receipt = await self.ledger.transact("run.resume", {"run": self.run})
+            if self._awaited.alive().state == "paused":  # else our copy was behind, and it was resumed before
+                check_accepted("run.resume", receipt)
 
         def unpaused() -> bool | None:
             return self._awaited.alive().state != "paused" or None
@@ -285,7 +292,7 @@ class Gate:
             if each.value is not None
         ]
         digest = hashlib.sha256(share).hexdigest()
-        await self.ledger.demand(
+        await self._hand_in(
             "run.finish", {"run": self.run, "share": digest, "metrics": sorted(metrics, key=_name_of)}
         )
 
@@ -296,7 +303,21 @@ class Gate:
         if self._handed_in():
             return
         digest = hashlib.sha256(share).hexdigest()
-        await self.ledger.demand("run.share", {"run": self.run, "share": digest})
+        await self._hand_in("run.share", {"run": self.run, "share": digest})
+
+    async def _hand_in(self, type_: str, body: dict[str, Value]) -> None:
+        """Commit to our model share; what is refused because it went in before our last stop is well."""
+        receipt = await self.ledger.transact(type_, body)
+        if receipt.code != _HANDED_IN and not self._handed_in():
+            check_accepted(type_, receipt)
+
+    async def finishing(self) -> None:
+        """Wait, as long as it takes, until the active party has finished on the ledger.
+
+        Raises:
+            PolicyRefused: the run has ended there without a model.
+        """
+        await self._awaited.until(self._finishing, "the end of the run", DAY)
 
     async def end(self, error: BaseException) -> None:
         """Say on the ledger that the run has ended without a model, and why, unless it has ended."""

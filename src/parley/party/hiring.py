@@ -24,7 +24,7 @@ from parley.net.channel import CheckedChannel, Setting
 from parley.net.pipe import Pipe
 from parley.net.streams import Stream
 from parley.net.transport import Transport
-from parley.party.failures import raised
+from parley.party.failures import out_of_memory, raised
 from parley.party.gate import Gate
 from parley.party.office import Office
 from parley.party.worker import LIFELINE
@@ -54,8 +54,11 @@ class Worker:
         features: our columns to learn from, as its look at our table found.
     """
 
-    def __init__(self, channel: Channel, process: subprocess.Popen[bytes], passages: "_Passages") -> None:
+    def __init__(
+        self, channel: Channel, process: subprocess.Popen[bytes], passages: "_Passages", *, limited: bool
+    ) -> None:
         self.features: tuple[str, ...] = ()
+        self._limited = limited
         self._channel = channel
         self._process = process
         self._passages = passages
@@ -108,6 +111,8 @@ class Worker:
                 remedy="see the system's log; use fewer rows or columns, or a larger machine",
                 public="the run was killed here, mostly for want of memory",
             )
+        if -code == signal.SIGABRT and self._limited:  # native code ends so when it gets no memory
+            return out_of_memory()
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return ProtocolBug(
             "worker-crashed",
@@ -135,7 +140,8 @@ async def hired(office: Office, run: str, plan: Plan, passing: Passing) -> Async
             trace = Trace(office.clocks.monotonic)
             setting = Setting(labour.STEPS, labour.PARTY, "labour", trace, LIFELINE)
             async with CheckedChannel(await passages.task(pipe), setting) as channel:
-                worker = Worker(channel, process, passages)
+                limited = office.home.settings.memory > 0
+                worker = Worker(channel, process, passages, limited=limited)
                 await worker.ready(_task(office, run, plan))
                 yield worker
         finally:

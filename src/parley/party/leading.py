@@ -146,6 +146,7 @@ class Leading:
         async with AsyncExitStack() as workers, AsyncExitStack() as stack:
             lines = [await self._line(stack, peer) for peer in plan.passive]
             place = await self._common_place(lines, plan)
+            self._agreed = True
             if worker is None:
                 worker = await self._hire(workers)
             else:  # it is let go with this attempt, as any other: no two may write one journal
@@ -154,7 +155,6 @@ class Leading:
             await asyncio.to_thread(course.journal.rewind, place)
             for line in lines:
                 await line.send(proposal.GoOn(place))
-            self._agreed = True
             if course.state == "interrupted":
                 course.move("resume")
                 self._office.log(f"{course.run} goes on from place {place}")

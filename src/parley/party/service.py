@@ -241,7 +241,7 @@ class Party:
         record = self._home.catalogue.run(run)
         if record is None:
             raise UsageError("unknown-run", f"no run {run!r} is known here", remedy="see `parley runs`")
-        if run not in self._led and run not in self._followed:
+        if record.state in TERMINAL or (run not in self._led and run not in self._followed):
             raise UsageError(
                 "run-over", f"{run} is {record.state} already", remedy=f"see `parley run show {run}`"
             )
@@ -293,7 +293,8 @@ class Party:
             return self._followed[run]
         if run in self._followed or self._home.knows_run(run):
             raise line.fault("run-known", f"proposed {run}, a name that another run has here")
-        if sum(1 for each in self._followed.values() if each.leader == line.peer) >= RUNS_OF_ONE:
+        theirs = [each for each in self._followed.values() if each.leader == line.peer and each.under_way]
+        if len(theirs) >= RUNS_OF_ONE:
             raise PolicyRefused(
                 "too-many-runs",
                 f"{line.peer} proposes {run} while {RUNS_OF_ONE} runs of its plans are under way",

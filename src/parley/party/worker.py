@@ -7,6 +7,7 @@ party's home and reaches the peers through the party only, see `protocols.labour
 """
 
 import asyncio
+import errno
 import os
 import resource
 import socket
@@ -21,7 +22,7 @@ from typing import Final, Never
 import msgspec
 
 from parley.core.conversation import Channel, Steps
-from parley.core.errors import BudgetExhausted, ProtocolBug
+from parley.core.errors import ProtocolBug
 from parley.core.plan import decode_plan
 from parley.core.trace import Event, Trace
 from parley.core.transcript import Stretch, Transcript
@@ -30,7 +31,7 @@ from parley.net.channel import CheckedChannel, Setting
 from parley.net.pipe import Pipe
 from parley.net.streams import Stream
 from parley.party import tables
-from parley.party.failures import told
+from parley.party.failures import out_of_memory, told
 from parley.party.run import NoWitness, Witness, Work, check, follow, lead
 from parley.party.stages import Means
 from parley.protocols import labour
@@ -66,12 +67,9 @@ async def _serve(end: socket.socket) -> None:
         events = _Events(channel)
         try:
             place = await _work(pipe, channel, task, events)
-        except MemoryError:
-            await events.tell()
-            await channel.send(told(_out_of_memory()))
         except Exception as error:  # noqa: BLE001 (the party is told, whatever it is)
             await events.tell()
-            await channel.send(told(error))
+            await channel.send(told(out_of_memory() if _is_want_of_memory(error) else error))
         else:
             await events.tell()
             await channel.send(labour.Finished(place))
@@ -212,12 +210,12 @@ class _Events:
             await asyncio.shield(self.tell())
 
 
-def _out_of_memory() -> BudgetExhausted:
-    return BudgetExhausted(
-        "out-of-memory",
-        "the run needs more memory than there is, or than `memory` of parley.toml allows it",
-        remedy="use fewer rows or columns, fewer bins, or a larger machine; then run the plan again",
-        public="the run needs more memory than there is here",
+def _is_want_of_memory(error: Exception) -> bool:
+    """Whether there was none left: for an object, for the kernel, or for the stack of a thread."""
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and "can't start new thread" in str(error))
     )
 
 

@@ -84,13 +84,17 @@ async def receive(channel: Channel) -> Plan:
     return decode_plan(proposal.plan)
 
 
-async def agree(channel: Channel, plan: Plan, places: tuple[int, ...]) -> int:
-    """Agree to a plan; returns the place from which to go on.
+async def agree(channel: Channel, plan: Plan, places: tuple[int, ...]) -> None:
+    """Agree to a plan, and say from which places the run can be gone on with; `hear_place` follows."""
+    await channel.send(Agreement(plan.digest, places))
+
+
+async def hear_place(channel: Channel, places: tuple[int, ...]) -> int:
+    """The place from which to go on, once all have agreed.
 
     Raises:
         PeerMisbehaved: it is none that we keep.
     """
-    await channel.send(Agreement(plan.digest, places))
     chosen = await channel.recv(GoOn)
     if chosen.place not in (0, *places):
         raise channel.fault("wrong-place", f"goes on from place {chosen.place}, which we do not keep")

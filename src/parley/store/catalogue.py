@@ -1,6 +1,7 @@
 """A party's catalogue in SQLite: whom it knows, which tables it registered, what it ran."""
 
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,10 @@ _SCHEMA: Final = """
     CREATE TABLE invitations (name TEXT PRIMARY KEY, certificate TEXT NOT NULL, until REAL NOT NULL);
     CREATE TABLE runs (id TEXT PRIMARY KEY, began REAL NOT NULL, record BLOB NOT NULL);
 """
+
+
+_NO_ROOM: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+"""What SQLite says of a full disk: writing to a file, and making the one that readers share."""
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -82,7 +87,11 @@ class Catalogue:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # without it SQLite would make files to open it by, and on a full disk not even reading would work
+        holding = sqlite3.connect(path, timeout=10, check_same_thread=False)
+        weakref.finalize(self, holding.close)
         with self._open() as database:
+            holding.execute("PRAGMA user_version").fetchone()
             (found,) = database.execute("PRAGMA user_version").fetchone()
         if found != VERSION:
             raise UsageError(
@@ -108,7 +117,7 @@ class Catalogue:
             with database:
                 yield database
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            if error.sqlite_errorcode in _NO_ROOM:
                 raise no_room(self._path) from error
             raise
         finally:
