@@ -75,6 +75,7 @@ async def test_a_member_that_is_cut_off_catches_up_and_two_halves_stop_until_the
         assert running.agreed()
 
 
+@pytest.mark.soak
 async def test_a_node_that_stays_without_taking_part_is_started_again():
     async with consortium() as running:
         node = running.status("operator")[2]

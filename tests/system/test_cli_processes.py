@@ -1,7 +1,9 @@
 """The commands as real processes: the whole path, and what becomes of a run when one of them stops."""
 
+import os
 import signal
 import subprocess
+from pathlib import Path
 
 from tests.system.parties import (
     Party,
@@ -99,6 +101,22 @@ def test_a_party_that_is_stopped_tells_the_others(tmp_path):
             assert stands_still["state"] == "interrupted"
             assert stands_still["outcome"]["code"] == "party-stopped"
         assert "Traceback" not in bank.said() + operator.said()
+
+
+def test_a_worker_that_is_killed_fails_its_run_at_both_parties_and_leaves_them_up(tmp_path):
+    with two_parties(tmp_path, people=300) as (bank, operator):
+        with watching(bank, plan(tmp_path, trees=ENDLESS)) as client:
+            begun(bank, 0)
+            serving = operator.process.pid
+            (worker,) = Path(f"/proc/{serving}/task/{serving}/children").read_text().split()
+            os.kill(int(worker), signal.SIGKILL)
+            output, _ = client.communicate(timeout=40)
+        assert client.returncode == 6
+        assert '"code":"worker-killed"' in output
+        for party in (bank, operator):
+            until(lambda: party.runs()[-1]["state"] == "failed")  # noqa: B023 (asked at once)
+            assert party.runs()[-1]["outcome"]["code"] == "worker-killed"
+        assert bank.done("run", plan(tmp_path))["rounds"] == 3
 
 
 def test_a_client_that_leaves_does_not_end_the_run(tmp_path):
