@@ -30,6 +30,7 @@ COMMANDS: Final = (
     "propose threshold",
     "propose sequencer",
     "propose engine",
+    "propose version",
     "up",
     "doctor",
     "config show",

@@ -6,6 +6,7 @@ from bisect import bisect_left, insort
 from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import Block, Founder, Genesis, apply, consortium_id, genesis, plan_id
 from parley.ledger.contract.plans import Terms
+from parley.ledger.contract.rules import NEWEST
 from parley.ledger.encoding import encode
 from parley.ledger.transaction import Transaction, sign
 
@@ -74,6 +75,7 @@ def spec(members=WITH_REGULATOR, **changes):
         "time": START,
         "nonce": "0",
         "sequencer": founders[0].name,
+        "version": NEWEST,
     }
     return Genesis(**{**fields, **changes})
 
@@ -219,6 +221,14 @@ def alignment(run, party, rows=5000, root=None):
 
 def round_of(run, number, party, root=None):
     return {"run": run, "round": number, "root": root or digest(f"{party}/{number}"), "messages": 40}
+
+
+def rounds_of(run, first, last, party, root=None):
+    said = [
+        {key: round_of(run, number, party, root)[key] for key in ("root", "messages")}
+        for number in range(first, last + 1)
+    ]
+    return {"run": run, "first": first, "rounds": said}
 
 
 def finish(run):

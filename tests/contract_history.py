@@ -1,10 +1,11 @@
 """A history that touches every type of transaction, and the vectors made of it.
 
-``python -m tests.contract_history`` writes `VECTORS` anew. The old ones say what the rules were when ledgers
-were written under them, so they change only together with the version of the contract.
+``python -m tests.contract_history VERSION`` writes those of a version anew. They say what the rules were
+when ledgers were written under them, so those of a version that has been released never change.
 """
 
 import json
+import sys
 from pathlib import Path
 
 from parley.ledger import merkle
@@ -24,16 +25,18 @@ from tests.contract import (
     plan_of,
     release,
     round_of,
-    spec,
+    rounds_of,
     terms,
 )
 
-VECTORS = Path(__file__).parent / "unit" / "vectors" / "contract.json"
+FOLDER = Path(__file__).parent / "unit" / "vectors"
+VECTORS = {1: FOLDER / "contract.json", 2: FOLDER / "contract-2.json"}
+"""By version of the contract."""
 
 
-def history():
-    """A ledger on which everything has happened once."""
-    ledger = Ledger()
+def history(version):
+    """A ledger on which everything that a version of the contract knows has happened once."""
+    ledger = Ledger(version=version)
     _found(ledger)
     _train(ledger)
     _use(ledger)
@@ -83,6 +86,10 @@ def _train(ledger):
     for number in (1, 2):
         for party in HOLDERS:
             ledger.do(party, "round.commit", round_of("run-1", number, party))
+    if ledger.spec.version > 1:
+        ledger.refuses("round-gap", "operator", "rounds.commit", rounds_of("run-1", 4, 5, "operator"))
+        ledger.do("bank", "rounds.commit", rounds_of("run-1", 3, 5, "bank"))
+        ledger.do("operator", "rounds.commit", rounds_of("run-1", 2, 5, "operator"))
     shown = {"run": "run-1", "round": 0, "index": 0, "leaf": leaf, "path": []}
     ledger.do("operator", "round.reveal", shown)
     ledger.do("bank", "run.finish", finish("run-1"))
@@ -125,6 +132,10 @@ def _judge(ledger):
     ]
     proof = {"kind": "commitments", "first": shown[0], "second": shown[1]}
     ledger.do("bank", "evidence.submit", {"proof": proof})
+    if ledger.spec.version > 1:
+        several = ledger.signed("operator", "rounds.commit", rounds_of("run-1", 1, 3, "operator"))
+        proof = {"kind": "rounds", "round": 3, "first": shown[0], "second": several.data.hex()}
+        ledger.refuses("evidence-known", "bank", "evidence.submit", {"proof": proof})
     ledger.refuses("member-suspended", "operator", "plan.propose", {"terms": terms()})
     ledger.vote({"kind": "reinstate", "member": "operator", "why": "a mistake"}, "regulator")
 
@@ -141,9 +152,9 @@ def _succeed(ledger):
     ledger.do("operator", "sequencer.takeover", body, signer=key("operator", "cosigning"))
 
 
-def vectors():
+def vectors(version):
     """Genesis, signed transactions with their blocks, receipts, and the last state."""
-    ledger = history()
+    ledger = history(version)
     transactions = [
         {
             "sender": transaction.sender,
@@ -159,9 +170,9 @@ def vectors():
         for (transaction, block), receipt in zip(ledger.history, ledger.receipts, strict=True)
     ]
     return {
-        "genesis": spec().value(),
+        "genesis": ledger.spec.value(),
         "consortium": ledger.consortium,
-        "first_state": dict(genesis(spec())),
+        "first_state": dict(genesis(ledger.spec)),
         "transactions": transactions,
         "last_state": ledger.state.values,
         "last_state_digest": ledger.state.digest(),
@@ -169,4 +180,5 @@ def vectors():
 
 
 if __name__ == "__main__":
-    VECTORS.write_text(json.dumps(vectors(), indent=1, sort_keys=True) + "\n")
+    chosen = int(sys.argv[1])
+    VECTORS[chosen].write_text(json.dumps(vectors(chosen), indent=1, sort_keys=True) + "\n")

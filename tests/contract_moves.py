@@ -13,6 +13,7 @@ from tests.contract import (
     plan_of,
     release,
     round_of,
+    rounds_of,
     terms,
 )
 
@@ -89,7 +90,9 @@ class Driver:
             case "aligning":
                 return behind, "run.align", alignment(name, behind)
             case "training" if number < run["limits"]["rounds"]:
-                return behind, "round.commit", round_of(name, number, behind)
+                last = self.choose((number, number, min(number + 2, run["limits"]["rounds"])))
+                several = (behind, "rounds.commit", rounds_of(name, max(number - 1, 1), last, behind))
+                return self.choose(((behind, "round.commit", round_of(name, number, behind)), several))
             case "training":
                 return run["active"], "run.finish", finish(name)
             case "finishing":
@@ -120,7 +123,7 @@ class Driver:
                 ("run.start", {"run": name}),
                 ("run.align", alignment(name, party, root=root)),
                 ("round.commit", round_of(name, number, party, root)),
-                ("round.commit", round_of(name, number, party, root)),
+                ("rounds.commit", rounds_of(name, number, number + self.choose((0, 1, 5)), party, root)),
                 ("run.finish", finish(name)),
                 ("run.share", {"run": name, "share": digest("share")}),
                 ("run.pause", {"run": name, "reason": "pause"}),
@@ -162,7 +165,9 @@ class Driver:
             run = state.get(f"run/{name}") or {"committed": {}, "active": "bank"}
             for party, due in sorted(run["committed"].items()):
                 options.append((party, "round.commit", round_of(name, due + 1, party)))
+                options.append((party, "rounds.commit", rounds_of(name, due + 1, due + 2, party)))
                 if due > 1:
+                    options.append((party, "rounds.commit", rounds_of(name, due - 1, due, party, root)))
                     options.append((party, "round.commit", round_of(name, due - 1, party, root)))
                 options.append((party, "run.align", alignment(name, party, root=root)))
             moves = ("run.start", "run.finish", "run.cancel", "run.pause")

@@ -9,6 +9,7 @@ from parley.core.errors import PeerLost
 from parley.core.trace import Trace
 from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import Founder, Genesis, consortium_id
+from parley.ledger.contract.rules import NEWEST
 from parley.ledger.engines.embedded import gossip, replication
 from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.engines.embedded.member import LedgerMember, Surroundings
@@ -30,7 +31,9 @@ def genesis_of(names, sequencer="bank"):
         )
         for name in sorted(names)
     )
-    return Genesis(name="test", founders=founders, time=1_790_000_000, nonce="n", sequencer=sequencer)
+    return Genesis(
+        name="test", founders=founders, time=1_790_000_000, nonce="n", sequencer=sequencer, version=NEWEST
+    )
 
 
 def transaction(spec, sender, type_, body, *, expires=1000):

@@ -7,6 +7,7 @@ import pytest
 
 from parley.core.errors import PolicyRefused
 from parley.core.plan import read_plan
+from parley.ledger.contract.rounds import Commitment
 from parley.ledger.contract.runs import Run, run_path
 from parley.party.gate import Gate, terms_of
 from parley.party.ledger import PartyLedger
@@ -94,38 +95,26 @@ async def test_a_refused_commitment_ends_the_run_at_the_next_round(tmp_path):
         assert gate.ledger.draft.known(Run, run_path("run-1")).state == "failed"
 
 
-class Overtaken(PartyLedger):
-    """Hands in the first round behind the second, as when who makes the block has missed the first."""
-
-    def __init__(self, ledger):
-        super().__init__(ledger.member, ledger._keys)
-        self.second, self.codes = asyncio.Event(), []
-
-    async def transact(self, type_, body, patience=30.0):
-        if body.get("round") == 1:
-            await self.second.wait()
-        receipt = await super().transact(type_, body, patience)
-        self.codes.append((body.get("round"), receipt.code))
-        if body.get("round") == 2:
-            self.second.set()
-        return receipt
-
-
-async def test_a_round_that_overtakes_another_is_committed_to_again_and_the_run_goes_on(tmp_path):
+async def test_rounds_are_committed_to_together_and_what_went_in_before_counts_once(tmp_path):
     async with Consortium(tmp_path, ("bank", "operator")) as consortium:
-        first = await begun(consortium, terms_of(plan(), {}, int(time.time())), tmp_path)
-        overtaken = Overtaken(first.ledger)
-        gate = gate_at(overtaken, "run-1", tmp_path)
+        gate = await begun(consortium, terms_of(plan(), {}, int(time.time())), tmp_path)
         await gate.enter(plan(), "bank")
         aligned = {"run": "run-1", "rows": 10, "root": "11" * 32, "messages": 1}
         await ledger_of(consortium, "bank").demand("run.align", aligned)
         await gate.go_on(0)
-        for rows in (10, 0, 0):
-            await gate.said("00" * 32, 1, rows)
+        await gate.said("00" * 32, 1, 10)
+        for number in range(1, 5):
+            await gate.said(f"{number:064x}", number, 0)
+        gate.kept()
+        early = {"run": "run-1", "first": 1, "rounds": [{"root": f"{1:064x}", "messages": 1}]}
+        await gate._commitments._run.until(lambda: gate._commitments._run.alive().closed or None, "alignment")
+        await gate.ledger.demand("rounds.commit", early)
         await gate._commitments.flush()
-        assert gate.ledger.draft.known(Run, run_path("run-1")).committed["operator"] == 3
-        assert (2, "round-gap") in overtaken.codes
-        assert (2, "accepted") in overtaken.codes
+        draft = gate.ledger.draft
+        assert draft.known(Run, run_path("run-1")).committed["operator"] == 5
+        made = [draft.known(Commitment, f"round/run-1/{number:09}/operator") for number in range(1, 5)]
+        assert [each.messages for each in made] == [1, 2, 3, 4]
+        assert len({each.transaction for each in made}) == 2
 
 
 async def test_a_start_that_only_we_were_shown_is_not_final_and_not_entered(tmp_path, monkeypatch):

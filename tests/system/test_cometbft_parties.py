@@ -192,6 +192,7 @@ def test_a_newcomer_comes_in_after_the_move(moved):
     shop = Party(folder, "shop")
     invitation = bank.done("invite", "shop")
     decide(invitation["proposal"], invitation["needed"], others)
+    caught_up(bank, others[0])
     failed(shop.do("join", invitation["invitation"]), "usage", "node-not-prepared", 2)
     shop.done("consortium", "node", "--listen", f"127.0.0.1:{free_ports(1)[0]}")
     shop.done("join", invitation["invitation"])

@@ -87,7 +87,7 @@ def test_from_an_invitation_to_a_verified_history(folder, members, tmp_path):
     assert [each["number"] for each in told] == list(range(len(told)))
     refusal = next(each for each in told if each["code"] == "runs-exhausted")
     assert f"receipt {refusal['number']}" in again
-    committed = [each for each in told if each["type"] == "round.commit"]
+    committed = [each for each in told if each["type"] == "rounds.commit"]
     assert {each["sender"] for each in committed} == {"bank", "operator"}
     assert next(each["words"] for each in told if each["type"] == "run.finish").startswith("finishes run-")
 
@@ -310,7 +310,7 @@ def test_parties_come_back_and_a_run_that_is_not_worth_waiting_for_is_cancelled_
         assert regulator.stop() == 0
         path = approved(bank, operator, plan(tmp_path, trees=ENDLESS))
         with watching(bank, path) as client:
-            until(lambda: [each for each in history(bank) if each["type"] == "round.commit"])
+            until(lambda: [each for each in history(bank) if each["type"] == "rounds.commit"])
             regulator.up()
             caught_up(regulator, bank)
             operator.kill()

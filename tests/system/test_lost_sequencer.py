@@ -86,6 +86,8 @@ def test_the_part_that_must_say_yes_is_put_to_the_vote(members):
     bank, operator, regulator = members
     failed(bank.do("propose", "threshold", "admit", 1, 2), "refused", "ledger-threshold-invalid", 3)
     failed(bank.do("propose", "threshold", "lunch", 1, 1), "usage", "bad-arguments", 2)
+    failed(bank.do("propose", "version", 2), "refused", "ledger-proposal-moot", 3)
+    failed(bank.do("propose", "version", 1000), "usage", "version-unknown", 2)
     proposed = bank.done("propose", "threshold", "engine", 1, 1)
     assert proposed["subject"] == "require 1 of 1 for engine"
     until(lambda: open_vote(operator, proposed["id"]))

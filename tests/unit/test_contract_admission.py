@@ -10,6 +10,7 @@ from parley.ledger.contract.consortium import Threshold
 from parley.ledger.contract.execution import CLEARED_AT_ONCE, seen_path
 from parley.ledger.contract.founding import DEFAULT_THRESHOLDS
 from parley.ledger.contract.refusal import Refusal
+from parley.ledger.contract.rules import NEWEST
 from parley.ledger.transaction import SignedTransaction, open_signed
 
 from tests.contract import START, WITH_REGULATOR, Ledger, digest, key, spec, terms
@@ -160,10 +161,10 @@ def test_time_never_goes_back(ledger):
 
 
 def test_another_version_holds_from_its_height_on(ledger):
-    stricter = {name: rule for name, rule in VERSIONS[1].items() if name != "table.register"}
-    versions = {**VERSIONS, 2: MappingProxyType(stricter)}
-    ledger.vote({"kind": "version", "version": 2, "height": 100}, "operator")
-    expected = [{"height": 0, "version": 1}, {"height": 100, "version": 2}]
+    stricter = {name: rule for name, rule in VERSIONS[NEWEST].items() if name != "table.register"}
+    versions = {**VERSIONS, NEWEST + 1: MappingProxyType(stricter)}
+    ledger.vote({"kind": "version", "version": NEWEST + 1, "height": 100}, "operator")
+    expected = [{"height": 0, "version": NEWEST}, {"height": 100, "version": NEWEST + 1}]
     assert ledger["meta/versions"] == {"eras": expected}
     transaction = ledger.transaction("bank", "table.register", TABLE)
 
@@ -174,9 +175,9 @@ def test_another_version_holds_from_its_height_on(ledger):
 
 
 def test_a_program_without_the_version_stops_before_it_can_be_wrong(ledger):
-    ledger.vote({"kind": "version", "version": 2, "height": 100}, "operator")
+    ledger.vote({"kind": "version", "version": NEWEST + 1, "height": 100}, "operator")
     transaction = ledger.transaction("bank", "table.register", TABLE)
-    with pytest.raises(UsageError, match="version 2 of the contract") as caught:
+    with pytest.raises(UsageError, match=f"version {NEWEST + 1} of the contract") as caught:
         apply(ledger.state, transaction, Block(100, ledger.time))
     assert caught.value.code == "contract-version"
 

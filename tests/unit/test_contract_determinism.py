@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parley.ledger.contract import Block, Genesis, apply, consortium_id, genesis
-from parley.ledger.contract.rules import VERSION_1
+from parley.ledger.contract.rules import NEWEST, VERSIONS
 from parley.ledger.transaction import Transaction
 
 from tests.contract import Ledger, State
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 WALK = (
     "from tests.unit.test_contract_determinism import walk; "
     "from tests.contract_history import history; "
-    "print(walk(7, 600).state.digest(), history().state.digest())"
+    "print(walk(7, 600).state.digest(), history(2).state.digest())"
 )
 
 
@@ -55,12 +55,18 @@ def test_hash_seeds_change_nothing(seed):
     ran = subprocess.run(
         [sys.executable, "-c", WALK], capture_output=True, text=True, check=True, env=environment
     )
-    assert ran.stdout.split() == [walk(7, 600).state.digest(), history().state.digest()]
+    assert ran.stdout.split() == [walk(7, 600).state.digest(), history(NEWEST).state.digest()]
 
 
-@pytest.mark.parametrize("ledger", [history(), walk(3, 300)], ids=["history", "walk"])
+@pytest.mark.parametrize(
+    "ledger", [history(1), history(2), walk(3, 300)], ids=["first version", "second version", "walk"]
+)
 def test_the_order_of_members_in_the_store_changes_nothing(ledger):
-    first = Ledger() if "member/retailer" not in ledger.state.values else Driver(None).ledger
+    first = (
+        Ledger(version=ledger.spec.version)
+        if "member/retailer" not in ledger.state.values
+        else Driver(None).ledger
+    )
     state = Backwards(first.state.values)
     for (transaction, block), receipt in zip(ledger.history, ledger.receipts, strict=True):
         outcome = apply(state, transaction, block)
@@ -69,8 +75,9 @@ def test_the_order_of_members_in_the_store_changes_nothing(ledger):
     assert state.digest() == ledger.state.digest()
 
 
-def test_the_history_of_the_vectors_ends_as_it_always_did():
-    vectors = json.loads(VECTORS.read_text())
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_history_of_the_vectors_ends_as_it_always_did(version):
+    vectors = json.loads(VECTORS[version].read_text())
     founded = Genesis.of(vectors["genesis"])
     assert consortium_id(founded) == vectors["consortium"]
     state = State(genesis(founded))
@@ -85,6 +92,7 @@ def test_the_history_of_the_vectors_ends_as_it_always_did():
     assert state.digest() == vectors["last_state_digest"]
 
 
-def test_the_vectors_hold_every_type_of_transaction():
-    types = {entry["type"] for entry in json.loads(VECTORS.read_text())["transactions"]}
-    assert types == set(VERSION_1)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_vectors_hold_every_type_of_transaction(version):
+    types = {entry["type"] for entry in json.loads(VECTORS[version].read_text())["transactions"]}
+    assert types == set(VERSIONS[version])

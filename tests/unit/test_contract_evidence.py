@@ -7,7 +7,7 @@ from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.contract import log_origin
 from parley.ledger.notes import SignedNote
 
-from tests.contract import Ledger, alignment, digest, key, round_of
+from tests.contract import Ledger, alignment, digest, key, round_of, rounds_of
 
 OTHER = digest("another consortium")
 
@@ -81,6 +81,11 @@ def test_checkpoints_by_another_key_prove_nothing(ledger):
     ledger.refuses("evidence-invalid", "operator", "evidence.submit", unknown)
 
 
+def of_rounds(number, first, second):
+    proof = {"kind": "rounds", "round": number, "first": first.data.hex(), "second": second.data.hex()}
+    return {"proof": proof}
+
+
 def test_two_commitments_to_one_round_suspend_the_signer(ledger):
     ledger.training()
     first = ledger.signed("operator", "round.commit", round_of("run-1", 1, "operator"))
@@ -91,6 +96,27 @@ def test_two_commitments_to_one_round_suspend_the_signer(ledger):
     ledger.do("bank", "evidence.submit", commitments(first, second))
     assert ledger["member/operator"]["standing"] == "suspended"
     ledger.refuses("evidence-known", "bank", "evidence.submit", commitments(second, first))
+
+
+def test_two_commitments_to_several_rounds_suspend_the_signer_of_both(ledger):
+    first = ledger.signed("operator", "rounds.commit", rounds_of("run-1", 1, 4, "operator"))
+    second = ledger.signed("operator", "rounds.commit", rounds_of("run-1", 4, 6, "operator", digest("other")))
+    single = ledger.signed("operator", "round.commit", round_of("run-1", 5, "operator"))
+    agrees = ledger.signed("operator", "round.commit", round_of("run-1", 4, "operator"))
+    of_another = ledger.signed("bank", "rounds.commit", rounds_of("run-1", 1, 4, "bank"))
+    for number, one, other in (
+        (3, first, second),
+        (5, first, second),
+        (4, first, single),
+        (4, first, agrees),
+        (4, of_another, second),
+        (4, agrees, first),
+    ):
+        ledger.refuses("evidence-invalid", "bank", "evidence.submit", of_rounds(number, one, other))
+    ledger.refuses("evidence-invalid", "bank", "evidence.submit", commitments(first, second))
+    ledger.do("bank", "evidence.submit", of_rounds(5, single, second))
+    assert ledger["member/operator"]["standing"] == "suspended"
+    ledger.refuses("evidence-known", "bank", "evidence.submit", of_rounds(5, second, single))
 
 
 def test_two_alignments_suspend_the_signer(ledger):

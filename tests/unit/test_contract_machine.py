@@ -28,6 +28,7 @@ STARTS = (
     "run.start",
     "run.align",
     "round.commit",
+    "rounds.commit",
     "run.resume",
     "run.finish",
     "run.share",
@@ -78,7 +79,7 @@ class Contract(RuleBasedStateMachine):
             assert all(path == "meta/count" or path.startswith("seen/") for path, _ in outcome.writes)
         state.write(outcome.writes)
 
-    def accept(self, transaction, state):
+    def accept(self, transaction, state):  # noqa: C901
         body, sender, kind = transaction.body, transaction.sender, transaction.type
         # a suspended member starts nothing
         if kind in STARTS:
@@ -99,6 +100,8 @@ class Contract(RuleBasedStateMachine):
                 self.commit(body["run"], 0, sender, body["root"])
             case "round.commit":
                 self.commit(body["run"], body["round"], sender, body["root"])
+            case "rounds.commit":
+                self.commit_several(body, sender)
             case "prediction.commit":
                 self.predict(body, state)
 
@@ -112,6 +115,16 @@ class Contract(RuleBasedStateMachine):
         # one commitment for each run, round and party; rounds are contiguous
         assert number == len(made)
         made[number] = root
+
+    def commit_several(self, body, sender):
+        made = self.commitments[body["run"], sender]
+        known = len(made) - body["first"]
+        # what was committed to before stays as it is, and something is new
+        for number, said in enumerate(body["rounds"][:known], body["first"]):
+            assert made[number] == said["root"]
+        assert known < len(body["rounds"])
+        for number, said in enumerate(body["rounds"][known:], body["first"] + known):
+            self.commit(body["run"], number, sender, said["root"])
 
     def use_grant(self, body, state):
         grant = state.get(f"grant/{body['grant']}")

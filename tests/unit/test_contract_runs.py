@@ -3,7 +3,7 @@
 import pytest
 
 from parley.ledger import merkle
-from parley.ledger.contract.rounds import ROUNDS_AHEAD
+from parley.ledger.contract.rounds import ROUNDS_AHEAD, ROUNDS_AT_ONCE
 from parley.ledger.contract.runs import RUNS_AT_ONCE
 from parley.ledger.contract.transitions import RESUMABLE, STATES, TERMINAL, TRANSITIONS, move
 
@@ -17,6 +17,7 @@ from tests.contract import (
     digest,
     finish,
     round_of,
+    rounds_of,
 )
 
 LIVE = [state for state in STATES if state not in TERMINAL]
@@ -210,6 +211,62 @@ def test_a_party_may_be_a_few_rounds_ahead(ledger):
     ledger.refuses("round-ahead", "bank", "round.commit", following)
     ledger.do("operator", "round.commit", round_of("run-1", 1, "operator"))
     ledger.do("bank", "round.commit", following)
+
+
+def test_several_rounds_are_committed_to_at_once(ledger):
+    ledger.training()
+    made = ledger.do("bank", "rounds.commit", rounds_of("run-1", 1, 4, "bank"))
+    assert ledger["run/run-1"]["committed"] == {"bank": 5, "operator": 1}
+    for number in (1, 4):
+        expected = {"root": round_of("run-1", number, "bank")["root"], "messages": 40, "transaction": made}
+        assert ledger[f"round/run-1/{number:09}/bank"].items() >= expected.items()
+    ledger.do("operator", "round.commit", round_of("run-1", 1, "operator"))
+    ledger.do("operator", "rounds.commit", rounds_of("run-1", 2, 4, "operator"))
+    ledger.do("bank", "run.finish", finish("run-1"))
+    ledger.refuses("run-state", "bank", "rounds.commit", rounds_of("run-1", 5, 6, "bank"))
+
+
+def test_of_several_rounds_those_that_are_known_count_once(ledger):
+    ledger.training()
+    first = ledger.do("bank", "rounds.commit", rounds_of("run-1", 1, 3, "bank"))
+    ledger.refuses("commitment-duplicate", "bank", "rounds.commit", rounds_of("run-1", 2, 3, "bank"))
+    ledger.do("bank", "rounds.commit", rounds_of("run-1", 2, 5, "bank"))
+    assert ledger["run/run-1"]["committed"]["bank"] == 6
+    assert ledger["round/run-1/000000003/bank"]["transaction"] == first
+    different = rounds_of("run-1", 5, 7, "bank", root=digest("other"))
+    ledger.refuses("commitment-conflict", "bank", "rounds.commit", different)
+    assert ledger["run/run-1"]["committed"]["bank"] == 6
+
+
+def test_of_several_rounds_none_is_entered_unless_all_may_be(ledger):
+    ledger.aligning()
+    ledger.refuses("run-state", "bank", "rounds.commit", rounds_of("run-1", 1, 2, "bank"))
+    ledger = Ledger()
+    ledger.training(rounds=ROUNDS_AHEAD + 20)
+    ledger.refuses("role-not-allowed", "regulator", "rounds.commit", rounds_of("run-1", 1, 2, "bank"))
+    ledger.refuses("round-gap", "bank", "rounds.commit", rounds_of("run-1", 2, 3, "bank"))
+    too_many = rounds_of("run-1", 1, ROUNDS_AT_ONCE + 1, "bank")
+    ledger.refuses("body-invalid", "bank", "rounds.commit", too_many)
+    ledger.refuses("body-invalid", "bank", "rounds.commit", {**too_many, "rounds": []})
+    ledger.do("bank", "rounds.commit", rounds_of("run-1", 1, ROUNDS_AT_ONCE, "bank"))
+    beyond = rounds_of("run-1", ROUNDS_AT_ONCE + 1, ROUNDS_AHEAD, "bank")
+    ledger.do("bank", "rounds.commit", beyond)
+    following = rounds_of("run-1", ROUNDS_AHEAD + 1, ROUNDS_AHEAD + 2, "bank")
+    ledger.refuses("round-ahead", "bank", "rounds.commit", following)
+    assert ledger["run/run-1"]["committed"]["bank"] == ROUNDS_AHEAD + 1
+    ledger = Ledger()
+    ledger.training(rounds=3)
+    ledger.refuses("rounds-exceeded", "bank", "rounds.commit", rounds_of("run-1", 1, 4, "bank"))
+    assert ledger["run/run-1"]["committed"]["bank"] == 1
+
+
+def test_the_first_version_of_the_contract_knows_single_rounds_only():
+    ledger = Ledger(version=1)
+    ledger.training()
+    ledger.refuses("type-unknown", "bank", "rounds.commit", rounds_of("run-1", 1, 2, "bank"))
+    ledger.vote({"kind": "version", "version": 2, "height": ledger.height + 10}, "operator")
+    ledger.height += 10
+    ledger.do("bank", "rounds.commit", rounds_of("run-1", 1, 2, "bank"))
 
 
 def test_the_plan_bounds_the_rounds(ledger):

@@ -8,7 +8,18 @@ import pytest
 from parley.ledger.contract import Block, apply
 from parley.ledger.contract.transitions import STATES, TERMINAL
 
-from tests.contract import HOLDERS, START, Ledger, alignment, digest, finish, plan_of, round_of, terms
+from tests.contract import (
+    HOLDERS,
+    START,
+    Ledger,
+    alignment,
+    digest,
+    finish,
+    plan_of,
+    round_of,
+    rounds_of,
+    terms,
+)
 
 RUN = "run-1"
 BODY = terms(rounds=2, runs=1, patience=60)
@@ -39,6 +50,8 @@ def moves(ledger):
         found += [(party, "run.align", alignment(RUN, party)), (party, "run.align", alignment(RUN, party, 7))]
         found += [(party, "round.commit", round_of(RUN, number, party)) for number in (1, 2, 3)]
         found.append((party, "round.commit", round_of(RUN, 1, party, OTHER)))
+        found += [(party, "rounds.commit", rounds_of(RUN, first, 2, party)) for first in (1, 2)]
+        found.append((party, "rounds.commit", rounds_of(RUN, 1, 3, party)))
     tried = [(ledger.transaction(*move, expires=100, nonce="n"), START) for move in found]
     late = ledger.transaction("regulator", "run.expire", {"run": RUN}, expires=100, nonce="n")
     timed = [*tried, (late, START), (late, LATE)]
@@ -47,7 +60,11 @@ def moves(ledger):
 
 def kept(values):
     """The state without what every transaction moves on, so that equal situations are equal."""
-    return {path: value for path, value in values.items() if not path.startswith(("meta/", "seen/"))}
+    return {
+        path: {**value, "transaction": ""} if path.startswith("round/") else value
+        for path, value in values.items()
+        if not path.startswith(("meta/", "seen/"))
+    }
 
 
 def name_of(values):
@@ -119,8 +136,13 @@ def test_rounds_are_contiguous_and_committed_once(walk):
             assert sorted(rounds) == [f"round/{RUN}/{number:09}/{party}" for number in range(len(rounds))]
             assert not rounds or run_of(state)["committed"][party] == len(rounds)
         for transaction, outcome, following in edges[name]:
-            if transaction.type == "round.commit" and outcome.receipt.accepted:
-                assert transaction.body["round"] == run_of(state)["committed"][transaction.sender]
+            due = ((run_of(state) or {}).get("committed") or {}).get(transaction.sender)
+            match transaction.type:
+                case "round.commit" if outcome.receipt.accepted:
+                    assert transaction.body["round"] == due
+                case "rounds.commit" if outcome.receipt.accepted:
+                    first = transaction.body["first"]
+                    assert first <= due < first + len(transaction.body["rounds"])
             for path in (path for path in state if path.startswith("round/")):
                 assert states[following][path] == state[path]
 

@@ -13,7 +13,7 @@ import pytest
 
 import parley.ledger.contract
 from parley.ledger.contract import CODES
-from parley.ledger.contract.rules import VERSION_1
+from parley.ledger.contract.rules import NEWEST, VERSION_1, VERSIONS
 from parley.ledger.contract.state import Record
 from parley.ledger.contract.transitions import diagram
 
@@ -28,11 +28,16 @@ def first_line(thing):
     return inspect.getdoc(thing).split("\n")[0]
 
 
+def since(name):
+    return "" if name in VERSION_1 else " (from version 2)"
+
+
 def types():
     rows = [
-        f"| `{name}` | {', '.join(rule.standing)} | {', '.join(rule.roles)} | {', '.join(rule.keys)} | "
+        f"| `{name}`{since(name)} | {', '.join(rule.standing)} | {', '.join(rule.roles)} | "
+        f"{', '.join(rule.keys)} | "
         f"{', '.join(f'`{field}`' for field in rule.body.__struct_fields__)} | {first_line(rule.act)} |"
-        for name, rule in sorted(VERSION_1.items())
+        for name, rule in sorted(VERSIONS[NEWEST].items())
     ]
     head = "| type | standing | roles | keys | body | what it does |\n|---|---|---|---|---|---|\n"
     return head + "\n".join(rows) + "\n"

@@ -2,6 +2,8 @@
 
 import pytest
 
+from parley.ledger.contract.rules import NEWEST
+
 from tests.contract import DAY, START, Ledger, digest, key
 
 FOUR = {"bank": "holder", "operator": "holder", "retailer": "holder", "regulator": "observer"}
@@ -109,8 +111,8 @@ def test_an_unknown_proposal_takes_no_ballot(ledger):
         ({"kind": "remove", "member": "bank", "why": "x"}, "sequencer-cannot-leave"),
         ({"kind": "sequencer", "member": "bank"}, "proposal-moot"),
         ({"kind": "engine", "height": 0}, "time-out-of-range"),
-        ({"kind": "version", "version": 1, "height": 50}, "proposal-moot"),
-        ({"kind": "version", "version": 2, "height": 10**9}, "time-out-of-range"),
+        ({"kind": "version", "version": NEWEST, "height": 50}, "proposal-moot"),
+        ({"kind": "version", "version": NEWEST + 1, "height": 10**9}, "time-out-of-range"),
         (
             {"kind": "threshold", "vote": "admit", "threshold": {"yes": 1, "out_of": 2}},
             "threshold-invalid",

@@ -14,6 +14,7 @@ from parley.cli.output import answer
 from parley.cli.words import moment, subject_in_words
 from parley.core.errors import UsageError
 from parley.ledger.contract.consortium import VoteKind
+from parley.ledger.contract.rules import VERSIONS
 from parley.ledger.contract.votes import Proposal
 from parley.ledger.encoding import Value
 from parley.party.compose import CLOCKS
@@ -230,6 +231,44 @@ def engine(
         )
     height = read(home, lambda ledger: ledger.height) + after
     _put({"kind": "engine", "height": height}, days, home, as_json=as_json)
+
+
+@app.command("version")
+def version(
+    number: Annotated[int, typer.Argument(metavar="VERSION", min=2, help="Of the contract.")],
+    *,
+    after: Annotated[
+        int,
+        typer.Option(
+            "--after", metavar="N", min=2, max=100_000, help="So many more blocks follow the rules of today."
+        ),
+    ] = _BLOCKS_AHEAD,
+    days: DaysOption = _WEEK,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose to follow the rules of a later version of the contract.
+
+    \b
+    Example:
+      parley propose version 2
+
+    By then every member must run a release of Parley that knows that version; one that does not stops
+    before the first block under its rules, and goes on when it has been brought up to date.
+
+    \b
+    Remedies:
+      version-unknown         this release does not know it: bring Parley up to date first
+      ledger-proposal-moot    the ledger follows it already
+    """
+    if number not in VERSIONS:
+        raise UsageError(
+            "version-unknown",
+            f"this release of Parley knows the contract up to version {max(VERSIONS)}, not {number}",
+            remedy="install a release that knows it, here and at every other member, and propose it then",
+        )
+    height = read(home, lambda ledger: ledger.height) + after
+    _put({"kind": "version", "version": number, "height": height}, days, home, as_json=as_json)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,13 @@ def _committed(body: Body) -> str:
     return f"round {body['round']} of {body['run']} ({body['messages']:,} messages, root {body['root'][:8]})"
 
 
+def _committed_several(body: Body) -> str:
+    last = body["first"] + len(body["rounds"]) - 1
+    messages = sum(said["messages"] for said in body["rounds"])
+    rounds = f"rounds {body['first']} to {last}" if last > body["first"] else f"round {last}"
+    return f"{rounds} of {body['run']} ({messages:,} messages)"
+
+
 def _measures(body: Body) -> str:
     return ", ".join(f"{each['name']} {each['ppm'] / 1_000_000:.4f}" for each in body["metrics"])
 
@@ -107,6 +114,7 @@ _DEEDS: Final[dict[str, Callable[[Body], str]]] = {
     "run.start": lambda it: f"starts {it['run']}",
     "run.align": lambda it: f"aligned {it['rows']:,} rows in {it['run']} ({it['messages']:,} messages)",
     "round.commit": lambda it: f"commits {_committed(it)}",
+    "rounds.commit": lambda it: f"commits {_committed_several(it)}",
     "run.finish": lambda it: f"finishes {it['run']}: {_measures(it)}",
     "run.share": lambda it: f"commits its piece of {it['run']}",
     "run.pause": lambda it: f"pauses {it['run']}: {it['reason']}",

@@ -3,6 +3,9 @@
 Round 0 is the alignment, then come the training rounds, then the evaluation. A commitment is kept on the
 disk before what the round leaves is, and submitted once the next round is kept as well: by then every
 party of the run keeps the round (see `parley.party.run`), so nobody goes back behind a commitment.
+
+Rounds that follow one another closely are committed to in one transaction: each costs every member of the
+ledger a signature check, and a block for it more than that.
 """
 
 import asyncio
@@ -12,11 +15,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias
 
-from parley.ledger.contract.rounds import ROUNDS_AHEAD
+from parley.ledger.contract.rounds import ROUNDS_AHEAD, ROUNDS_AT_ONCE
 from parley.ledger.encoding import Value
 from parley.party.awaiting import Awaiting
 from parley.party.ledger import check_accepted
-from parley.protocols.together import all_of
 from parley.store.journal import Journal
 
 Commitment: TypeAlias = tuple[str, dict[str, Value]]
@@ -24,12 +26,11 @@ Commitment: TypeAlias = tuple[str, dict[str, Value]]
 
 _MOMENT: Final = 5.0
 """Seconds a commitment waits for company."""
-_TOGETHER: Final = ROUNDS_AHEAD // 2
-"""Rounds committed to at once: with them we are never further ahead than the contract allows."""
-_EARLY: Final = "round-gap"
 _PAUSED: Final = "run-state"
 _KNOWN: Final = "commitment-duplicate"
-"""Refusals of a commitment that came before the one before it, while the run stood still, a second time."""
+"""Refusals of a commitment that came while the run stood still, and a second time."""
+_IN_ONE: Final = 2
+"""Version of the contract from which one transaction commits to several rounds."""
 _AGAIN: Final = 0.5
 """Seconds after which a commitment is submitted anew that came while the run stood still on the ledger."""
 
@@ -96,14 +97,15 @@ class Commitments:
             self._submitting.add_done_callback(_heard)  # told, or part of what is being told
 
     async def _submit_all(self) -> None:
-        """Submit commitments in order, several at once: a block costs more than a transaction in it."""
+        """Submit commitments in order."""
         while (first := await self._due.get()) is not None:
             if first[0] == "run.align":
-                await self._submit([first])
+                await self._submit(*first)
                 continue
             together, over = await self._gathered(first)
             await self._run.until(partial(self._room_for, len(together)), "the other parties' rounds of it")
-            await self._submit(together)
+            for transaction in self._transactions(together):
+                await self._submit(*transaction)
             if over:
                 return
 
@@ -112,33 +114,28 @@ class Commitments:
         together = [first]
         with suppress(TimeoutError):
             async with asyncio.timeout(_MOMENT):
-                while len(together) < _TOGETHER:
+                while len(together) < ROUNDS_AT_ONCE:
                     following = await self._due.get()
                     if following is None:
                         return together, True
                     together.append(following)
         return together, False
 
-    async def _submit(self, commitments: list[Commitment]) -> None:
-        """Have all accepted; one that went in before an interruption is known, and that is well.
+    def _transactions(self, rounds: list[Commitment]) -> list[Commitment]:
+        """What commits to rounds that follow one another, under the rules that hold now."""
+        if self._run.ledger.version < _IN_ONE:
+            return rounds
+        said: list[Value] = [{"root": body["root"], "messages": body["messages"]} for _, body in rounds]
+        first = rounds[0][1]["round"]
+        return [("rounds.commit", {"run": self._run.name, "first": first, "rounds": said})]
 
-        A round may come in behind the next one, since whoever makes a block may have missed it, and nodes
-        do not ask for it again: the next is submitted once more. So is what came while the run stood still.
-        """
-        while commitments:
-            receipts = await all_of([self._run.ledger.transact(*each) for each in commitments])
-            if all(receipt.code == _EARLY for receipt in receipts):
-                check_accepted(commitments[0][0], receipts[0])
-            again = []
-            for commitment, receipt in zip(commitments, receipts, strict=True):
-                if receipt.code in (_EARLY, _PAUSED):
-                    again.append(commitment)
-                elif receipt.code != _KNOWN:
-                    check_accepted(commitment[0], receipt)
-            if any(receipt.code == _PAUSED for receipt in receipts):
-                self._run.check_alive()
-                await asyncio.sleep(_AGAIN)
-            commitments = again
+    async def _submit(self, type_: str, body: dict[str, Value]) -> None:
+        """Have it accepted; what went in before an interruption is known, and that is well."""
+        while (receipt := await self._run.ledger.transact(type_, body)).code == _PAUSED:
+            self._run.check_alive()
+            await asyncio.sleep(_AGAIN)
+        if receipt.code != _KNOWN:
+            check_accepted(type_, receipt)
 
     def _room_for(self, rounds: int) -> bool | None:
         """Whether so many rounds may be committed to: all have aligned, and nobody is far behind."""

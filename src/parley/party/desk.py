@@ -1,7 +1,8 @@
 """The ledger's desk at a party: members that follow us, compare with us, or come in with an invitation."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from parley.core.conversation import Channel, Steps
 from parley.core.errors import PolicyRefused
@@ -21,6 +22,8 @@ PATIENCE = 365 * 86400.0
 """Seconds: who follows us is silent while nothing happens; a dead peer breaks the line."""
 _PROMPT = 60.0
 """Seconds to wait for a message of a conversation that has none to wait for."""
+_BEHIND = 5.0
+"""Seconds that our copy of the ledger may be behind that of a newcomer's sponsors."""
 LEDGER = "ledger"
 """Stands for a run where a conversation belongs to none."""
 
@@ -83,8 +86,7 @@ class Desk:
         """Let a newcomer in that knocks with the certificate of its invitation."""
         async with self._channel(transport, joining.STEPS, joining.INVITER) as channel:
             arrival = await channel.recv(joining.Arrival)
-            member = self._ledger.draft.find(Member, member_path(peer))
-            if arrival.name != peer or member is None or member.standing != "invited":
+            if arrival.name != peer or not await self._is_invited(peer):
                 raise PolicyRefused(
                     "not-invited",
                     f"{arrival.name[:64]} wants to join, but the ledger has no invitation of it",
@@ -105,6 +107,16 @@ class Desk:
             await channel.send(joining.Entered())
         self._home.catalogue.drop_invitation(peer)
         self._log(f"{peer} has joined the consortium")
+
+    async def _is_invited(self, peer: str) -> bool:
+        """Whether the members have let it in; our copy of the ledger may hear of it after the newcomer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_BEHIND):
+                async for _ in self._ledger.member.changes():
+                    member = self._ledger.draft.find(Member, member_path(peer))
+                    if member is not None:
+                        return member.standing == "invited"
+        return False
 
     async def _enter(self, channel: Channel, peer: str, data: bytes) -> None:
         signed = _opened(channel, data)

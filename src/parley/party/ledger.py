@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from parley.core.errors import PolicyRefused, UsageError
 from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import Founder, Genesis, Receipt, View
-from parley.ledger.contract.consortium import CONSORTIUM, Consortium
+from parley.ledger.contract.consortium import CONSORTIUM, VERSIONS, Consortium, ContractVersions
 from parley.ledger.contract.endpoints import Endpoint, endpoint_path
 from parley.ledger.contract.fields import Role
 from parley.ledger.contract.members import Member
+from parley.ledger.contract.rules import NEWEST
 from parley.ledger.contract.state import Draft
 from parley.ledger.encoding import EncodingError, Value
 from parley.ledger.engines.embedded.log import MemberLog
@@ -71,6 +72,7 @@ def found_consortium(home: Home, name: str, certificate: str, role: Role, now: i
         time=now,
         nonce=secrets.token_hex(16),
         sequencer=home.settings.party,
+        version=NEWEST,
     )
     log = open_log(home)
     log.begin(spec.value())
@@ -150,6 +152,12 @@ class PartyLedger:
     def draft(self) -> Draft:
         """The state as typed records."""
         return Draft(self.view)
+
+    @property
+    def version(self) -> int:
+        """Of the contract, whose rules hold for what is submitted now."""
+        eras = self.draft.known(ContractVersions, VERSIONS)
+        return eras.at(self.member.log.replica.height + 1)
 
     async def transact(self, type_: str, body: Mapping[str, Value], patience: float = 30.0) -> Receipt:
         """Sign and submit a transaction; returns its receipt once it is final, accepted or refused."""

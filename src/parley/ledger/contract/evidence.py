@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from parley.ledger.checkpoint import fork_evidence
 from parley.ledger.contract.consortium import CONSORTIUM, Consortium
-from parley.ledger.contract.fields import Digest, Height, Party
+from parley.ledger.contract.fields import Count, Digest, Height, Party
 from parley.ledger.contract.members import Key, find_member, key_path, set_standing
 from parley.ledger.contract.refusal import refuse
 from parley.ledger.contract.rounds import (
@@ -20,6 +20,7 @@ from parley.ledger.contract.rounds import (
     CommitAlignment,
     Commitment,
     CommitRound,
+    CommitRounds,
     Reveal,
     commitment_path,
     fits,
@@ -117,6 +118,32 @@ class Commitments(Record, frozen=True, tag_field="kind", tag="commitments"):
         return one.sender, f"commitments/{about[0]}/{about[1]:09}"
 
 
+class Rounds(Record, frozen=True, tag_field="kind", tag="rounds"):
+    """As `Commitments`, where a transaction may commit to several rounds.
+
+    Attributes:
+        round: the round for which they differ.
+        first: one signed transaction, its bytes in hexadecimal.
+        second: the other.
+    """
+
+    PATH = ""
+
+    round: Count
+    first: Hex
+    second: Hex
+
+    def against(self, draft: Draft) -> tuple[Party, str]:
+        """Whom it convicts, and of what; refused unless it does."""
+        one, other = _signed(draft, self.first), _signed(draft, self.second)
+        run, said = _committed_to(one, self.round)
+        if one.sender != other.sender or _committed_to(other, self.round)[0] != run:
+            refuse("evidence-invalid", "the commitments are not one member's to one run")
+        if _committed_to(other, self.round)[1] == said:
+            refuse("evidence-invalid", "the commitments do not contradict each other")
+        return one.sender, f"commitments/{run}/{self.round:09}"
+
+
 class FalseReveal(Record, frozen=True, tag_field="kind", tag="reveal"):
     """A signed transaction that reveals what does not belong to its sender's commitment.
 
@@ -149,7 +176,17 @@ class Submit(Body, frozen=True):
     proof: Checkpoints | Commitments | FalseReveal
 
 
-def submit(act: Act[Submit]) -> None:
+class SubmitRounds(Body, frozen=True):
+    """As `Submit`, with the proofs that version 2 of the contract knows.
+
+    Attributes:
+        proof: of which kind, with the statements.
+    """
+
+    proof: Checkpoints | Commitments | Rounds | FalseReveal
+
+
+def submit(act: Act[Submit] | Act[SubmitRounds]) -> None:
     """Check a proof and suspend whom it convicts, once for each thing proven."""
     culprit, about = act.body.proof.against(act.draft)
     path = f"evidence/{about}/{culprit}"
@@ -194,6 +231,20 @@ def _committed(transaction: Transaction) -> tuple[tuple[str, int], tuple[str, in
     return (commitment.run, commitment.round), (commitment.root, commitment.messages)
 
 
+def _committed_to(transaction: Transaction, number: int) -> tuple[str, tuple[str, int]]:
+    """The run, and what a transaction states of one round of it; refused if it states nothing of it."""
+    if transaction.type != "rounds.commit":
+        (run, only), stated = _committed(transaction)
+        if only != number:
+            refuse("evidence-invalid", f"a commitment to round {only} where {number} is due")
+        return run, stated
+    body = _body(transaction, "rounds.commit", CommitRounds)
+    if not body.first <= number < body.first + len(body.rounds):
+        refuse("evidence-invalid", f"no commitment to round {number}")
+    said = body.rounds[number - body.first]
+    return body.run, (said.root, said.messages)
+
+
 def _body(transaction: Transaction, type_: str, schema: type[B]) -> B:
     if transaction.type != type_:
         refuse("evidence-invalid", f"{transaction.type} where {type_} is due")
@@ -204,3 +255,5 @@ def _body(transaction: Transaction, type_: str, schema: type[B]) -> B:
 
 
 RULES = (Rule("evidence.submit", Submit, submit, standing=NOT_REMOVED),)
+RULES_2 = (Rule("evidence.submit", SubmitRounds, submit, standing=NOT_REMOVED),)
+"""What version 2 of the contract has instead."""

@@ -1,12 +1,14 @@
 """Rounds of a run: what each participant commits to, in order, and what it later reveals of it.
 
 Round 0 is the alignment; training rounds are 1, 2 … A participant's rounds follow one another without a gap.
+From version 2 of the contract on one transaction may commit to several.
 A round is opened by the first commitment to it and closed by the last. A participant may be `ROUNDS_AHEAD`
 rounds ahead of the last closed one, so that nobody waits for the ledger in the middle of training.
 """
 
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta
 
 from parley.ledger.contract.fields import Count, Digest, Height, Name, Party, Positive
@@ -17,6 +19,8 @@ from parley.ledger.contract.state import Record
 from parley.ledger.merkle import verify_inclusion
 
 ROUNDS_AHEAD: Final = 64
+ROUNDS_AT_ONCE: Final = ROUNDS_AHEAD // 2
+"""Rounds that one transaction commits to: with them nobody is further ahead than is allowed."""
 ALIGNMENT: Final = 0
 
 
@@ -84,6 +88,32 @@ class CommitRound(Body, frozen=True):
     messages: Count
 
 
+class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What was said in one of several rounds.
+
+    Attributes:
+        root: Merkle root over the messages.
+        messages: how many.
+    """
+
+    root: Digest
+    messages: Count
+
+
+class CommitRounds(Body, frozen=True):
+    """Commit to the messages of training rounds that follow one another.
+
+    Attributes:
+        run: which.
+        first: the first round, from 1.
+        rounds: what was said in it and in those after it.
+    """
+
+    run: Name
+    first: Positive
+    rounds: Annotated[tuple[Said, ...], Meta(min_length=1, max_length=ROUNDS_AT_ONCE)]
+
+
 class Reveal(Body, frozen=True):
     """Show that a message belongs to a commitment of one's own.
 
@@ -137,6 +167,41 @@ def commit_round(act: Act[CommitRound]) -> None:
     _entered(act, run, commitment)
 
 
+def commit_rounds(act: Act[CommitRounds]) -> None:
+    """Enter commitments to training rounds, less those that the sender has made before."""
+    body, sender = act.body, act.sender.name
+    run = participation(act, body.run)
+    if body.first < run.committed[sender]:
+        body = _without_known(act, run)
+    if run.state != "training":
+        refuse("run-state", f"commit to rounds while {run.state}")
+    following, last = run.committed[sender], body.first + len(body.rounds) - 1
+    if body.first != following:
+        refuse("round-gap", f"round {body.first} where {following} is due")
+    if last > run.limits.rounds:
+        refuse("rounds-exceeded", f"round {last} of {run.limits.rounds}")
+    if last >= run.closed + ROUNDS_AHEAD:
+        refuse("round-ahead", f"round {last} while {run.closed - 1} is the last closed")
+    for said in body.rounds:
+        commitment = Commitment(
+            root=said.root, messages=said.messages, transaction=act.digest, height=act.height
+        )
+        run = _entered(act, run, commitment)
+
+
+def _without_known(act: Act[CommitRounds], run: Run) -> CommitRounds:
+    """The rounds that the sender has not committed to; refused if there are none, or one differs."""
+    body = act.body
+    known = run.committed[act.sender.name] - body.first
+    for number, said in enumerate(body.rounds[:known], body.first):
+        path = commitment_path(run.id, number, act.sender.name)
+        if act.draft.known(Commitment, path).root != said.root:
+            refuse("commitment-conflict", path)
+    if len(body.rounds) <= known:
+        refuse("commitment-duplicate", commitment_path(run.id, body.first, act.sender.name))
+    return CommitRounds(run=body.run, first=body.first + known, rounds=body.rounds[known:])
+
+
 def reveal(act: Act[Reveal]) -> None:
     """Enter a message that belongs to a commitment of the sender."""
     body, draft = act.body, act.draft
@@ -186,3 +251,5 @@ RULES = (
     Rule("round.commit", CommitRound, commit_round, roles=HOLDER),
     Rule("round.reveal", Reveal, reveal, standing=NOT_REMOVED, roles=HOLDER),
 )
+RULES_2 = (Rule("rounds.commit", CommitRounds, commit_rounds, roles=HOLDER),)
+"""What version 2 of the contract adds."""

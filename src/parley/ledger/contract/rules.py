@@ -42,5 +42,10 @@ VERSION_1: Final = _table(
     takeover.RULES,
 )
 
-VERSIONS: Final[Mapping[int, Rules]] = MappingProxyType({1: VERSION_1})
+VERSION_2: Final[Rules] = MappingProxyType({**VERSION_1, **_table(rounds.RULES_2, evidence.RULES_2)})
+"""Several rounds are committed to in one transaction, and such a transaction is evidence."""
+
+VERSIONS: Final[Mapping[int, Rules]] = MappingProxyType({1: VERSION_1, 2: VERSION_2})
 """Version → its rules. A version that history was made under is never changed or taken out."""
+NEWEST: Final = max(VERSIONS)
+"""Under which new consortia are founded."""
