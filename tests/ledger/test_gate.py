@@ -49,6 +49,12 @@ def gate_at(ledger, run, folder):
     return Gate(ledger, run, Journal(folder / name / run))
 
 
+async def opened(gate, shown):
+    asked = await gate.ask(shown)
+    await gate.approval(asked, 30.0, lambda _: None)
+    await gate.start(asked)
+
+
 async def begun(consortium, shown, folder):
     """A run that the ledger knows as started, by terms; returns its gate at the operator."""
     table = {"name": "people", "schema": "00" * 32, "rows": 10, "root": "11" * 32}
@@ -56,7 +62,7 @@ async def begun(consortium, shown, folder):
     for each in (bank, operator):
         await each.demand("table.register", table)
     leading = gate_at(bank, "run-1", folder)
-    opening = asyncio.create_task(leading.open(shown, 30.0, lambda _: None))
+    opening = asyncio.create_task(opened(leading, shown))
     while not (paths := operator.draft.paths("plan/")):
         assert not opening.done(), opening.exception()
         await asyncio.sleep(0.02)

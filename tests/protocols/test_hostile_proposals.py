@@ -15,7 +15,8 @@ from parley.net.channel import CheckedChannel, Setting
 from parley.net.memory import memory_pair
 from parley.party.course import MOST_ATTEMPTS
 from parley.party.office import Clocks, Office
-from parley.party.service import RUNS_OF_ONE, Party
+from parley.party.service import Party
+from parley.party.turns import Turns
 from parley.protocols import proposal
 from parley.store.catalogue import RunRecord, TableRecord
 from parley.store.home import Home
@@ -58,7 +59,8 @@ class Served:
     def __init__(self, home):
         self.home = home
         self.log = []
-        self.party = Party(Office(home, no_dialling, Clocks(time.time, time.monotonic), 1, self.log.append))
+        clocks = Clocks(time.time, time.monotonic)
+        self.party = Party(Office(home, no_dialling, clocks, 1, self.log.append, Turns(4)))
 
     @asynccontextmanager
     async def reached(self, path, peer="mallory"):
@@ -162,9 +164,10 @@ async def test_a_run_goes_on_from_a_place_that_we_keep_or_not_at_all(home):
 
 async def test_a_peer_cannot_have_us_take_part_in_any_number_of_runs(home):
     served = Served(home)
-    ends = await asyncio.gather(*(served.propose(f"run-{number}") for number in range(RUNS_OF_ONE + 1)))
+    at_once = home.settings.runs_at_once
+    ends = await asyncio.gather(*(served.propose(f"run-{number}") for number in range(at_once + 1)))
     codes = sorted(each.code for each in ends)
-    assert codes == ["conversation-not-opened"] * RUNS_OF_ONE + ["too-many-runs"]
+    assert codes == ["conversation-not-opened"] * at_once + ["party-busy"]
 
 
 async def test_two_proposals_of_one_run_at_once_are_one(home):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -139,6 +140,16 @@ class Party:
         assert outcome.code == 0, outcome.answer
         return outcome.answer
 
+    def set(self, **values):
+        """Write settings into its parley.toml; returns the text as it was."""
+        path = self.home / "parley.toml"
+        text = before = path.read_text()
+        for name, value in values.items():
+            text, found = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value}", text)
+            assert found == 1, text
+        path.write_text(text)
+        return before
+
     def meet(self, other, *, dials):
         address = ("--address", other.address) if dials else ()
         self.done("peer", "add", other.name, "--certificate", other.certificate, *address)
@@ -203,10 +214,10 @@ def _said(path):
 
 
 @contextmanager
-def watching(party, path):
+def watching(party, path, *words):
     """A running `parley run --json`."""
     process = subprocess.Popen(
-        [*arguments("run", path, "--home", party.home), "--json"],
+        [*arguments("run", path, *words, "--home", party.home), "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -33,6 +33,8 @@ SLACK = 10.0
 PROCESS = ("kill", "hang", "stop")
 LINK = ("cut", "half-open", "stall")
 TERMINAL = ("worker-killed",)
+AT_ONCE = 10
+"""Runs that take place at a time."""
 KINDS = (*PROCESS, *LINK, *TERMINAL, "disk-full", "both-killed")
 MOMENTS = ("alignment", "training", "end")
 
@@ -223,6 +225,7 @@ def linked(folder, people=400, trees=TREES):
     bank, operator = parties = [Party(disks[name], name) for name in disks]
     for party in parties:
         party.log = folder / f"{party.name}.log"
+        party.set(disk=0, runs_at_once=AT_ONCE)
     try:
         with Between(operator.address) as network:
             bank.done(
@@ -302,9 +305,7 @@ def test_a_run_on_the_ledger_survives_any_fault_of_a_process(on_the_ledger, seed
 @pytest.mark.parametrize("victim", ["bank", "operator"])
 def test_a_party_that_needs_more_memory_than_it_allows_fails_the_run_and_stays_up(stage, victim):
     party = stage.parties[victim]
-    settings = party.home / "parley.toml"
-    before = settings.read_text()
-    settings.write_text(before.replace("memory = 0", "memory = 120"))
+    before = party.set(memory=120)
     try:
         party.stop()
         party.up()
@@ -316,18 +317,14 @@ def test_a_party_that_needs_more_memory_than_it_allows_fails_the_run_and_stays_u
             == "out-of-memory"
         )
     finally:
-        settings.write_text(before)
+        (party.home / "parley.toml").write_text(before)
         party.stop()
         party.up()
     assert stage.ended_well(stage.bank.done("run", stage.path)["run"]) == stage.models
 
 
-AT_ONCE = 8
-"""Runs of one peer's plans that a party takes part in at the same time."""
-
-
 @pytest.mark.soak
-def test_of_eight_runs_at_once_with_one_worker_killed_seven_finish(stage):
+def test_of_ten_runs_at_once_with_one_worker_killed_nine_finish(stage):
     bank, operator = stage.bank, stage.operator
     before = {each["run"] for each in bank.runs()}
     new = lambda: [each for each in bank.runs() if each["run"] not in before]  # noqa: E731

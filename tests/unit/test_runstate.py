@@ -22,7 +22,7 @@ def test_every_state_that_does_not_last_has_a_deadline_and_ways_to_end():
 
 
 def test_every_state_is_reached():
-    assert {target for *_, target in TRANSITIONS} | {"awaiting"} == set(STATES)
+    assert {target for *_, target in TRANSITIONS} | {"queued"} == set(STATES)
 
 
 def test_what_is_not_in_the_table_does_not_happen():

@@ -59,6 +59,16 @@ def start(
             help="How long to wait for the owners' approval; 0: not at all.",
         ),
     ] = APPROVAL,
+    priority: Annotated[
+        int,
+        typer.Option(
+            "--priority",
+            metavar="N",
+            min=-100,
+            max=100,
+            help="Among the runs that wait for their turn: the higher, the sooner.",
+        ),
+    ] = 0,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,6 +83,9 @@ def start(
     there, and waits until every owner of a table has approved it; then the run starts, and each
     round is committed. Without a consortium the others must know our certificate and share their
     tables with us. Ctrl-C ends the watching, not the run: see `parley runs`.
+
+    `runs_at_once` of parley.toml says how many runs take place at a time; the others are queued, by
+    --priority and then in turn.
 
     When a party stops or its link is down, the run stands still and goes on by itself, from the last
     round that all have, to the very same model. `patience` in the plan's [limits] says for how long it
@@ -93,7 +106,7 @@ def start(
     read_plan(text)
     try:
         with LiveLines() as lines:
-            outcome = asyncio.run(submit(home, text, lines.tell, wait))
+            outcome = asyncio.run(submit(home, text, lines.tell, wait, priority))
     except KeyboardInterrupt:
         raise Failure(_LEFT) from None
     if isinstance(outcome, control.Failed):

@@ -63,6 +63,7 @@ def _record(run: RunRecord) -> dict[str, object]:
         "plan": _plan_name(run),
         "role": run.role,
         "state": run.state,
+        "priority": run.priority,
         "since": run.since or run.began,
         "outcome": run.outcome,
     }
@@ -83,7 +84,7 @@ class _Outcome(msgspec.Struct):
 
 def _ending(run: RunRecord) -> str:
     """How a run ended or why it stands still, in a line."""
-    if run.state in ("awaiting", "running"):
+    if run.state in ("queued", "awaiting", "running"):
         return ""
     outcome = msgspec.json.decode(run.outcome, type=_Outcome)
     return f"{outcome.common or 0:,} rows in common" if run.state == "finished" else outcome.what
@@ -111,6 +112,8 @@ def show_run(run: RunArgument, *, home: HomeOption = DEFAULT_HOME, as_json: Json
             ("began", _moment(record.began)),
             ("state", f"{record.state} since {_moment(record.since or record.began)}"),
         ]
+        if record.state == "queued":
+            lines.append(("waits", f"for its turn, with priority {record.priority}"))
         if record.state == "interrupted":
             lines.append(("goes on", f"by itself until {_moment(record.since + plan.limits.patience)}"))
         if ending := _ending(record):

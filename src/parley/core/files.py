@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,26 @@ def no_room(path: Path) -> BudgetExhausted:
         remedy="free some space there; what was under way goes on by itself",
         public="a disk is full here",
     )
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Refuse to begin what would fill the disk.
+
+    Args:
+        folder: on it.
+        needed: bytes that must be free.
+
+    Raises:
+        BudgetExhausted: there are fewer.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BudgetExhausted(
+            DISK_FULL,
+            f"{free >> 20} MiB are free on the disk of {folder}, {needed >> 20} MiB must be",
+            remedy="free some space there, or lower `disk` in parley.toml; what waits goes on by itself",
+            public="a disk is full here",
+        )
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -45,6 +45,7 @@ from parley.party.office import Clocks, Office
 from parley.party.rendezvous import Dial
 from parley.party.service import Party
 from parley.party.tending import tend
+from parley.party.turns import Turns
 from parley.protocols import control, joining
 from parley.protocols.examination import About
 from parley.store.catalogue import Peer
@@ -93,7 +94,8 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     proxies = Proxies.read(os.environ)
     around = Reach(identity, reach.contact, reach.linked, reach.dial, proxies, listening=True)
     examiner = Examiner(around, reach.about, lambda: list(reach.peers()), CLOCKS.monotonic, log)
-    party = Party(Office(home, reach.dial, CLOCKS, threads, log, ledger), examiner)
+    turns = Turns(home.settings.runs_at_once)
+    party = Party(Office(home, reach.dial, CLOCKS, threads, log, turns, ledger), examiner)
     links = Links(
         identity,
         reach.contact,
@@ -368,10 +370,22 @@ async def rotate_key(path: Path) -> control.Done | control.Failed:
 
 
 async def submit(
-    path: Path, plan: str, tell: Callable[[control.Progress], None], wait: float = APPROVAL
+    path: Path,
+    plan: str,
+    tell: Callable[[control.Progress], None],
+    wait: float = APPROVAL,
+    priority: int = 0,
 ) -> control.Done | control.Failed:
-    """Ask our own running party to run a plan; ``wait``: seconds that its approval may take."""
-    return await _ask(path, control.Submit(plan, wait), tell)
+    """Ask our own running party to run a plan.
+
+    Args:
+        path: home of the party.
+        plan: TOML text.
+        tell: takes progress.
+        wait: seconds that the plan's approval may take.
+        priority: among the runs that wait for their turn; the higher, the sooner.
+    """
+    return await _ask(path, control.Submit(plan, wait, priority), tell)
 
 
 async def cancel(path: Path, run: str) -> control.Done | control.Failed:

@@ -34,7 +34,7 @@ class Course:
         self._record = record
 
     @classmethod
-    def begin(cls, office: Office, run: str, role: str, plan: Plan, state: State) -> Self:
+    def begin(cls, office: Office, run: str, role: str, plan: Plan, state: State, priority: int = 0) -> Self:
         """Note a new run."""
         record = RunRecord(
             id=run,
@@ -42,6 +42,7 @@ class Course:
             role=role,
             plan=encode_plan(plan).decode(),
             state=state,
+            priority=priority,
         )
         office.home.catalogue.keep_run(record)
         return cls(office, record)
@@ -65,6 +66,11 @@ class Course:
     def state(self) -> State:
         """Where it stands."""
         return self._record.state
+
+    @property
+    def priority(self) -> int:
+        """Among the runs that wait for their turn; the higher, the sooner."""
+        return self._record.priority
 
     @property
     def journal(self) -> Journal:

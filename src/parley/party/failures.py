@@ -23,6 +23,10 @@ CANCELLED: Final = "run-cancelled"
 """The code by which everyone hears that a party no longer wants a run."""
 
 
+BUSY: Final = "party-busy"
+"""The code of a peer that takes part in as many runs as it can."""
+
+
 def known(error: BaseException) -> ParleyError:
     """The error as one of ours."""
     if isinstance(error, ParleyError):
@@ -69,11 +73,16 @@ def stopped() -> ParleyError:
 
 def interrupts(error: BaseException) -> bool:
     """Whether a run can go on after an error, once somebody is back; else it has failed."""
-    if isinstance(error, ParleyError) and error.code == DISK_FULL:
+    if waits(error):
         return True
     if isinstance(error, PeerAborted):
         return error.cause == PeerLost.family
     return isinstance(error, PeerLost | asyncio.CancelledError)
+
+
+def waits(error: BaseException) -> bool:
+    """Whether somebody merely has no room for the run now, even if not all have agreed to it yet."""
+    return isinstance(error, ParleyError) and error.code in (DISK_FULL, BUSY)
 
 
 def cancels(error: BaseException) -> bool:

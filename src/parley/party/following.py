@@ -60,6 +60,11 @@ class Following:
         waits = self.course is not None and self.course.state == "interrupted"
         return waits or self._at_work is not None
 
+    @property
+    def at_work(self) -> bool:
+        """Whether an attempt is under way."""
+        return self._at_work is not None
+
     def cancel(self) -> bool:
         """Our people no longer want the run; whether an attempt was under way that tells the others."""
         self._unwanted.set()
@@ -95,6 +100,7 @@ class Following:
         entered = None
         try:
             office.admit(plan, line.peer)
+            office.check_room()
             if gate is not None:  # before a row of ours is read
                 await gate.enter(plan, line.peer, *(() if self.course is None else _GOING_ON))
             entered = gate  # what is no run of ours is not ours to fail

@@ -8,6 +8,7 @@ the ledger only here: at the start, when it goes on after an interruption, and a
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from parley.core.errors import ParleyError, PeerLost, PolicyRefused
@@ -34,6 +35,8 @@ STARTED: Final = 10.0
 """Seconds that our own ledger may be behind with the start of a run, and again until that is final."""
 _HANDED_IN: Final = "share-known"
 """Refusal of a model share that the ledger has."""
+_PROPOSED: Final = "run-known"
+"""Refusal of a run that was proposed before our last stop."""
 _BRIEFLY: Final = 5.0
 """Seconds to wait for the ledger when a run stands still or has failed: it may be what does not answer."""
 
@@ -94,6 +97,21 @@ def stands_for(terms: Terms, plan: Plan) -> bool:
     return terms.but(parts=parts, limits=terms.limits.but(until=said.limits.until)) == said
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A plan that stands on the ledger.
+
+    Attributes:
+        plan: its id.
+        terms: what it says.
+        refused: in words, which standing grants the contract refused.
+    """
+
+    plan: str
+    terms: Terms
+    refused: str
+
+
 class Gate:
     """One party's hold on one attempt at a run.
 
@@ -111,21 +129,43 @@ class Gate:
 
     # ── the start ─────────────────────────────────────────────────────────────────────────────────────
 
-    async def open(self, terms: Terms, patience: float, tell: Callable[[str], None]) -> None:
-        """As the active party: have the plan approved by every owner, and the run started.
+    async def ask(self, terms: Terms) -> "Asked":
+        """As the active party: have the plan on the ledger, approved by us and by standing grants.
 
         Raises:
-            PolicyRefused: an owner rejects the plan, or says nothing for ``patience`` seconds; or the
-                contract refuses.
+            PolicyRefused: the contract refuses.
         """
         me = self.ledger.member.name
         plan = await self._propose(terms)
         if self._approval(plan, me) is None:
             await self.ledger.demand("plan.approve", {"plan": plan})
-        refused = await self._use_grants(plan)
-        await self._wait_approved(plan, terms, patience, _Telling(tell, refused))
-        await self.ledger.demand("run.propose", {"run": self.run, "plan": plan})
-        await self.ledger.demand("run.start", {"run": self.run})
+        return Asked(plan, terms, await self._use_grants(plan))
+
+    def is_approved(self, asked: "Asked") -> bool:
+        """Whether every owner of a table in the plan has approved it."""
+        return self.ledger.draft.known(LedgerPlan, plan_path(asked.plan)).status == "approved"
+
+    async def approval(self, asked: "Asked", patience: float, tell: Callable[[str], None]) -> None:
+        """Wait until every owner has approved the plan.
+
+        Raises:
+            PolicyRefused: an owner rejects it, or says nothing for ``patience`` seconds.
+        """
+        await self._wait_approved(asked.plan, asked.terms, patience, _Telling(tell, asked.refused))
+
+    async def start(self, asked: "Asked") -> None:
+        """Have the run started, as far as it was not before our last stop.
+
+        Raises:
+            PolicyRefused: the contract refuses.
+        """
+        if self._awaited.find() is None:
+            receipt = await self.ledger.transact("run.propose", {"run": self.run, "plan": asked.plan})
+            if receipt.code != _PROPOSED:
+                check_accepted("run.propose", receipt)
+        run = await self._awaited.until(self._awaited.find, "the run we proposed", STARTED)
+        if run.state == "approved":
+            await self.ledger.demand("run.start", {"run": self.run})
 
     async def _propose(self, terms: Terms) -> str:
         """The plan's id; proposed unless it stands on the ledger."""

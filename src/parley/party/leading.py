@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -16,19 +16,23 @@ from parley.core.trace import Sink, StepBegan, Trace
 from parley.learn.shares import encode_share
 from parley.net.channel import CheckedChannel, Setting
 from parley.party.course import Course
-from parley.party.failures import cancelled, cancels, interrupts, lines_of
+from parley.party.failures import cancelled, cancels, interrupts, lines_of, waits
 from parley.party.gate import Gate, terms_of
 from parley.party.hiring import Worker, hired
 from parley.party.office import Office
 from parley.party.rendezvous import dialled
 from parley.party.report import RunReport, Tally
 from parley.party.run import led_of
+from parley.party.runstate import State
 from parley.party.summary import summarise
 from parley.protocols import proposal
 from parley.protocols.together import together
 
 LIFELINE: Final = 365 * 86400.0
 """Patience in seconds on lines that are silent while a run lasts; a dead peer breaks them at once."""
+NOT_BEGUN: Final[tuple[State, ...]] = ("queued", "awaiting")
+"""In these states nobody but us has been asked to compute."""
+R = TypeVar("R")
 _SOON: Final = 0.5
 _LATE: Final = 5.0
 """Seconds between two attempts: the first pause, which doubles up to the last."""
@@ -50,7 +54,7 @@ class Leading:
         self._trace = Trace(office.clocks.monotonic, self._tally, *sinks)
         self._unwanted = asyncio.Event()
         self._hurried = asyncio.Event()
-        self._agreed = course.state != "awaiting"
+        self._agreed = course.state not in NOT_BEGUN
         self._spare = AsyncExitStack()
 
     def cancel(self) -> None:
@@ -63,7 +67,7 @@ class Leading:
         self._hurried.set()
 
     async def run(self, wait: float) -> RunReport:
-        """Have the plan approved, and run it to its end.
+        """Wait for a turn, have the plan approved, and run it to its end.
 
         Args:
             wait: seconds to wait for the plan's approval on the ledger.
@@ -76,10 +80,10 @@ class Leading:
         try:
             async with self._spare:
                 # what we are to answer for is looked at before anyone is asked
-                worker = await self._hire(self._spare)
+                worker = await self._unless_unwanted(self._first())
                 gate = self._office.gate(run)
                 if gate is not None:
-                    await self._have_approved(gate, worker, wait)
+                    worker = await self._have_approved(gate, worker, wait)
                 self._course.move("approve")
                 return await self._to_the_end(worker)
         except BaseException as error:
@@ -94,24 +98,47 @@ class Leading:
             await self._failed(error)
             raise
 
-    async def _have_approved(self, gate: Gate, worker: Worker, wait: float) -> None:
-        """Have the plan approved on the ledger by every owner of a table in it, and the run started."""
+    async def _first(self) -> Worker:
+        """Our spare worker, once it is our turn."""
+        with self._trace.phase("queue", 1, "turns") as phase:
+            if not self._office.turns.free:
+                phase.advance(0, "waiting for its turn behind other runs")
+            await self._take_turn(self._spare)
+            phase.advance(1)
+        if self._course.state == "queued":
+            self._course.move("begin")
+        return await self._hire(self._spare)
+
+    async def _take_turn(self, stack: AsyncExitStack) -> None:
+        await stack.enter_async_context(self._office.turns.turn(self._course.priority))
+
+    async def _have_approved(self, gate: Gate, worker: Worker, wait: float) -> Worker:
+        """Have the plan approved on the ledger by every owner of a table in it, and the run started.
+
+        While the owners think it over, others have our turn.
+        """
         self._trace.emit(StepBegan("approve"))
         now = int(self._office.clocks.wall())
         terms = terms_of(self._course.plan, {self._office.name: worker.features}, now)
         with self._trace.phase("approve", 1, "plans") as phase:
-            asking = asyncio.ensure_future(gate.open(terms, wait, lambda words: phase.advance(0, words)))
-            await self._unless_unwanted(asking)
+            asked = await self._unless_unwanted(gate.ask(terms))
+            if not gate.is_approved(asked):
+                await self._spare.aclose()
+                await self._unless_unwanted(gate.approval(asked, wait, lambda words: phase.advance(0, words)))
+                worker = await self._unless_unwanted(self._first())
+            await self._unless_unwanted(gate.start(asked))
             phase.advance(1)
+        return worker
 
-    async def _unless_unwanted(self, asking: "asyncio.Future[None]") -> None:
+    async def _unless_unwanted(self, doing: Coroutine[Any, Any, R]) -> R:
+        asking = asyncio.ensure_future(doing)
         unwanted = asyncio.ensure_future(self._unwanted.wait())
         either: list[asyncio.Future[Any]] = [asking, unwanted]
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
                 raise cancelled(self._office.name, self._course.run)
-            asking.result()
+            return asking.result()
         finally:
             for task in either:
                 task.cancel()
@@ -131,7 +158,7 @@ class Leading:
             except ParleyError as error:
                 if gate is not None:
                     gate.let_go()
-                if not (self._agreed and interrupts(error)):
+                if not (interrupts(error) if self._agreed else waits(error)):
                     raise
                 pause = _SOON if self._course.state == "running" else min(2 * pause, _LATE)
                 await self._interrupted(error, gate)
@@ -144,14 +171,15 @@ class Leading:
         course, plan = self._course, self._course.plan
         # the lines are left before the worker is let go: the peers hear the reason first
         async with AsyncExitStack() as workers, AsyncExitStack() as stack:
+            if worker is None:
+                await self._unless_unwanted(self._take_turn(workers))
+            else:  # it is let go with this attempt, as any other: no two may write one journal
+                await workers.enter_async_context(self._spare.pop_all())
+            self._office.check_room()
             lines = [await self._line(stack, peer) for peer in plan.passive]
             place = await self._common_place(lines, plan)
             self._agreed = True
-            if worker is None:
-                worker = await self._hire(workers)
-            else:  # it is let go with this attempt, as any other: no two may write one journal
-                await workers.enter_async_context(self._spare.pop_all())
-            at_work = worker
+            at_work = worker or await self._hire(workers)
             await asyncio.to_thread(course.journal.rewind, place)
             for line in lines:
                 await line.send(proposal.GoOn(place))
@@ -228,7 +256,7 @@ class Leading:
         if self._course.state == "running":
             self._office.log(f"{self._course.run} is interrupted: {lines_of(error)}")
             self._course.stop("interrupt", error)
-            if gate is not None:
+            if gate is not None and self._agreed:  # else it has not begun, and nobody waits for it
                 await gate.pause(error)
 
     async def _stand_still(self, seconds: float) -> None:
@@ -241,7 +269,7 @@ class Leading:
 
     async def _failed(self, error: BaseException) -> None:
         """Note how the run ended; one that our own stopping interrupts goes on when we are back."""
-        if isinstance(error, asyncio.CancelledError) and self._agreed:
+        if isinstance(error, asyncio.CancelledError):
             if self._course.state == "running":
                 self._course.stop("interrupt", error)
             return

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from parley.core.errors import PolicyRefused, UsageError
+from parley.core.files import check_room
 from parley.core.plan import Plan
 from parley.party import tables
 from parley.party.gate import Gate
 from parley.party.ledger import PartyLedger
 from parley.party.rendezvous import Dial
+from parley.party.turns import Turns
 from parley.store.home import Home
 from parley.store.journal import Journal
 
@@ -31,6 +33,7 @@ class Office:
         clocks: time.
         threads: for computations.
         log: takes a line for the operator of the party.
+        turns: of the runs that we lead.
         ledger: of the party's consortium; without one, runs are agreed between the parties alone.
     """
 
@@ -39,7 +42,16 @@ class Office:
     clocks: Clocks
     threads: int
     log: Callable[[str], None]
+    turns: Turns
     ledger: PartyLedger | None = None
+
+    def check_room(self) -> None:
+        """Refuse to compute while there is too little room on the disk.
+
+        Raises:
+            BudgetExhausted: there is; the run goes on when there is more.
+        """
+        check_room(self.home.path, self.home.settings.disk << 20)
 
     @property
     def name(self) -> str:

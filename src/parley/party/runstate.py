@@ -12,10 +12,13 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from parley.core.errors import ProtocolBug
 
-State: TypeAlias = Literal["awaiting", "running", "interrupted", "finished", "failed", "cancelled"]
-Event: TypeAlias = Literal["approve", "interrupt", "resume", "finish", "fail", "cancel"]
+State: TypeAlias = Literal["queued", "awaiting", "running", "interrupted", "finished", "failed", "cancelled"]
+Event: TypeAlias = Literal["begin", "approve", "interrupt", "resume", "finish", "fail", "cancel"]
 
 TRANSITIONS: Final[tuple[tuple[State, Event, State], ...]] = (
+    ("queued", "begin", "awaiting"),
+    ("queued", "fail", "failed"),
+    ("queued", "cancel", "cancelled"),
     ("awaiting", "approve", "running"),
     ("awaiting", "fail", "failed"),
     ("awaiting", "cancel", "cancelled"),
@@ -33,6 +36,7 @@ TERMINAL: Final[tuple[State, ...]] = ("finished", "failed", "cancelled")
 STATES: Final[tuple[State, ...]] = get_args(State)
 DEADLINES: Final[Mapping[State, str]] = MappingProxyType(
     {
+        "queued": "its turn: `runs_at_once` of parley.toml take place at a time; after a day it has failed",
         "awaiting": "`parley run --wait`: the owners have so long to approve the plan; then it has failed",
         "running": "`patience` of parley.toml: a peer that is silent for so long is lost; it is interrupted",
         "interrupted": "`patience` of the plan's limits: a run that has stood still for so long has failed",
@@ -58,7 +62,7 @@ def move(state: State, event: Event) -> State:
 
 def diagram() -> str:
     """The table as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", "    [*] --> awaiting: plan submitted", "    [*] --> running: plan agreed to"]
+    lines = ["stateDiagram-v2", "    [*] --> queued: plan submitted", "    [*] --> running: plan agreed to"]
     lines += [f"    {source} --> {target}: {event}" for source, event, target in TRANSITIONS]
     lines += [f"    {state} --> [*]" for state in TERMINAL]
     return "\n".join(lines) + "\n"

@@ -28,10 +28,10 @@ from parley.party.counter import answer
 from parley.party.course import Course
 from parley.party.desk import Desk
 from parley.party.examination import Examiner
-from parley.party.failures import known, lines_of, stopped
+from parley.party.failures import BUSY, known, lines_of, stopped
 from parley.party.following import Following, may_go_on
 from parley.party.gate import APPROVAL
-from parley.party.leading import LIFELINE, Leading
+from parley.party.leading import LIFELINE, NOT_BEGUN, Leading
 from parley.party.office import Office
 from parley.party.progress import ProgressSink
 from parley.party.report import RunReport
@@ -42,8 +42,6 @@ _FAREWELL: Final = 5.0
 """Seconds that runs and their watchers have to end when the party stops."""
 _KEPT: Final = 7 * 86400.0
 """Seconds for which it is kept how a run ended, for a partner that has to hear it again."""
-RUNS_OF_ONE: Final = 8
-"""Runs of one peer's plans that we take part in at the same time."""
 _PATH: Final = re.compile(
     r"/(?:(control)|(ledger/replication|ledger/gossip|join)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/(alignment|boosting|prediction))"
 )
@@ -76,9 +74,9 @@ class Party:
                 if record.began < self._office.clocks.wall() - _KEPT:
                     course.journal.clear()
                 continue
-            if course.state == "awaiting":
-                course.stop("fail", stopped())
-                self._log(f"{record.id} was not approved yet when the party stopped; it counts as failed")
+            if course.state in NOT_BEGUN:
+                leading = self._led[record.id] = Leading(self._office, course)
+                self._start(record.id, leading.run(APPROVAL))
                 continue
             if course.state == "running":
                 course.stop("interrupt", stopped())
@@ -161,7 +159,7 @@ class Party:
         notes: asyncio.Queue[control.Progress | None] = asyncio.Queue()
         sink = ProgressSink(self._office.clocks.monotonic, notes.put_nowait)
         try:
-            running = self._lead(submitted.plan, sink, wait=submitted.wait)
+            running = self._lead(submitted, sink)
         except ParleyError as refused:
             await channel.send(_failed(refused))
             return
@@ -172,18 +170,13 @@ class Party:
         error = stopped() if running.cancelled() else running.exception()
         await channel.send(_failed(error) if error else control.Done(msgspec.json.encode(running.result())))
 
-    def _lead(self, text: str, *sinks: Sink, wait: float = APPROVAL) -> "asyncio.Task[RunReport]":
-        """Begin to lead the run of a plan given as TOML.
-
-        Args:
-            text: the plan.
-            sinks: take the trace.
-            wait: seconds to wait for the plan's approval on the ledger.
+    def _lead(self, submitted: control.Submit, *sinks: Sink) -> "asyncio.Task[RunReport]":
+        """Begin to lead the run of a plan; ``sinks`` take the trace.
 
         Raises:
             UsageError: it is no plan, or another party's to lead.
         """
-        plan = read_plan(text)
+        plan = read_plan(submitted.plan)
         if plan.active != self._name:
             raise UsageError(
                 "not-active",
@@ -191,9 +184,9 @@ class Party:
                 remedy=f"run the plan at {plan.active}",
             )
         run = f"run-{secrets.token_hex(8)}"
-        course = Course.begin(self._office, run, proposal.ACTIVE, plan, "awaiting")
+        course = Course.begin(self._office, run, proposal.ACTIVE, plan, "queued", submitted.priority)
         leading = self._led[run] = Leading(self._office, course, *sinks)
-        return self._start(run, leading.run(wait))
+        return self._start(run, leading.run(submitted.wait))
 
     def _start(self, run: str, leading: Coroutine[Any, Any, RunReport]) -> "asyncio.Task[RunReport]":
         running = asyncio.create_task(leading)
@@ -288,21 +281,30 @@ class Party:
         if record is not None:
             course = Course(self._office, record)
             may_go_on(course, line, plan)
+            self._check_turn(line, run)
             if run not in self._followed:
                 self._followed[run] = Following(self._office, run, line.peer, course)
             return self._followed[run]
         if run in self._followed or self._home.knows_run(run):
             raise line.fault("run-known", f"proposed {run}, a name that another run has here")
-        theirs = [each for each in self._followed.values() if each.leader == line.peer and each.under_way]
-        if len(theirs) >= RUNS_OF_ONE:
-            raise PolicyRefused(
-                "too-many-runs",
-                f"{line.peer} proposes {run} while {RUNS_OF_ONE} runs of its plans are under way",
-                remedy="wait until one has ended",
-                public=f"{RUNS_OF_ONE} runs of yours are under way here; wait until one has ended",
-            )
+        self._check_turn(line, run)
         following = self._followed[run] = Following(self._office, run, line.peer)
         return following
+
+    def _check_turn(self, line: Channel, run: str) -> None:
+        """Refuse for now what is one run too many; its active party asks again.
+
+        It does not wait here: two parties that wait for each other's turns would wait for ever.
+        """
+        at_work = [each for each in self._followed.values() if each.at_work and each.run != run]
+        limit = self._home.settings.runs_at_once
+        if len(at_work) >= limit:
+            raise PolicyRefused(
+                BUSY,
+                f"{line.peer} proposes {run} while {len(at_work)} runs of others take place here",
+                remedy="it is proposed again; `runs_at_once` in parley.toml allows more",
+                public="as many runs take place here as can; it goes on when one has ended",
+            )
 
 
 def _failed(error: BaseException) -> control.Failed:

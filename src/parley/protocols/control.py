@@ -9,7 +9,7 @@ Only who holds the party's own key gets here; nothing of it crosses to a peer. A
 does not harm the run.
 """
 
-from typing import Final, TypeAlias, get_args
+from typing import Annotated, Final, TypeAlias, get_args
 
 import msgspec
 
@@ -20,10 +20,11 @@ PARTY: Final = "party"
 
 
 class Submit(Message, frozen=True):
-    """``plan``: TOML text; ``wait``: seconds to wait for its approval on the ledger."""
+    """``plan``: TOML text; ``wait``: seconds that its approval may take; ``priority``: in the queue."""
 
     plan: str
     wait: float
+    priority: Annotated[int, msgspec.Meta(ge=-100, le=100)]
 
 
 class Transact(Message, frozen=True):
@@ -120,7 +121,7 @@ REQUESTS: Final = get_args(Request)
 
 STEPS: Final = steps(
     "control",
-    4,
+    5,
     Choice(*(Step(CLIENT, PARTY, request) for request in REQUESTS)),
     Repeat(Step(PARTY, CLIENT, Progress)),
     Choice(Step(PARTY, CLIENT, Done), Step(PARTY, CLIENT, Failed)),

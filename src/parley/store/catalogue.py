@@ -55,7 +55,7 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
     partners: tuple[str, ...] = ()
 
 
-RunState = Literal["awaiting", "running", "interrupted", "finished", "failed", "cancelled"]
+RunState = Literal["queued", "awaiting", "running", "interrupted", "finished", "failed", "cancelled"]
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +70,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         outcome: JSON: the report of a finished run, the error of any other that does not go on.
         since: when it came to stand there, seconds since 1970.
         attempts: how often it was begun or gone on with.
+        priority: among those that wait for their turn; the higher, the sooner.
     """
 
     id: str
@@ -80,6 +81,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     outcome: msgspec.Raw = msgspec.Raw(b"null")
     since: float = 0.0
     attempts: int = 0
+    priority: int = 0
 
 
 class Catalogue:

@@ -31,6 +31,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = 120.0
     minimum_rows: Annotated[int, Meta(ge=1, description="rows that any sum we give away must hold")] = 10
     memory: Annotated[int, Meta(ge=0, description="MiB that one run may use; 0: as much as there is")] = 0
+    runs_at_once: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="runs that take place at a time, and as many of other parties",
+        ),
+    ] = 4
+    disk: Annotated[
+        int, Meta(ge=0, description="MiB that must be free on the home's disk before a run begins or goes on")
+    ] = 256
     address: Annotated[
         str, Meta(description="HOST:PORT by which others reach us; empty if that is listen itself")
     ] = ""
