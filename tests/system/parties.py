@@ -128,7 +128,7 @@ class Party:
         self.process = None
         made = run("init", "--name", name, "--listen", self.address, "--home", self.home)
         assert made.code == 0, made.answer
-        self.certificate = self.home / "identity" / "certificate.pem"
+        self.certificate = self.home / "identity" / "ca.pem"
 
     def do(self, *words):
         """Run a command at this party."""

@@ -36,7 +36,7 @@ from parley.net.figures import Figures, Meter
 from parley.net.session import Met, Session, token
 from parley.net.streams import THEY_CLOSED, WE_CLOSED, Stream
 from parley.net.websocket import HANDSHAKE, WebSocketTransport
-from parley.net.wire import BEAT, MISSED_BEATS, Ending
+from parley.net.wire import BEAT, MISSED_BEATS, Ending, is_dismissal
 
 GRACE: Final = 8.0
 """Seconds after the last sign of life within which a link may come back."""
@@ -201,6 +201,16 @@ class Link:
         """Break the connection, as the network might."""
         if self.connection is not None:
             self.connection.wire.abort()
+
+    def dismiss(self, ending: Ending) -> None:
+        """End the connection and all that runs over it, for a reason that the other end is told."""
+        connection = self.connection
+        self._over(ending, abort=False)
+        if connection is not None:
+            self._log(f"the link ends: {self.peer} {ending.what} [{ending.code}]")
+            connection.wire.dismiss(ending)
+        if self.dialling is not None and self.keep:
+            self.dial()
 
     def figures(self) -> Figures:
         """How the link does just now."""
@@ -456,7 +466,7 @@ class Link:
         """The connection is gone: wait for another one, unless one of us broke the rules."""
         connection, self.connection = self.connection, None
         self._counted.set()
-        if ending.family is not PeerLost:
+        if ending.family is not PeerLost or is_dismissal(ending):
             self._log(f"the link ends: {self.peer} {ending.what} [{ending.code}]")
             self._over(ending)
         elif self._grace is None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from parley.ledger.contract.fields import Role
 from parley.ledger.encoding import Value
 from parley.ledger.engines.embedded.member import LedgerMember, Surroundings
 from parley.ledger.engines.moving import MovingMember
-from parley.net.certificates import Identity, create_identity, grouped
+from parley.net.authority import Authority
+from parley.net.certificates import Identity, grouped, has_identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.knock import shown_certificate
 from parley.net.links import LINK, Contact, Links
@@ -25,7 +27,9 @@ from parley.net.proxy import Proxies
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial
 from parley.party import node, rotation
+from parley.party.acquaintance import acquainted, peer_of
 from parley.party.address import address_of
+from parley.party.credentials import Credentials, draw_next, forget_next, take_over
 from parley.party.desk import LEDGER, reaching
 from parley.party.entry import enter
 from parley.party.examination import Examiner, Reach, release
@@ -58,15 +62,20 @@ _SILENCE = 365 * 86400.0
 _LOOPBACK = "127.0.0.1"
 
 
+def _now() -> datetime:
+    return datetime.fromtimestamp(CLOCKS.wall(), UTC)
+
+
 def found(path: Path, settings: Settings) -> Identity:
-    """Make a home folder with a fresh identity.
+    """Make a home folder with a fresh identity, under an authority of its own.
 
     Raises:
         UsageError: name or address cannot be used, or the folder holds a party already or cannot be written.
     """
     if settings.listen:
         address_of(settings.listen)
-    identity = create_identity(settings.party)
+    authority = Authority.create(settings.party)
+    identity = authority.issue()
     try:
         home = Home.create(path, settings)
     except OSError as error:
@@ -75,6 +84,8 @@ def found(path: Path, settings: Settings) -> Identity:
             f"{path} cannot be made a home: {error.strerror}",
             remedy="choose a folder that this user may write to",
         ) from error
+    if not has_identity(home.identity_folder):  # else it is not ours to overwrite, and saving refuses
+        authority.save(home.identity_folder)
     identity.save(home.identity_folder)
     return identity
 
@@ -86,18 +97,18 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
         UsageError: the folder is not a party's home, its ledger is damaged, or its port is taken.
     """
     home = Home.open(path)
-    identity = Identity.load(home.identity_folder)
-    reach = _Reach(home, identity)
+    credentials = Credentials(home.identity_folder, _now, log)
+    reach = _Reach(home)
     ledger = await asyncio.to_thread(_ledger, home, reach.dial, log)
     reach.ledger = ledger
     threads = home.settings.threads or os.cpu_count() or 1
     proxies = Proxies.read(os.environ)
-    around = Reach(identity, reach.contact, reach.linked, reach.dial, proxies, listening=True)
+    around = Reach(credentials.current, reach.contact, reach.linked, reach.dial, proxies, listening=True)
     examiner = Examiner(around, reach.about, lambda: list(reach.peers()), CLOCKS.monotonic, log)
     turns = Turns(home.settings.runs_at_once)
     party = Party(Office(home, reach.dial, CLOCKS, threads, log, turns, ledger), examiner)
     links = Links(
-        identity,
+        credentials.current,
         reach.contact,
         party.connected,
         proxies=proxies,
@@ -107,13 +118,20 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     )
     reach.links = links
     front = _Front(home, links, party, log)
-    async with front.listener(identity, reach.pins) as listener, links:
+    async with front.listener(credentials, reach.pins) as listener, links:
         front.announce(listener)
-        log(f"its certificate is {grouped(identity.fingerprint)}")
+        credentials.look()
+        log(f"its certificate is {grouped(credentials.current().fingerprint)}")
         party.recover()
+        keeping = [asyncio.create_task(credentials.keep(links.look))]
+        if ledger is not None:
+            keeping.append(asyncio.create_task(_watch(ledger, links)))
         try:
-            await (asyncio.Event().wait() if ledger is None else _keep(ledger, home, identity, log))
+            await (asyncio.Event().wait() if ledger is None else _keep(ledger, home, credentials, log))
         finally:
+            for task in keeping:
+                task.cancel()
+            await asyncio.gather(*keeping, return_exceptions=True)
             await party.stop()
 
 
@@ -126,14 +144,14 @@ class _Front:
         self._party = party
         self._log = log
 
-    def listener(self, identity: Identity, pins: Callable[[], dict[str, PeerPin]]) -> PeerListener:
+    def listener(self, credentials: Credentials, pins: Callable[[], dict[str, PeerPin]]) -> PeerListener:
         """The listener, not entered yet."""
         listen = self._home.settings.listen
         host, port = address_of(listen) if listen else (_LOOPBACK, 0)
         return PeerListener(
             host,
             port,
-            identity,
+            credentials.current,
             pins if listen else {},
             self._connected,
             on_refused=lambda address, why: self._log(f"turned away {address}: {why}"),
@@ -158,9 +176,24 @@ class _Front:
             self._log(f"{peer} asked for {path[:80]!r} beside its link")
 
 
-async def _keep(ledger: PartyLedger, home: Home, identity: Identity, log: Callable[[str], None]) -> None:
+async def _watch(ledger: PartyLedger, links: Links) -> None:
+    """Have the links looked at as soon as the ledger says something else of who is who."""
+    before: tuple[Peer, ...] = ()
+    async for _ in ledger.member.changes():
+        after = tuple(neighbours(ledger.view)) if ledger.member.log.size else ()
+        if after != before:
+            links.look()
+        before = after
+
+
+async def _keep(
+    ledger: PartyLedger, home: Home, credentials: Credentials, log: Callable[[str], None]
+) -> None:
     """Run the ledger's engine, and what the party does on the ledger by itself."""
-    endpoint = announcement(home.settings.reached_at(), identity.certificate_pem)
+
+    def endpoint() -> dict[str, Value]:
+        return announcement(home.settings.reached_at(), credentials.current().certificate_pem)
+
     tending = asyncio.create_task(tend(ledger, home, endpoint, log))
     try:
         await ledger.member.run()
@@ -172,19 +205,15 @@ async def _keep(ledger: PartyLedger, home: Home, identity: Identity, log: Callab
 class _Reach:
     """Whom a party knows: the members of its ledger, the peers it was told of, and who is invited."""
 
-    def __init__(self, home: Home, identity: Identity) -> None:
+    def __init__(self, home: Home) -> None:
         self._home = home
-        self._identity = identity
         self.ledger: PartyLedger | None = None
         self.links: Links | None = None
 
     def peers(self) -> dict[str, Peer]:
         """Everyone by name; what the ledger says goes before what we were told."""
-        known = self._home.catalogue.peers()
-        if self.ledger is not None and self.ledger.member.log.size:
-            known |= {peer.name: peer for peer in neighbours(self.ledger.view)}
-        known.pop(self._home.settings.party, None)
-        return known
+        begun = self.ledger is not None and self.ledger.member.log.size
+        return acquainted(self._home, self.ledger.view if self.ledger is not None and begun else None)
 
     def pins(self) -> dict[str, PeerPin]:
         """Whom the listener lets in."""
@@ -198,7 +227,7 @@ class _Reach:
         Raises:
             UsageError: it is a stranger.
         """
-        known = self.peers().get(peer) or self._home.catalogue.peer(peer)
+        known = peer_of(self.peers(), peer)
         return Contact(PeerPin(peer, known.certificate), known.address)
 
     def kept(self) -> tuple[str, ...]:
@@ -362,6 +391,35 @@ async def prepare_node(path: Path, listen: str, address: str) -> control.Done | 
 async def promise(path: Path, successor: str) -> control.Done | control.Failed:
     """Ask our own running party to promise that another member orders, the sequencer being lost."""
     return await _ask(path, control.Promise(successor), lambda _: None)
+
+
+async def replace_identity(path: Path, *, at_once: bool) -> control.Done | control.Failed | None:
+    """Draw another identity, and have it take the place of ours; nothing if it cannot be announced now.
+
+    In a consortium our running party announces it, and uses it when the ledger has it; if the party is not
+    running, when it is started. Without one the new identity is in place at once.
+
+    Args:
+        path: home of the party.
+        at_once: put it in place before the ledger has it.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    home = Home.open(path)
+    draw_next(home.identity_folder, home.settings.party)
+    if home.membership is None:
+        take_over(home.identity_folder)
+        forget_next(home.identity_folder)
+        return None
+    if at_once:
+        take_over(home.identity_folder)
+    try:
+        return await _ask(path, control.Replace(), lambda _: None)
+    except UsageError as error:
+        if error.code not in ("party-not-running", "identity-missing", "identity-expired"):
+            raise
+        return None
 
 
 async def rotate_key(path: Path) -> control.Done | control.Failed:
