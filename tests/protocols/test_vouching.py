@@ -161,7 +161,7 @@ async def met(presented, pin):
         try:
             await (await dial(listener.address, identity_of("right"), pinned, "/x")).close()
         except (PeerError, PolicyRefused) as error:
-            assert set(codes) <= {"certificate-unknown-to-peer", "tls-failed"}  # noqa: PT017 (of the other end)
+            assert set(codes) <= {"certificate-unknown-to-peer", "tls-failed"}
             return error, reasons[0]
     assert not reasons
     return None

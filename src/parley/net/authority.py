@@ -127,7 +127,7 @@ class Authority:
             write_atomically(folder / CA_KEY_FILE, self.private_key_pem.encode(), mode=0o600)
 
     def issue(self, *, now: datetime | None = None, validity: timedelta = VALIDITY) -> Identity:
-        """A new key and certificate for TLS, from ``now`` (default: the clock's), ending before the authority.
+        """A new key and certificate for TLS from ``now`` on (default: the clock's), within the authority's.
 
         Raises:
             UsageError: ``authority-expired``.

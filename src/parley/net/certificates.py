@@ -178,7 +178,7 @@ class Identity:
 
     @property
     def chain_pem(self) -> str:
-        """What is presented: the certificate of TLS, then what peers pin, for who has only the fingerprint."""
+        """What is presented: the certificate of TLS, then what peers pin, for who has its fingerprint."""
         return self.leaf_pem + self.certificate_pem if self.has_authority else self.leaf_pem
 
     def save(self, folder: Path) -> None:

@@ -2,8 +2,8 @@
 
 Formal guarantees: OpenSSL accepts a certificate only if it is, or was signed by, a pinned one, and
 only from who holds its key; the authorities of the system are not loaded. `check_presented` then holds the
-certificate itself against the one pin that counts, by the rules of `vouching`. Both must pass before a byte of
-the application is sent or read. Dates are left to the second, which allows for clocks that differ a little.
+certificate itself against the one pin that counts, by the rules of `vouching`. Both must pass before a byte
+of the application is sent or read. Dates are left to the second, which allows for clocks that differ.
 """
 
 import asyncio

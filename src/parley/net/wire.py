@@ -89,7 +89,7 @@ LET_GO: Final = Ending(
     "see `parley members` and `parley peer list` on both sides",
 )
 _DISMISSALS: Final = {4001: REVOKED, 4002: LET_GO}
-"""Numbers of a close frame (RFC 6455, 7.4.2: private use) that tell the other end why a link is over for good."""
+"""Numbers of a close frame (RFC 6455, 7.4.2: private use) that tell why a link is over for good."""
 
 
 def is_dismissal(ending: Ending) -> bool:

@@ -1,5 +1,6 @@
 """The party's side of the ledger: founding, reading, signing and submitting."""
 
+import asyncio
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -141,6 +142,8 @@ class PartyLedger:
 
     def __init__(self, member: LedgerEngine, keys: LedgerKeys) -> None:
         self.member = member
+        self.replacing = asyncio.Lock()
+        """Held by whoever finishes a replacement of our identity: its announcement is made once."""
         self._keys = keys
 
     @property

@@ -26,16 +26,17 @@ async def replace_identity(ledger: PartyLedger, home: Home) -> Receipt | None:
         PolicyRefused: the contract refused it; nothing is replaced.
         PeerLost: it did not come in in time; it may yet, and is then taken up by itself.
     """
-    following = next_identity(home.identity_folder)
-    if following is None or not ledger.member.log.size:
-        return None
-    receipt = None
-    if not _is_announced(ledger, home.settings.party, following.certificate_pem):
-        body = announcement(home.settings.reached_at(), following.certificate_pem)
-        receipt = await ledger.demand("member.announce", body, PATIENCE)
-    take_over(home.identity_folder)
-    forget_next(home.identity_folder)
-    return receipt
+    async with ledger.replacing:
+        following = next_identity(home.identity_folder)
+        if following is None or not ledger.member.log.size:
+            return None
+        receipt = None
+        if not _is_announced(ledger, home.settings.party, following.certificate_pem):
+            body = announcement(home.settings.reached_at(), following.certificate_pem)
+            receipt = await ledger.demand("member.announce", body, PATIENCE)
+        take_over(home.identity_folder)
+        forget_next(home.identity_folder)
+        return receipt
 
 
 def _is_announced(ledger: PartyLedger, party: str, pem: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the running party does on the ledger by itself: announce node and identity, end the embedded engine."""
+"""What the running party does on the ledger by itself: announce itself, end the embedded engine."""
 
 from collections.abc import Callable
 from typing import Final
