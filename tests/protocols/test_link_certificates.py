@@ -186,6 +186,26 @@ async def test_who_has_stolen_the_old_key_is_refused_from_then_on(monkeypatch):
         assert caught.value.code == "certificate-unknown-to-peer"
 
 
+async def test_whose_certificate_is_not_taken_any_more_hears_of_it_on_the_link_and_when_it_dials(monkeypatch):
+    """Its own announcement may have reached the peer before it knows: then it is to change over."""
+    doubts = []
+    monkeypatch.setattr(link_module, "FIRST_PAUSE", 0.01)
+    async with (
+        Renewing("right", ["left"]) as theirs,
+        Renewing("left", ["right"], listens=False) as ours,
+    ):
+        ours.links.doubted = lambda: doubts.append(1)
+        ours.addresses["right"] = theirs.address
+        async with stream_between(ours, theirs) as (near, _):
+            theirs.pins["left"] = PeerPin("left", create_identity("left").certificate_pem)
+            theirs.links.look()
+            assert (await ended(near)).code == "certificate-revoked"
+        assert len(doubts) == 1
+        with pytest.raises(PolicyRefused):
+            await ours.links.open("right", "/test")
+        assert len(doubts) == 2
+
+
 async def test_a_conversation_that_begins_under_an_old_certificate_ends_the_link_without_a_look(monkeypatch):
     monkeypatch.setattr(links_module, "LOOK_AROUND", 1000.0)
     async with two(monkeypatch) as (ours, theirs), stream_between(ours, theirs) as (near, _):

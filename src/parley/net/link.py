@@ -112,6 +112,7 @@ class Link:
         arrived: called with the path and every stream that the peer opens.
         log: takes a line when the peer cannot be dialled, or can again, or breaks the rules.
         relays: whether our own party joins streams of others.
+        dismissed: called when the peer has ended the link for good, with why.
     """
 
     def __init__(
@@ -123,8 +124,10 @@ class Link:
         log: Callable[[str], None],
         *,
         relays: bool = False,
+        dismissed: Callable[[Ending], None] = lambda _: None,
     ) -> None:
         self.peer = peer
+        self._dismissed = dismissed
         self.relays = False
         """Whether the peer joins streams of others."""
         self._we_relay = relays
@@ -469,6 +472,8 @@ class Link:
         if ending.family is not PeerLost or is_dismissal(ending):
             self._log(f"the link ends: {self.peer} {ending.what} [{ending.code}]")
             self._over(ending)
+            if is_dismissal(ending):
+                self._dismissed(ending)
         elif self._grace is None:
             silent = MISSED_BEATS * BEAT if ending.code == "peer-silent" else 0.0
             left = max(GRACE - silent, LEAST_GRACE)

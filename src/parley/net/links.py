@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from parley.core.errors import ParleyError, PeerLost, UsageError
+from parley.core.errors import ParleyError, PeerLost, PolicyRefused, UsageError
 from parley.net.certificates import Identity, IdentitySource, present_identity
 from parley.net.figures import Figures
 from parley.net.link import PATIENCE, Link
@@ -78,6 +78,8 @@ class Links:
         self._kept = kept
         self._log = log
         self._clock = clock
+        self.doubted: Callable[[], None] = lambda: None
+        """Called when a peer does not take the certificate by which we are known, or not any more."""
         self._relays = relays
         self._relayed = PeerListener(
             "", 0, identity, self._pins, self._accept_relayed, on_refused=self._not_relayed
@@ -161,6 +163,10 @@ class Links:
         newer = self._identity.leaf_fingerprint != proof.ours.leaf_fingerprint
         return now >= proof.until or (newer and now >= proof.ours.ends - DIAL_ANEW)
 
+    def _dismissed(self, ending: Ending) -> None:
+        if ending is REVOKED:
+            self.doubted()
+
     def _end(self, link: Link, ending: Ending) -> None:
         """End a link for good; a peer that we do not know any more is not dialled either."""
         if ending is LET_GO:
@@ -187,6 +193,7 @@ class Links:
                 partial(self._arrived, peer),
                 self._log,
                 relays=self._relays,
+                dismissed=self._dismissed,
             )
         return self._links[peer]
 
@@ -203,9 +210,14 @@ class Links:
 
     async def _dial(self, peer: str, seconds: float) -> WebSocketTransport:
         contact = self._known(peer)
-        return await dial(
-            contact.address, self._identity, contact.pin, LINK, proxies=self._proxies, timeout=seconds
-        )
+        try:
+            return await dial(
+                contact.address, self._identity, contact.pin, LINK, proxies=self._proxies, timeout=seconds
+            )
+        except PolicyRefused as error:
+            if error.code == "certificate-unknown-to-peer":
+                self.doubted()
+            raise
 
     async def _dial_through_others(self, peer: str, seconds: float) -> WebSocketTransport:
         """Connect to a peer that has no address by way of a member that relays."""

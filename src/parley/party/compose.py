@@ -47,6 +47,7 @@ from parley.party.ledger import (
 )
 from parley.party.office import Clocks, Office
 from parley.party.rendezvous import Dial
+from parley.party.replacing import change_over
 from parley.party.service import Party
 from parley.party.tending import tend
 from parley.party.turns import Turns
@@ -116,6 +117,7 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
         relays=home.settings.relay,
         log=log,
     )
+    links.doubted = partial(change_over, ledger, home)
     reach.links = links
     front = _Front(home, links, party, log)
     async with front.listener(credentials, reach.pins) as listener, links:

@@ -144,6 +144,8 @@ class PartyLedger:
         self.member = member
         self.replacing = asyncio.Lock()
         """Held by whoever finishes a replacement of our identity: its announcement is made once."""
+        self.announcing = False
+        """Whether such an announcement is on its way."""
         self._keys = keys
 
     @property
