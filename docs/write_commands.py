@@ -32,6 +32,7 @@ COMMANDS: Final = (
     "propose engine",
     "up",
     "doctor",
+    "explain",
     "config show",
     "data add",
     "data list",
