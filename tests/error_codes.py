@@ -33,7 +33,7 @@ _TAKING_A_CODE = {
     "refuse": (0, errors.PolicyRefused.family, "ledger-"),
     "Abort": (1, errors.PeerAborted.family, ""),
 } | {name: (0, kind.family, "") for name, kind in KINDS.items()}
-"""What is called with a code: at which place, the family it is raised with, and what comes before the code."""
+"""What is called with a code: at which place, with which family, and what comes before the code."""
 
 PASSED_ON = {
     ("cli/asking.py", "answer.code"): (),
@@ -191,7 +191,7 @@ def _code_of(module: Module, name: str, call: ast.Call) -> tuple[ast.AST, str, s
         (base,) = next(module.above(call, ast.ClassDef)).bases or [None]
         kind = KINDS.get(_name(base))
         return None if kind is None or module.name == "core/errors.py" else (call.args[0], kind.family, "")
-    # a wire's `refuse` is given what was raised as `Broken`; `_drop` of a session, member or journal is another
+    # a wire's `refuse` is given what was raised as `Broken`; `_drop` as a method is another thing
     another = name in {"refuse", "_drop"} and isinstance(call.func, ast.Attribute)
     if name in _TAKING_A_CODE and call.args and not another:
         place, family, prefix = _TAKING_A_CODE[name]
