@@ -46,8 +46,9 @@ format: install ## let the formatters have their way
 	$(BIN)/ruff check --fix .
 	cargo fmt --manifest-path native/Cargo.toml
 
-docs: install ## write the help texts into docs/commands.md
+docs: install ## write the help texts into docs/commands.md, and the list of errors
 	$(BIN)/python docs/write_commands.py
+	$(BIN)/python docs/write_errors.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) native/target .tools .cometbft

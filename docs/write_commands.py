@@ -33,6 +33,7 @@ COMMANDS: Final = (
     "propose version",
     "up",
     "doctor",
+    "explain",
     "config show",
     "data add",
     "data list",

@@ -17,6 +17,7 @@ from parley.cli import (
     data,
     demo,
     doctor,
+    explain,
     grants,
     home,
     ledger,
@@ -64,6 +65,7 @@ app.command("vote")(votes.vote)
 app.add_typer(votes.app, name="propose")
 app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
+app.command("explain")(explain.explain)
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")

@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from parley.cli.explanations import is_explained
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.cli.output import Failure, Problem, answer, columns, facts
-from parley.core.errors import UsageError
+from parley.core.errors import UsageError, more
 from parley.core.plan import decode_plan
 from parley.party import compose
 from parley.protocols import control
@@ -120,6 +121,8 @@ def show_run(run: RunArgument, *, home: HomeOption = DEFAULT_HOME, as_json: Json
             lines.append(("because" if outcome.code else "found", ending))
         if outcome.remedy:
             lines.append(("what to do", outcome.remedy))
+        if is_explained(outcome.code):
+            lines.append(("more", more(outcome.code)))
         console.print(Text(record.id, style="bold"))
         facts(console, lines)
 
