@@ -33,6 +33,7 @@ COMMANDS: Final = (
     "up",
     "doctor",
     "config show",
+    "store move",
     "data add",
     "data list",
     "data show",

@@ -27,6 +27,7 @@ from parley.cli import (
     receipts,
     run,
     runs,
+    store,
     up,
     votes,
 )
@@ -65,6 +66,7 @@ app.add_typer(votes.app, name="propose")
 app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
+app.add_typer(store.app, name="store")
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
 app.command("plans")(plans.plans)

@@ -28,7 +28,10 @@ def redacted(url: str) -> str:
 
 
 def filled(
-    url: str, environment: Mapping[str, str], unset: str = "source-variable-unset", bad: str = "sql-connection"
+    url: str,
+    environment: Mapping[str, str],
+    unset: str = "source-variable-unset",
+    bad: str = "sql-connection",
 ) -> str:
     """The url with each ``${VARIABLE}`` replaced, percent-encoded, by its value.
 

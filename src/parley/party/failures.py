@@ -15,9 +15,9 @@ from parley.core.errors import (
     ProtocolBug,
     UsageError,
 )
-from parley.core.files import DISK_FULL
 from parley.net.channel import STOPPED
 from parley.protocols import labour
+from parley.store.database import PASSING
 
 CANCELLED: Final = "run-cancelled"
 """The code by which everyone hears that a party no longer wants a run."""
@@ -69,7 +69,7 @@ def stopped() -> ParleyError:
 
 def interrupts(error: BaseException) -> bool:
     """Whether a run can go on after an error, once somebody is back; else it has failed."""
-    if isinstance(error, ParleyError) and error.code == DISK_FULL:
+    if isinstance(error, ParleyError) and error.code in PASSING:
         return True
     if isinstance(error, PeerAborted):
         return error.cause == PeerLost.family

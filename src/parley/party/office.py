@@ -1,14 +1,16 @@
 """What all runs of a party stand on: its home, its clocks, its ways to the others, its ledger."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from parley.core.errors import PolicyRefused, UsageError
+from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.core.plan import Plan
 from parley.party import tables
 from parley.party.gate import Gate
 from parley.party.ledger import PartyLedger
 from parley.party.rendezvous import Dial
+from parley.store.catalogue import RunRecord
+from parley.store.database import PASSING
 from parley.store.home import Home
 from parley.store.journal import Journal
 
@@ -32,6 +34,7 @@ class Office:
         threads: for computations.
         log: takes a line for the operator of the party.
         ledger: of the party's consortium; without one, runs are agreed between the parties alone.
+        owed: how runs stand whose store could not take it yet, by run.
     """
 
     home: Home
@@ -40,11 +43,39 @@ class Office:
     threads: int
     log: Callable[[str], None]
     ledger: PartyLedger | None = None
+    owed: dict[str, RunRecord] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Our party's."""
         return self.home.settings.party
+
+    def run(self, run: str) -> RunRecord | None:
+        """How a run stands, if it is noted."""
+        return self.owed.get(run) or self.home.catalogue.run(run)
+
+    def note(self, record: RunRecord) -> None:
+        """Note how a run stands; if the store cannot take it now, it is owed."""
+        try:
+            self.home.catalogue.keep_run(record)
+        except ParleyError as error:
+            if error.code not in PASSING:
+                raise
+            self.owed[record.id] = record
+            self.log(f"{record.id} is {record.state}, which could not be noted yet: {error.what}")
+        else:
+            self.owed.pop(record.id, None)
+
+    def settle(self) -> None:
+        """Note what is owed.
+
+        Raises:
+            ParleyError: the store still cannot take it.
+        """
+        for record in list(self.owed.values()):
+            self.home.catalogue.keep_run(record)
+            del self.owed[record.id]
+            self.log(f"{record.id} is {record.state}, which is noted now")
 
     def journal(self, run: str) -> Journal:
         """What is kept of a run while it lasts."""
