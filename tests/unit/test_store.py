@@ -429,7 +429,11 @@ def test_a_store_that_the_settings_name_already_is_moved_to_by_name_or_without(t
     edited = Home.open(home.path)
     assert "parley store move" in refused("store-empty", lambda: edited.catalogue).remedy
     move(edited, "")
-    assert Home.open(home.path).catalogue.peers() == {"bank": BANK}
+    (home.path / "party.db.moved").rename(home.path / "party.db")
+    moved = Home.open(home.path)
+    assert moved.catalogue.peers() == {"bank": BANK}, "a file that came back is nothing to a party"
+    refused("store-not-empty", move, moved, "")
+    refused("store-not-empty", move, moved, SQLITE)
 
 
 @pytest.mark.postgres
@@ -470,6 +474,16 @@ def test_a_server_that_restarts_is_not_noticed(tmp_path, server):
         refused(
             "party-running", named_database(home.path, home.settings, server.environment).hold().__enter__
         )
+
+
+@pytest.mark.postgres
+def test_a_party_takes_its_lock_from_its_own_connection_that_the_server_has_not_missed(tmp_path, server):
+    with on_postgres(tmp_path, server).held() as make_sure:
+        make_sure.__self__._session, missed = None, make_sure.__self__._session
+        make_sure()
+        with pytest.raises(psycopg.OperationalError):
+            missed.execute("SELECT 1")
+        missed.close()
 
 
 @pytest.mark.postgres

@@ -90,6 +90,7 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     """
     home = Home.open(path)
     with home.held() as make_sure:
+        home.catalogue.peers()  # a store that cannot be used is said before a port is open
         await _serve(home, make_sure, log)
 
 

@@ -10,7 +10,6 @@ from parley.party.gate import Gate
 from parley.party.ledger import PartyLedger
 from parley.party.rendezvous import Dial
 from parley.store.catalogue import RunRecord
-from parley.store.database import PASSING
 from parley.store.home import Home
 from parley.store.journal import Journal
 
@@ -55,12 +54,10 @@ class Office:
         return self.owed.get(run) or self.home.catalogue.run(run)
 
     def note(self, record: RunRecord) -> None:
-        """Note how a run stands; if the store cannot take it now, it is owed."""
+        """Note how a run stands; it is owed if the store cannot take it now, as it has happened anyway."""
         try:
             self.home.catalogue.keep_run(record)
         except ParleyError as error:
-            if error.code not in PASSING:
-                raise
             self.owed[record.id] = record
             self.log(f"{record.id} is {record.state}, which could not be noted yet: {error.what}")
         else:

@@ -15,10 +15,11 @@ from typing import Final
 
 from parley.core.errors import ParleyError
 from parley.ledger.engines.cometbft.node import OLD_LOG
+from parley.party.failures import lines_of
 from parley.party.office import Office
 from parley.party.runstate import TERMINAL
 from parley.store.catalogue import RunRecord
-from parley.store.database import PASSING
+from parley.store.database import RUNNING
 from parley.store.home import Home
 from parley.store.journal import Journal
 
@@ -60,25 +61,40 @@ async def keep_up(office: Office, make_sure: Callable[[], None]) -> None:
         UsageError: ``party-running``: another one does.
     """
     monotonic = office.clocks.monotonic
-    reached, due = True, monotonic()
+    trouble, due = "", monotonic()
     while True:
+        before = trouble
         try:
             await asyncio.to_thread(make_sure)
             office.settle()
             if monotonic() >= due:
-                _tell(office, await asyncio.to_thread(sweep, office.home, office.clocks.wall()))
+                await _sweep(office)
                 due = monotonic() + _DAY
+            trouble = ""
         except ParleyError as error:
-            if error.code not in PASSING:
+            if error.code == RUNNING:
                 raise
-            if reached:
+            trouble = error.code
+            if trouble != before:
                 office.log(error.what)
-            reached = False
-        else:
-            if not reached:
-                office.log(f"the store {office.home.catalogue.database.place} is there again")
-            reached = True
+        if before and not trouble:
+            office.log("the store can be used again")
         await asyncio.sleep(_LOOK_AFTER)
+
+
+async def _sweep(office: Office) -> None:
+    """Let go of what is old, and say so; what nobody foresaw must not end the party."""
+    try:
+        swept = await asyncio.to_thread(sweep, office.home, office.clocks.wall())
+    except ParleyError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        office.log(f"what is old could not be let go of: {lines_of(error)}")
+        return
+    counts = ((swept.runs, "records of runs"), (swept.journals, "journals"), (swept.logs, "logs"))
+    gone = ", ".join(f"{name}: {count}" for count, name in counts if count)
+    if gone:
+        office.log(f"let go of what was old, {gone}")
 
 
 def sweep(home: Home, now: float) -> Swept:
@@ -113,10 +129,3 @@ def _old_logs(home: Home, now: float) -> int:
         return 0
     log.unlink(missing_ok=True)
     return 1
-
-
-def _tell(office: Office, swept: Swept) -> None:
-    counts = ((swept.runs, "records of runs"), (swept.journals, "journals"), (swept.logs, "logs"))
-    gone = ", ".join(f"{count} {name}" for count, name in counts if count)
-    if gone:
-        office.log(f"let go of what was old: {gone}")

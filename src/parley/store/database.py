@@ -28,6 +28,8 @@ Row: TypeAlias = tuple[Any, ...]
 
 UNREACHABLE: Final = "store-unreachable"
 """The code of what goes on once the database answers again."""
+RUNNING: Final = "party-running"
+"""The code of what a second running party ends with."""
 PASSING: Final = (DISK_FULL, UNREACHABLE)
 """Codes of errors after which the same can be tried again later."""
 
@@ -123,7 +125,7 @@ def failed(place: str, why: str) -> UsageError:
 def running_already(who: str) -> UsageError:
     """The error of a second running party."""
     return UsageError(
-        "party-running",
+        RUNNING,
         f"{who} is running already",
         remedy="stop the other process first; commands need no second one",
     )

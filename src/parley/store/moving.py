@@ -74,8 +74,9 @@ def move(home: Home, to: str) -> Moved:
 
 def _ends(home: Home, store: str) -> tuple[Settings, Settings]:
     """Settings as they would be for the store that has the rows, and for the one that is to have them."""
-    file = (home.path / CATALOGUE_FILE).exists()
-    before = "" if store and file else home.settings.store
+    named = home.settings.store
+    file_is_left = store == named and (home.path / CATALOGUE_FILE).exists()
+    before = "" if file_is_left else named
     if before == store:
         raise UsageError(
             "store-there-already",

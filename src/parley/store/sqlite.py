@@ -35,6 +35,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._uri = f"{path.absolute().as_uri()}?mode=rw"  # opens a file that is there, and makes none
         self.place = str(path)
         if not path.is_file():
             raise UsageError(
@@ -43,7 +44,7 @@ class SqliteDatabase:
                 remedy="restore it from a backup, or name the party's store in parley.toml",
             )
         # without it SQLite would make files to open it by, and on a full disk not even reading would work
-        self._holding = sqlite3.connect(_uri(path), uri=True, timeout=_TURN, check_same_thread=False)
+        self._holding = sqlite3.connect(self._uri, uri=True, timeout=_TURN, check_same_thread=False)
         weakref.finalize(self, self._holding.close)
         with self._told():
             self._holding.execute("PRAGMA user_version").fetchone()
@@ -53,7 +54,7 @@ class SqliteDatabase:
         """Make the file, empty."""
         path.touch(mode=0o600)
         database = cls(path)
-        with database._told(), closing(sqlite3.connect(_uri(path), uri=True)) as connection:
+        with database._told(), closing(sqlite3.connect(database._uri, uri=True)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
         return database
 
@@ -70,7 +71,7 @@ class SqliteDatabase:
         return self.write(work)
 
     def _transaction(self, begin: Literal["BEGIN", "BEGIN IMMEDIATE"], work: Work[T]) -> T:
-        connecting = sqlite3.connect(_uri(self.path), uri=True, timeout=_TURN, isolation_level=None)
+        connecting = sqlite3.connect(self._uri, uri=True, timeout=_TURN, isolation_level=None)
         with self._told(), closing(connecting) as connection:
 
             def execute(statement: str, *values: Value) -> list[Row]:
@@ -149,8 +150,3 @@ class SqliteDatabase:
     def close(self) -> None:
         """Close the file."""
         self._holding.close()
-
-
-def _uri(path: Path) -> str:
-    """Opens a file that is there, and makes none."""
-    return f"{path.absolute().as_uri()}?mode=rw"
