@@ -310,13 +310,14 @@ def test_one_home_is_held_once(tmp_path):
 
 
 def swept_home(tmp_path, **stated):
-    """Runs that ended 100, 10 and 1 days ago, one that did not, and a journal of none."""
+    """Runs that ended 100, 10 and 1 days ago, one that did not, an old journal of none, and a new one."""
     home = Home.create(tmp_path / "bank", settings(**stated))
     for days in (100, 10, 1):
         home.catalogue.keep_run(run(f"run-{days}", "failed", since=1000 * DAY - days * DAY))
     home.catalogue.keep_run(run("run-on", "interrupted", since=1.0))
-    for name in ("run-100", "run-10", "run-1", "run-on", "run-none"):
+    for name in ("run-100", "run-10", "run-1", "run-on", "run-none", "run-new"):
         Journal(home.journal_folder(name)).keep_alignment(b"rows")
+    os.utime(home.journal_folder("run-none"), (0, 0))
     return home
 
 
@@ -324,7 +325,7 @@ def test_ended_runs_are_kept_for_ever_and_their_journals_for_a_week(tmp_path):
     home = swept_home(tmp_path)
     swept = sweep(home, 1000 * DAY)
     assert (swept.runs, swept.journals, swept.logs) == (0, 3, 0)
-    assert home.journals() == ["run-1", "run-on"]
+    assert home.journals() == ["run-1", "run-new", "run-on"]
     assert len(home.catalogue.runs()) == 4
     assert sweep(home, 1000 * DAY).journals == 0
 
@@ -333,7 +334,7 @@ def test_ended_runs_are_kept_as_long_as_the_settings_say_and_others_whatever_the
     home = swept_home(tmp_path, keep_runs=30, keep_journals=20)
     assert sweep(home, 1000 * DAY).runs == 1
     assert {each.id for each in home.catalogue.runs()} == {"run-10", "run-1", "run-on"}
-    assert home.journals() == ["run-1", "run-10", "run-on"]
+    assert home.journals() == ["run-1", "run-10", "run-new", "run-on"]
 
 
 def test_a_record_is_kept_no_shorter_than_the_journal(tmp_path):

@@ -3,7 +3,8 @@
 The rules of what is kept for how long, all of them:
 
     records of runs       ``keep_runs`` days after the run has ended, and never less than the journal
-    journals of runs      while the run lasts; how it ended, for ``keep_journals`` days more
+    journals of runs      while the run lasts; how it ended, for ``keep_journals`` days more; one that
+                          belongs to no run that is noted, so long too, as a backup may bring the run back
     logs of our node      the last one that was put aside, for ``keep_logs`` days
     models, the ledger    for ever
 """
@@ -11,6 +12,7 @@ The rules of what is kept for how long, all of them:
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from parley.core.errors import ParleyError
@@ -104,12 +106,16 @@ def sweep(home: Home, now: float) -> Swept:
         ParleyError: the store cannot be used.
     """
     settings = home.settings
-    kept = home.journals()  # first: a run is noted before anything else of it is kept
     known = home.catalogue.runs()
     over = [each for each in known if each.state in TERMINAL]
-    unneeded = {each.id for each in over if _ended(each) < now - settings.keep_journals * _DAY}
+    earlier = now - settings.keep_journals * _DAY
+    unneeded = {each.id for each in over if _ended(each) < earlier}
     noted = {each.id for each in known}
-    journals = [run for run in kept if run in unneeded or run not in noted]
+    journals = [
+        run
+        for run in home.journals()
+        if run in unneeded or (run not in noted and _touched(home.journal_folder(run)) < earlier)
+    ]
     for run in journals:
         Journal(home.journal_folder(run)).clear()
     days = max(settings.keep_runs, settings.keep_journals) if settings.keep_runs else 0
@@ -123,9 +129,13 @@ def _ended(run: RunRecord) -> float:
     return run.since or run.began
 
 
+def _touched(path: Path) -> float:
+    return path.stat().st_mtime
+
+
 def _old_logs(home: Home, now: float) -> int:
     log, days = home.node_folder / OLD_LOG, home.settings.keep_logs
-    if not days or not log.exists() or log.stat().st_mtime >= now - days * _DAY:
+    if not days or not log.exists() or _touched(log) >= now - days * _DAY:
         return 0
     log.unlink(missing_ok=True)
     return 1
