@@ -35,6 +35,7 @@ COMMANDS: Final = (
     "doctor",
     "explain",
     "config show",
+    "store move",
     "data add",
     "data list",
     "data show",

@@ -41,6 +41,8 @@ PASSED_ON = {
     ("cli/consortium.py", "said.code"): (),
     ("cli/run.py", "outcome.code"): (),
     ("cli/runs.py", "outcome.code"): (),
+    ("data/urls.py", "bad"): ("sql-connection", "bad-settings"),
+    ("data/urls.py", "unset"): ("source-variable-unset", "store-variable-unset"),
     ("ledger/contract/admission.py", "code"): (),
     ("ledger/contract/refusal.py", "code"): (),
     ("ledger/engines/cometbft/member.py", "code"): (),

@@ -119,14 +119,14 @@ def spawned(*words, **more):
 class Party:
     """A home folder, and the process that serves it if there is one."""
 
-    def __init__(self, folder, name, address=None, run=parley):
+    def __init__(self, folder, name, address=None, run=parley, store=""):
         self._run = run
         self.name = name
         self.home = folder / name
         self.address = f"127.0.0.1:{free_port()}" if address is None else address
         self.log = folder / f"{name}.log"
         self.process = None
-        made = run("init", "--name", name, "--listen", self.address, "--home", self.home)
+        made = run("init", "--name", name, "--listen", self.address, "--home", self.home, "--store", store)
         assert made.code == 0, made.answer
         self.certificate = self.home / "identity" / "certificate.pem"
 
@@ -231,10 +231,12 @@ def watching(party, path, *words):
 
 
 @contextmanager
-def two_parties(folder, people=800, run=parley):
+def two_parties(folder, people=800, run=parley, **stores):
     """A bank and an operator that know one another, have their tables registered, and serve."""
     cut(folder, people)
-    bank, operator = (Party(folder, name, run=run) for name in ("bank", "operator"))
+    bank, operator = (
+        Party(folder, name, run=run, store=stores.get(name, "")) for name in ("bank", "operator")
+    )
     bank.meet(operator, dials=True)
     operator.meet(bank, dials=False)
     bank.done("data", "add", "accounts", folder / "bank.csv", "--id", "id")

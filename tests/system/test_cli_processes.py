@@ -134,10 +134,11 @@ def test_a_client_that_leaves_does_not_end_the_run(tmp_path):
 
 def test_an_unforeseen_error_is_short_unless_asked_for(tmp_path):
     party = Party(tmp_path, "bank")
-    (party.home / "party.db").write_bytes(b"not a database at all" * 100)
-    failed(spawned("runs", "--home", party.home), "bug", "internal", 70)
+    (party.home / "ledger").mkdir()
+    (party.home / "ledger" / "consortium.json").write_bytes(b"no JSON at all")
+    failed(spawned("votes", "--home", party.home), "bug", "internal", 70)
     ended = subprocess.run(
-        arguments("runs", "--home", party.home),
+        arguments("votes", "--home", party.home),
         capture_output=True,
         text=True,
         env=environment(PARLEY_DEBUG="1"),

@@ -4,12 +4,8 @@ import datetime as dt
 import decimal
 import gzip
 import os
-import pwd
-import shutil
 import sqlite3
-import subprocess
 import sys
-import tempfile
 import uuid
 from pathlib import Path
 
@@ -23,7 +19,7 @@ import pytest
 from parley.core.errors import UsageError
 from parley.data.sources import CsvSource, ParquetSource, SqlSource, frame_of, parse_source, read
 
-SECRET = "s3cret/@:word"
+from tests.postgres import SECRET
 
 
 def refused(code, function, *args):
@@ -194,42 +190,12 @@ def test_a_sqlite_file_that_is_missing_or_something_else_is_refused(tmp_path):
 # PostgreSQL
 
 
-def server_program(name):
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
-    return shutil.which(name) or (str(found[0]) if found else None)
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """A server of our own on a Unix socket, as an ordinary user; gives the url without a password."""
-    programs = {name: server_program(name) for name in ("initdb", "pg_ctl")}
-    if None in programs.values():
-        pytest.skip("no PostgreSQL server binaries (initdb, pg_ctl) on this machine")
-    home = Path(tempfile.mkdtemp(prefix="parley-pg-"))
-    home.chmod(0o755)
-    become = []
-    if os.geteuid() == 0:
-        user = next(name for name in ("postgres", "nobody") if name in {u.pw_name for u in pwd.getpwall()})
-        shutil.chown(home, user)
-        become = ["runuser", "-u", user, "--"]
-
-    def run(program, *args):
-        done = subprocess.run([*become, programs[program], *args], cwd=home, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-
-    (home / "secret").write_text(SECRET)
-    data = str(home / "data")
-    run("initdb", "-D", data, "-U", "parley", "-A", "scram-sha-256", "--pwfile", "secret", "-E", "UTF8", "-N")
-    options = f"-k {home} -c listen_addresses='' -c fsync=off"
-    run("pg_ctl", "-D", data, "-l", str(home / "log"), "-o", options, "-w", "start")
-    try:
-        yield f"postgresql://parley:${{PG_SECRET}}@/postgres?host={home}"
-    finally:
-        run("pg_ctl", "-D", data, "-m", "immediate", "stop")
-        shutil.rmtree(home)
-
-
 ENVIRONMENT = {"PG_SECRET": SECRET}
+
+
+@pytest.fixture
+def postgres(postgres_server):
+    return postgres_server.url
 
 
 @pytest.mark.postgres

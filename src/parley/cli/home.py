@@ -11,7 +11,7 @@ from parley.cli.output import answer, facts, read_aloud
 from parley.net.certificates import CERTIFICATE_FILE, Identity, grouped
 from parley.party.compose import found
 from parley.store.home import Home
-from parley.store.settings import Settings
+from parley.store.settings import Settings, checked_store
 
 
 def init(
@@ -48,6 +48,14 @@ def init(
             help="Smallest number of rows behind any sum that we give away.",
         ),
     ] = 10,
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="PostgreSQL database for peers, tables and runs; left out: a file in the home.",
+        ),
+    ] = "",
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,6 +65,7 @@ def init(
     Examples:
       parley init --name bank --listen 0.0.0.0:7443
       parley init --name operator --listen ''
+      parley init --name bank --store 'postgresql://parley:${PARLEY_DB_PASSWORD}@db/parley'
 
     With --listen '' nobody dials us: we dial every peer whose address we know and keep that link, over
     which the peer reaches us too. Two such parties reach one another through a member with
@@ -64,11 +73,14 @@ def init(
 
     The folder holds parley.toml (these settings, to be edited at will), identity/ (key and
     certificate), party.db (peers, tables, runs) and models/. The key never leaves it; back it up.
+    With --store the database holds what party.db would, and `parley store move` moves it later.
     The certificate is for every peer: see `parley identity`.
 
     If the folder already is a party's home, nothing is changed: choose another one.
     """
-    settings = Settings(party=name, listen=listen, threads=threads, minimum_rows=minimum_rows)
+    settings = Settings(
+        party=name, listen=listen, threads=threads, minimum_rows=minimum_rows, store=checked_store(store)
+    )
     record = _record(found(home, settings), home, listen)
 
     def show(console: Console) -> None:

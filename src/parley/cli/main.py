@@ -28,6 +28,7 @@ from parley.cli import (
     receipts,
     run,
     runs,
+    store,
     up,
     votes,
 )
@@ -67,6 +68,7 @@ app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.add_typer(config.app, name="config")
+app.add_typer(store.app, name="store")
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
 app.command("plans")(plans.plans)

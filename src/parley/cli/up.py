@@ -33,6 +33,8 @@ def up(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     \b
     Remedies:
       port-unavailable   another program has the port: stop it, or change "listen" in parley.toml
+      party-running      it runs already, here or wherever its store is used: one is enough
+      store-unreachable  see that the database runs that "store" in parley.toml names
       no-home            run `parley init`, or name the folder with --home
       cometbft-missing   install CometBFT as the message says, or name the binary in PARLEY_COMETBFT
       node-not-prepared  run `parley consortium node --listen HOST:PORT`

@@ -14,7 +14,8 @@ import polars as pl
 from parley.core.errors import UsageError
 from parley.data.cells import parsed, require_distinct
 from parley.data.frames import frame_of
-from parley.data.sql import SQL_SCHEMES, check_query, read_sql, redacted
+from parley.data.sql import SQL_SCHEMES, check_query, read_sql
+from parley.data.urls import redacted
 
 __all__ = ["CsvSource", "ParquetSource", "Source", "SqlSource", "frame_of", "parse_source", "read"]
 

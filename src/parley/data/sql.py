@@ -15,20 +15,20 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 from uuid import UUID
 
 import polars as pl
 
 from parley.core.errors import UsageError
 from parley.data.cells import require_distinct
+from parley.data.urls import POSTGRES_SCHEMES, filled, redacted, with_patience, without_secrets
 
 _CHUNK_ROWS: Final = 50_000
 _PATIENCE: Final = 10
 """Seconds to wait for a database that does not answer."""
 _SQLITE: Final = "sqlite:///"
-_POSTGRES: Final = ("postgresql://", "postgres://")
-SQL_SCHEMES: Final = (_SQLITE, *_POSTGRES)
+SQL_SCHEMES: Final = (_SQLITE, *POSTGRES_SCHEMES)
 """How the url of a database may begin."""
 
 _QUOTED: Final = re.compile(
@@ -39,10 +39,6 @@ _QUOTED: Final = re.compile(
     r"|/\*.*?\*/",
     re.DOTALL,
 )
-_USER_PART: Final = re.compile(r"(://[^:/@]*):(?P<secret>.*)@")
-_PASSWORD_OPTION: Final = re.compile(r"(?P<key>(?:ssl)?password=)(?P<secret>[^&]*)")
-_NOT_IN_USER_PART: Final = re.compile(r"[/?#@\s]")
-_VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 _LARGEST: Final = 2**63
 
 _PLAIN_TYPES: Final[tuple[tuple[set[type], pl.DataType | type[pl.DataType]], ...]] = (
@@ -56,17 +52,6 @@ _PLAIN_TYPES: Final[tuple[tuple[set[type], pl.DataType | type[pl.DataType]], ...
     ({timedelta}, pl.Duration("us")),
 )
 """Python types of a column's cells, and the column type that holds them all."""
-
-
-def redacted(url: str) -> str:
-    """The url with its password as ``***``; a ``${VARIABLE}`` is no secret and stays."""
-
-    def hide(match: re.Match[str], before: str, after: str) -> str:
-        secret = match["secret"]
-        return before + (secret if _VARIABLE.fullmatch(secret) else "***") + after
-
-    url = _USER_PART.sub(lambda match: hide(match, f"{match[1]}:", "@"), url)
-    return _PASSWORD_OPTION.sub(lambda match: hide(match, match["key"], ""), url)
 
 
 def check_query(query: str) -> None:
@@ -140,13 +125,13 @@ def _postgres_blocks(url: str, query: str, environment: Mapping[str, str]) -> It
             "reading from PostgreSQL needs a driver that is not installed",
             remedy="run: pip install 'parley[postgres]'",
         ) from None
-    full = _filled(url, environment)
+    full = filled(url, environment)
     try:
-        connection = psycopg.connect(_with_patience(full), application_name="parley")
+        connection = psycopg.connect(with_patience(full, _PATIENCE), application_name="parley")
     except psycopg.Error as error:
         raise UsageError(
             "sql-connection",
-            f"cannot connect to {redacted(url)}: {_without_secrets(error, full)}",
+            f"cannot connect to {redacted(url)}: {without_secrets(error, full)}",
             remedy="check host, port, database, user and password; `psql` with the same url should work",
         ) from None
     try:
@@ -157,49 +142,8 @@ def _postgres_blocks(url: str, query: str, environment: Mapping[str, str]) -> It
                 names = [column.name for column in cursor.description or ()]
                 yield from _blocks(names, iter(lambda: cursor.fetchmany(_CHUNK_ROWS), []))
     except psycopg.Error as error:
-        text = _without_secrets(error, full)
+        text = without_secrets(error, full)
         raise _failed(f"PostgreSQL refused the query on {redacted(url)}: {text}") from None
-
-
-def _filled(url: str, environment: Mapping[str, str]) -> str:
-    """The url with each ``${VARIABLE}`` replaced, percent-encoded, by its value."""
-
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in environment:
-            raise UsageError(
-                "source-variable-unset",
-                f"the url {redacted(url)} names the environment variable {match[1]}, which is not set",
-                remedy=f"export {match[1]} before starting Parley",
-            )
-        return quote(environment[match[1]], safe="")
-
-    full = _VARIABLE.sub(value, url)
-    password = _USER_PART.search(full)
-    if password and _NOT_IN_USER_PART.search(password["secret"]):
-        raise UsageError(
-            "sql-connection",
-            f"the password in the url {redacted(url)} holds a character that a url cannot",
-            remedy="write it as ${VARIABLE} and export that variable, or percent-encode it",
-        )
-    return full
-
-
-def _with_patience(url: str) -> str:
-    """The url with a limit on connecting, unless it sets its own; the driver's default is minutes."""
-    if "connect_timeout=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}connect_timeout={_PATIENCE}"
-
-
-def _without_secrets(error: Exception, url: str) -> str:
-    """The first line of a driver's error, with every secret of the url taken out."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    text = lines[0]
-    for pattern in (_USER_PART, _PASSWORD_OPTION):
-        for match in pattern.finditer(url):
-            for secret in {match["secret"], unquote(match["secret"])} - {""}:
-                text = text.replace(secret, "***")
-    return text
 
 
 def _failed(what: str) -> UsageError:

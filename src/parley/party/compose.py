@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -46,9 +47,11 @@ from parley.party.rendezvous import Dial
 from parley.party.service import Party
 from parley.party.tending import tend
 from parley.party.turns import Turns
+from parley.party.upkeep import keep_up, until_either
 from parley.protocols import control, joining
 from parley.protocols.examination import About
-from parley.store.catalogue import Peer
+from parley.store.catalogue import Peer, unknown_peer
+from parley.store.database import PASSING
 from parley.store.home import Home
 from parley.store.keys import LedgerKeys
 from parley.store.settings import Settings
@@ -83,9 +86,16 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     """Run a party until it is cancelled.
 
     Raises:
-        UsageError: the folder is not a party's home, its ledger is damaged, or its port is taken.
+        UsageError: the folder is not a party's home or runs already, its store cannot be used, its
+            ledger is damaged, or its port is taken.
     """
     home = Home.open(path)
+    with home.held() as make_sure:
+        home.catalogue.peers()  # a store that cannot be used is said before a port is open
+        await _serve(home, make_sure, log)
+
+
+async def _serve(home: Home, make_sure: Callable[[], None], log: Callable[[str], None]) -> None:
     identity = Identity.load(home.identity_folder)
     reach = _Reach(home, identity)
     ledger = await asyncio.to_thread(_ledger, home, reach.dial, log)
@@ -95,7 +105,8 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     around = Reach(identity, reach.contact, reach.linked, reach.dial, proxies, listening=True)
     examiner = Examiner(around, reach.about, lambda: list(reach.peers()), CLOCKS.monotonic, log)
     turns = Turns(home.settings.runs_at_once)
-    party = Party(Office(home, reach.dial, CLOCKS, threads, log, turns, ledger), examiner)
+    office = Office(home, reach.dial, CLOCKS, threads, log, turns, ledger)
+    party = Party(office, examiner)
     links = Links(
         identity,
         reach.contact,
@@ -112,7 +123,7 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
         log(f"its certificate is {grouped(identity.fingerprint)}")
         party.recover()
         try:
-            await (asyncio.Event().wait() if ledger is None else _keep(ledger, home, identity, log))
+            await until_either(_keep(ledger, home, identity, log), keep_up(office, make_sure))
         finally:
             await party.stop()
 
@@ -158,8 +169,13 @@ class _Front:
             self._log(f"{peer} asked for {path[:80]!r} beside its link")
 
 
-async def _keep(ledger: PartyLedger, home: Home, identity: Identity, log: Callable[[str], None]) -> None:
-    """Run the ledger's engine, and what the party does on the ledger by itself."""
+async def _keep(
+    ledger: PartyLedger | None, home: Home, identity: Identity, log: Callable[[str], None]
+) -> None:
+    """Run the ledger's engine, and what the party does there by itself; without a ledger, wait."""
+    if ledger is None:
+        await asyncio.Event().wait()
+        return
     endpoint = announcement(home.settings.reached_at(), identity.certificate_pem)
     tending = asyncio.create_task(tend(ledger, home, endpoint, log))
     try:
@@ -177,10 +193,13 @@ class _Reach:
         self._identity = identity
         self.ledger: PartyLedger | None = None
         self.links: Links | None = None
+        self._told: dict[str, Peer] = {}
 
     def peers(self) -> dict[str, Peer]:
         """Everyone by name; what the ledger says goes before what we were told."""
-        known = self._home.catalogue.peers()
+        with _if_there():  # else those that we knew last: links must not end with the store
+            self._told = self._home.catalogue.peers()
+        known = dict(self._told)
         if self.ledger is not None and self.ledger.member.log.size:
             known |= {peer.name: peer for peer in neighbours(self.ledger.view)}
         known.pop(self._home.settings.party, None)
@@ -188,7 +207,9 @@ class _Reach:
 
     def pins(self) -> dict[str, PeerPin]:
         """Whom the listener lets in."""
-        invited = self._home.catalogue.invitations(CLOCKS.wall())
+        invited: dict[str, str] = {}
+        with _if_there():  # else a newcomer has to come again
+            invited = self._home.catalogue.invitations(CLOCKS.wall())
         certificates = invited | {name: peer.certificate for name, peer in self.peers().items()}
         return {name: PeerPin(name, certificate) for name, certificate in certificates.items()}
 
@@ -198,8 +219,10 @@ class _Reach:
         Raises:
             UsageError: it is a stranger.
         """
-        known = self.peers().get(peer) or self._home.catalogue.peer(peer)
-        return Contact(PeerPin(peer, known.certificate), known.address)
+        known = self.peers()
+        if peer not in known:
+            raise unknown_peer(peer, known)
+        return Contact(PeerPin(peer, known[peer].certificate), known[peer].address)
 
     def kept(self) -> tuple[str, ...]:
         """With whom there is to be a link always: with everyone, if nobody can dial us."""
@@ -221,6 +244,16 @@ class _Reach:
         if self.ledger is None or log is None or not log.size:
             return About(release(), CLOCKS.wall(), "", 0)
         return About(release(), CLOCKS.wall(), consortium_of(self.ledger.view), log.replica.height)
+
+
+@contextmanager
+def _if_there() -> Iterator[None]:
+    """Does without a store that cannot be reached now."""
+    try:
+        yield
+    except ParleyError as error:
+        if error.code not in PASSING:
+            raise
 
 
 def _ledger(home: Home, reach: Dial, log: Callable[[str], None]) -> PartyLedger | None:

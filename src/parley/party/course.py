@@ -4,7 +4,7 @@ from typing import Final, Self
 
 import msgspec
 
-from parley.core.errors import BudgetExhausted, PolicyRefused
+from parley.core.errors import PolicyRefused
 from parley.core.plan import Plan, decode_plan, encode_plan
 from parley.party.failures import known
 from parley.party.office import Office
@@ -94,10 +94,7 @@ class Course:
         self._record = msgspec.structs.replace(
             self._record, state=state, outcome=msgspec.Raw(outcome), since=since
         )
-        try:
-            self._office.home.catalogue.keep_run(self._record)
-        except BudgetExhausted as full:  # known until a restart
-            self._office.log(f"{self.run} is {state}, which could not be noted: {full.what}")
+        self._office.note(self._record)
         if state == "finished":
             self.journal.close()
         elif state in TERMINAL:
@@ -108,6 +105,7 @@ class Course:
 
         Raises:
             PolicyRefused: there were too many: each tells the active party more sums of a round.
+            ParleyError: it cannot be noted, so it must not begin.
         """
         attempts = self._record.attempts + 1
         if attempts > MOST_ATTEMPTS:

@@ -15,9 +15,9 @@ from parley.core.errors import (
     ProtocolBug,
     UsageError,
 )
-from parley.core.files import DISK_FULL
 from parley.net.channel import STOPPED
 from parley.protocols import labour
+from parley.store.database import PASSING
 
 CANCELLED: Final = "run-cancelled"
 """The code by which everyone hears that a party no longer wants a run."""
@@ -81,8 +81,8 @@ def interrupts(error: BaseException) -> bool:
 
 
 def waits(error: BaseException) -> bool:
-    """Whether somebody merely has no room for the run now, even if not all have agreed to it yet."""
-    return isinstance(error, ParleyError) and error.code in (DISK_FULL, BUSY)
+    """Whether somebody merely cannot take part now, even if not all have agreed to the run yet."""
+    return isinstance(error, ParleyError) and error.code in (*PASSING, BUSY)
 
 
 def cancels(error: BaseException) -> bool:

@@ -1,9 +1,9 @@
 """What all runs of a party stand on: its home, its clocks, its ways to the others, its ledger."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from parley.core.errors import PolicyRefused, UsageError
+from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.core.files import check_room
 from parley.core.plan import Plan
 from parley.party import tables
@@ -11,6 +11,7 @@ from parley.party.gate import Gate
 from parley.party.ledger import PartyLedger
 from parley.party.rendezvous import Dial
 from parley.party.turns import Turns
+from parley.store.catalogue import RunRecord
 from parley.store.home import Home
 from parley.store.journal import Journal
 
@@ -35,6 +36,7 @@ class Office:
         log: takes a line for the operator of the party.
         turns: of the runs that we lead.
         ledger: of the party's consortium; without one, runs are agreed between the parties alone.
+        owed: how runs stand whose store could not take it yet, by run.
     """
 
     home: Home
@@ -44,6 +46,7 @@ class Office:
     log: Callable[[str], None]
     turns: Turns
     ledger: PartyLedger | None = None
+    owed: dict[str, RunRecord] = field(default_factory=dict)
 
     def check_room(self) -> None:
         """Refuse to compute while there is too little room on the disk.
@@ -57,6 +60,31 @@ class Office:
     def name(self) -> str:
         """Our party's."""
         return self.home.settings.party
+
+    def run(self, run: str) -> RunRecord | None:
+        """How a run stands, if it is noted."""
+        return self.owed.get(run) or self.home.catalogue.run(run)
+
+    def note(self, record: RunRecord) -> None:
+        """Note how a run stands; it is owed if the store cannot take it now, as it has happened anyway."""
+        try:
+            self.home.catalogue.keep_run(record)
+        except ParleyError as error:
+            self.owed[record.id] = record
+            self.log(f"{record.id} is {record.state}, which could not be noted yet: {error.what}")
+        else:
+            self.owed.pop(record.id, None)
+
+    def settle(self) -> None:
+        """Note what is owed.
+
+        Raises:
+            ParleyError: the store still cannot take it.
+        """
+        for record in list(self.owed.values()):
+            self.home.catalogue.keep_run(record)
+            del self.owed[record.id]
+            self.log(f"{record.id} is {record.state}, which is noted now")
 
     def journal(self, run: str) -> Journal:
         """What is kept of a run while it lasts."""

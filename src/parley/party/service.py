@@ -40,8 +40,6 @@ from parley.protocols import control, examination, proposal
 
 _FAREWELL: Final = 5.0
 """Seconds that runs and their watchers have to end when the party stops."""
-_KEPT: Final = 7 * 86400.0
-"""Seconds for which it is kept how a run ended, for a partner that has to hear it again."""
 _PATH: Final = re.compile(
     r"/(?:(control)|(ledger/replication|ledger/gossip|join)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/(alignment|boosting|prediction))"
 )
@@ -71,8 +69,6 @@ class Party:
         for record in self._home.catalogue.runs():
             course = Course(self._office, record)
             if course.state in TERMINAL:
-                if record.began < self._office.clocks.wall() - _KEPT:
-                    course.journal.clear()
                 continue
             if course.state in NOT_BEGUN:
                 leading = self._led[record.id] = Leading(self._office, course)
@@ -231,7 +227,7 @@ class Party:
 
     def _under_way(self, run: str) -> str:
         """The state of a run that has not ended."""
-        record = self._home.catalogue.run(run)
+        record = self._office.run(run)
         if record is None:
             raise UsageError("unknown-run", f"no run {run!r} is known here", remedy="see `parley runs`")
         if record.state in TERMINAL or (run not in self._led and run not in self._followed):
@@ -277,7 +273,7 @@ class Party:
 
     def _following(self, line: Channel, run: str, plan: Plan) -> Following:
         """The run that a peer proposes: a new one, or one of ours to go on with."""
-        record = self._home.catalogue.run(run)
+        record = self._office.run(run)
         if record is not None:
             course = Course(self._office, record)
             may_go_on(course, line, plan)

@@ -3,14 +3,21 @@
 parley.toml      settings, written by `parley init`, edited by people
 identity/        certificate and private key
 handles.key      secret that orders own columns, so that a handle does not give away a name
-party.db         catalogue: peers, tables, runs
+party.db         catalogue: peers, tables, runs; unless the settings name a database for it
 models/          model shares, one file per model
 runs/            what runs need to go on after an interruption, a folder per run
 control.port     ``host:port`` of the running party, for our own command line
+party.lock       held by the running party
 """
 
+import fcntl
+import hashlib
+import os
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,10 +27,14 @@ from parley.core.errors import UsageError
 from parley.core.files import write_atomically
 from parley.learn.shares import ModelShare, decode_share, encode_share
 from parley.store.catalogue import Catalogue
+from parley.store.database import running_already
+from parley.store.opening import named_database, new_database
 from parley.store.settings import SETTINGS_FILE, Settings, read_settings, written
 
 CONTROL_FILE: Final = "control.port"
+LOCK_FILE: Final = "party.lock"
 _SECRET_BYTES: Final = 32
+_OWNER_TAG: Final = b"parley/store-owner/v1\0"
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -42,18 +53,24 @@ class NodePlan(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Home:
-    """An opened home folder."""
+    """An opened home folder. Its catalogue is opened when it is first asked for.
+
+    Attributes:
+        path: of the folder.
+        settings: as they were when it was opened.
+        environment: where variables of the settings are looked up.
+    """
 
     path: Path
     settings: Settings
-    catalogue: Catalogue
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
     @classmethod
     def create(cls, path: Path, settings: Settings) -> Self:
         """Make the folder.
 
         Raises:
-            UsageError: it already holds a party.
+            UsageError: it already holds a party, or its store cannot be made or is another's.
         """
         if (path / SETTINGS_FILE).exists():
             raise UsageError(
@@ -63,8 +80,10 @@ class Home:
             )
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         (path / "models").mkdir(exist_ok=True, mode=0o700)
-        write_atomically(path / "handles.key", secrets.token_bytes(_SECRET_BYTES))
-        Catalogue.create(path / "party.db")
+        home = cls(path, settings)
+        if not (path / "handles.key").exists():  # else an attempt was made before
+            write_atomically(path / "handles.key", secrets.token_bytes(_SECRET_BYTES))
+        Catalogue.create(new_database(path, settings, home.environment)).claim(home.owner)
         write_atomically(path / SETTINGS_FILE, written(settings).encode())
         return cls.open(path)
 
@@ -75,7 +94,48 @@ class Home:
         Raises:
             UsageError: there is none, or its settings are not valid.
         """
-        return cls(path, read_settings(path), Catalogue(path / "party.db"))
+        return cls(path, read_settings(path))
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Peers, tables and runs.
+
+        Raises:
+            UsageError: ``store-of-another``, ``catalogue-version``, and whatever `store.database` names.
+        """
+        catalogue = Catalogue(named_database(self.path, self.settings, self.environment))
+        if self.settings.store:  # a file in the home is the home's
+            catalogue.claim(self.owner)
+        return catalogue
+
+    @property
+    def owner(self) -> str:
+        """What tells this home from others, in a database that several may share."""
+        return hashlib.sha256(_OWNER_TAG + self.handles_secret).hexdigest()[:32]
+
+    @contextmanager
+    def held(self, settings: Settings | None = None) -> Iterator[Callable[[], None]]:
+        """Keep other processes from running this party while entered: here, and wherever its store is used.
+
+        Gives a function that makes sure of it anew, to be called now and then; it may wait.
+
+        Args:
+            settings: others than the home's own, of the store to be held.
+
+        Raises:
+            UsageError: ``party-running``, on entering and of the function too.
+        """
+        handle = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise running_already(f"the party of {self.path}") from None
+            opened = named_database(self.path, settings or self.settings, self.environment)
+            with closing(opened) as database, database.hold() as make_sure:
+                yield make_sure
+        finally:
+            os.close(handle)
 
     @property
     def membership(self) -> Membership | None:
@@ -131,6 +191,11 @@ class Home:
     def journal_folder(self, run: str) -> Path:
         """Where what is kept of a run lies while it lasts."""
         return self.path / "runs" / run
+
+    def journals(self) -> list[str]:
+        """The runs of which anything is kept beside their record."""
+        folder = self.path / "runs"
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     @property
     def handles_secret(self) -> bytes:
