@@ -17,6 +17,7 @@ import pytest
 from parley.core.errors import BudgetExhausted, UsageError
 from parley.party.course import Course
 from parley.party.office import Clocks, Office
+from parley.party.turns import Turns
 from parley.party.upkeep import sweep
 from parley.store.catalogue import Catalogue, Peer, RunRecord, TableRecord
 from parley.store.home import Home
@@ -491,7 +492,7 @@ def test_a_party_takes_its_lock_from_its_own_connection_that_the_server_has_not_
 def test_what_a_server_that_is_away_could_not_note_is_noted_when_it_is_back(tmp_path, server):
     home = on_postgres(tmp_path, server)
     log = []
-    office = Office(home, None, Clocks(time.time, time.monotonic), 1, log.append)
+    office = Office(home, None, Clocks(time.time, time.monotonic), 1, log.append, Turns(1))
     home.catalogue.keep_run(run(state="running"))
     course = Course(office, run(state="running"))
     with home.held() as make_sure, server.away():
