@@ -115,7 +115,7 @@ def test_a_text_names_a_source():
     [
         ("notes.txt", None, "source-unknown"),
         ("https://host/t.csv", None, "source-unknown"),
-        (f"mysql://me:{SECRET}@host/db", None, "source-unknown"),
+        (f"oracle://me:{SECRET}@host/db", None, "source-unknown"),
         ("t.csv", "select 1", "sql-query-unneeded"),
         (f"postgresql://me:{SECRET}@host/db", None, "sql-query-missing"),
         ("sqlite:///t.db", "delete from t", "sql-not-select"),
