@@ -34,6 +34,7 @@ COMMANDS: Final = (
     "doctor",
     "config show",
     "data add",
+    "data check",
     "data list",
     "data show",
     "run",

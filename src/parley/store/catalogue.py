@@ -11,6 +11,7 @@ import msgspec
 
 from parley.core.errors import UsageError
 from parley.core.files import no_room
+from parley.data.profile import TableProfile
 
 VERSION: Final = 1
 _SCHEMA: Final = """
@@ -44,6 +45,8 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
         columns: features that plans may use; none named means all but id and label.
         categorical: columns that are categories whatever their type.
         partners: parties whose plans may use the table.
+        profile: what its columns were like then, to see drift by; it never leaves the home. None of a table
+            that an earlier release registered.
     """
 
     name: str
@@ -53,6 +56,7 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     partners: tuple[str, ...] = ()
+    profile: TableProfile | None = None
 
 
 RunState = Literal["awaiting", "running", "interrupted", "finished", "failed", "cancelled"]

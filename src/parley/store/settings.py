@@ -31,6 +31,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = 120.0
     minimum_rows: Annotated[int, Meta(ge=1, description="rows that any sum we give away must hold")] = 10
     memory: Annotated[int, Meta(ge=0, description="MiB that one run may use; 0: as much as there is")] = 0
+    drift_psi: Annotated[
+        float,
+        Meta(
+            ge=0, description="population stability index of a column from which on its values have drifted"
+        ),
+    ] = 0.25
+    drift_missing: Annotated[
+        float, Meta(ge=0, description="change of the share of missing cells that counts as drift")
+    ] = 0.1
+    drift_rows: Annotated[
+        float, Meta(ge=0, description="change of the row count, as a share of it, that counts as drift")
+    ] = 0.5
     address: Annotated[
         str, Meta(description="HOST:PORT by which others reach us; empty if that is listen itself")
     ] = ""
