@@ -132,7 +132,7 @@ _KEYS: Final = ("any", "whole", "number", "boolean", "code", "marked")
 
 def _asked(name: str) -> list[tuple[str, pl.Expr]]:
     cell = pl.col(name)
-    bare = cell.str.strip_chars()
+    bare = cell.str.strip_chars_start(" ")  # as the reader of typed columns does
     whole = bare.cast(pl.Int64, strict=False).is_not_null()
     fits = (
         cell.is_not_null().any(),
