@@ -38,7 +38,7 @@ _SECONDS: Final = ("connect-timeout", "read-timeout")
 _MODES: Final = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """As MySQL's own client calls them, each stricter than the one before."""
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-_SESSION: Final = (
+_OPENING: Final = (
     "SET SESSION time_zone = '+00:00'",
     "SET SESSION TRANSACTION READ ONLY",  # what ends a transaction by itself begins no writing one then
     "START TRANSACTION READ ONLY",
@@ -58,7 +58,7 @@ def read_mysql(
     try:
         with closing(connection):
             with connection.cursor() as cursor:
-                for statement in _SESSION:
+                for statement in _OPENING:
                     cursor.execute(statement)
             fewer = None if columns is None else _fewer(connection, query, columns)
             cursor = SSCursor(connection)
