@@ -37,6 +37,7 @@ COMMANDS: Final = (
     "config show",
     "store move",
     "data add",
+    "data check",
     "data list",
     "data show",
     "run",

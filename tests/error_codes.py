@@ -41,6 +41,7 @@ PASSED_ON = {
     ("cli/consortium.py", "said.code"): (),
     ("cli/run.py", "outcome.code"): (),
     ("cli/runs.py", "outcome.code"): (),
+    ("data/drift.py", "change.code"): ("drift-column-gone", "drift-type-changed"),
     ("data/urls.py", "bad"): ("sql-connection", "bad-settings"),
     ("data/urls.py", "unset"): ("source-variable-unset", "store-variable-unset"),
     ("ledger/contract/admission.py", "code"): (),
@@ -187,7 +188,7 @@ def _code_of(module: Module, name: str, call: ast.Call) -> tuple[ast.AST, str, s
     if name == "Problem" and module.name.startswith("cli/"):
         family = call.args[0]
         return call.args[1], family.value if isinstance(family, ast.Constant) else "", ""
-    if name == "Finding" and module.name == "data/preflight.py":
+    if name == "Finding" and module.name in ("data/preflight.py", "data/drift.py"):
         return call.args[0], WARNING, ""
     if name == "__init__" and isinstance(call.func.value, ast.Call) and call.args:  # super().__init__(…)
         (base,) = next(module.above(call, ast.ClassDef)).bases or [None]

@@ -41,7 +41,9 @@ def test_every_page_names_the_families_that_its_code_is_raised_with():
 
 
 def test_every_code_is_in_kebab_case():
-    assert [code for code in error_codes.families() if not re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", code)] == []
+    assert [
+        code for code in error_codes.families() if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", code)
+    ] == []
 
 
 def test_every_error_is_raised_with_a_remedy():

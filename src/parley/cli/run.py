@@ -6,19 +6,22 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
+from rich.text import Text
 from typer.core import TyperGroup
 
 from parley.cli import runs
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
-from parley.cli.output import Failure, Problem, answer
+from parley.cli.output import Failure, Problem, answer, remarks
 from parley.cli.progress import LiveLines
 from parley.cli.report import show_report
 from parley.core.errors import UsageError
-from parley.core.plan import read_plan
+from parley.core.plan import Plan, read_plan
 from parley.party.compose import submit
 from parley.party.gate import APPROVAL
 from parley.party.report import RunReport
+from parley.party.tables import foresee
 from parley.protocols import control
+from parley.store.home import Home
 
 
 class _Runs(TyperGroup):
@@ -100,10 +103,11 @@ def start(
       peer-unreachable             its party is down, or a firewall is between
       certificate-unknown-to-peer  the peer has not added our certificate yet
       certificate-not-pinned       somebody else answers, or the peer has a new certificate
+      drift-column-gone            our table has changed: correct it, or `parley data add` it again
       table-not-shared             the peer runs `parley data add ... --share-with` for us
     """
     text = _read(plan)
-    read_plan(text)
+    _look_at_table(home, read_plan(text))
     try:
         with LiveLines() as lines:
             outcome = asyncio.run(submit(home, text, lines.tell, wait, priority))
@@ -121,6 +125,25 @@ _LEFT = Problem(
     "we no longer watch the run, but it goes on in our party",
     "see how it stands with `parley runs`",
 )
+
+
+def _look_at_table(home: Path, plan: Plan) -> None:
+    """Say how our table drifted; one that cannot be read from here is our running party's to judge.
+
+    Raises:
+        UsageError: ``drift-column-gone`` or ``drift-type-changed``.
+    """
+    console = remarks()
+    try:
+        findings = foresee(Home.open(home), plan)
+    except UsageError as error:
+        if error.code.startswith("drift-"):
+            raise
+        console.print(Text(f"our table was not looked at for drift: {error.what}"), soft_wrap=True)
+        return
+    for finding in findings:
+        told = " ".join(filter(None, [finding.column, finding.what]))
+        console.print(Text(f"drift: {told}  [{finding.code}]"), soft_wrap=True)
 
 
 def _read(plan: Path) -> str:

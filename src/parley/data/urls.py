@@ -7,6 +7,8 @@ from urllib.parse import quote, unquote
 
 from parley.core.errors import UsageError
 
+PATIENCE: Final = 10
+"""Seconds to wait for a server that does not answer."""
 POSTGRES_SCHEMES: Final = ("postgresql://", "postgres://")
 """How the url of a PostgreSQL database may begin."""
 

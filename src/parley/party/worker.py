@@ -108,7 +108,7 @@ def _prepared(home: Home, task: labour.Task, peers: "_Peers", witness: Witness) 
     plan = decode_plan(task.plan)
     part = plan.parties[home.settings.party]
     record = home.catalogue.table(part.table)
-    table = tables.load(record)
+    table = tables.load(record, part)
     means = Means(
         party=home.settings.party,
         model=task.run,

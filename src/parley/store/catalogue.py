@@ -7,6 +7,7 @@ from typing import Final, Literal, Self
 import msgspec
 
 from parley.core.errors import UsageError
+from parley.data.profile import TableProfile
 from parley.store.database import Database, Execute, Row, Value
 from parley.store.migrations import TABLES, begin, bring_up_to_date
 
@@ -30,6 +31,8 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
         columns: features that plans may use; none named means all but id and label.
         categorical: columns that are categories whatever their type.
         partners: parties whose plans may use the table.
+        profile: what its columns were like then, to see drift by; it never leaves the home. None of a table
+            that an earlier release registered.
     """
 
     name: str
@@ -39,6 +42,7 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     partners: tuple[str, ...] = ()
+    profile: TableProfile | None = None
 
 
 RunState = Literal["queued", "awaiting", "running", "interrupted", "finished", "failed", "cancelled"]

@@ -43,6 +43,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     disk: Annotated[
         int, Meta(ge=0, description="MiB that must be free on the home's disk before a run begins or goes on")
     ] = 256
+    drift_psi: Annotated[
+        float,
+        Meta(
+            ge=0, description="population stability index of a column from which on its values have drifted"
+        ),
+    ] = 0.25
+    drift_missing: Annotated[
+        float, Meta(ge=0, description="change of the share of missing cells that counts as drift")
+    ] = 0.1
+    drift_rows: Annotated[
+        float, Meta(ge=0, description="change of the row count, as a share of it, that counts as drift")
+    ] = 0.5
     address: Annotated[
         str, Meta(description="HOST:PORT by which others reach us; empty if that is listen itself")
     ] = ""
