@@ -44,7 +44,13 @@ class Course:
             state=state,
         )
         office.home.catalogue.keep_run(record)
+        office.tell(record)
         return cls(office, record)
+
+    @property
+    def record(self) -> RunRecord:
+        """As the catalogue has it."""
+        return self._record
 
     @property
     def run(self) -> str:
@@ -92,6 +98,7 @@ class Course:
             self._office.home.catalogue.keep_run(self._record)
         except BudgetExhausted as full:  # known until a restart
             self._office.log(f"{self.run} is {state}, which could not be noted: {full.what}")
+        self._office.tell(self._record)
         if state == "finished":
             self.journal.close()
         elif state in TERMINAL:

@@ -1,14 +1,18 @@
 """What all runs of a party stand on: its home, its clocks, its ways to the others, its ledger."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from parley.core.errors import PolicyRefused, UsageError
 from parley.core.plan import Plan
+from parley.core.trace import Sink
 from parley.party import tables
+from parley.party.board import Observer
 from parley.party.gate import Gate
 from parley.party.ledger import PartyLedger
 from parley.party.rendezvous import Dial
+from parley.party.tallies import Workers
+from parley.store.catalogue import RunRecord
 from parley.store.home import Home
 from parley.store.journal import Journal
 
@@ -32,6 +36,8 @@ class Office:
         threads: for computations.
         log: takes a line for the operator of the party.
         ledger: of the party's consortium; without one, runs are agreed between the parties alone.
+        observers: hear of every run.
+        workers: counts those of all runs.
     """
 
     home: Home
@@ -40,6 +46,8 @@ class Office:
     threads: int
     log: Callable[[str], None]
     ledger: PartyLedger | None = None
+    observers: tuple[Observer, ...] = ()
+    workers: Workers = field(default_factory=Workers)
 
     @property
     def name(self) -> str:
@@ -55,6 +63,15 @@ class Office:
         if self.ledger is None:
             return None
         return Gate(self.ledger, run, self.journal(run))
+
+    def sinks(self, record: RunRecord) -> tuple[Sink, ...]:
+        """Who takes the trace of a run."""
+        return tuple(each.sink(record) for each in self.observers)
+
+    def tell(self, record: RunRecord) -> None:
+        """A run came to another state, or begins."""
+        for each in self.observers:
+            each.moved(record)
 
     def admit(self, plan: Plan, peer: str) -> None:
         """Whether our own rules allow a peer's plan, as far as can be said without reading our table.
