@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml $(shell find native -name '*.rs' -not -path '*/target/*
 	@command -v cargo >/dev/null || { echo "Parley needs a Rust toolchain (rustc 1.89 or newer) on the PATH"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bench,postgres]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench,postgres,telemetry]'
 	@touch $(STAMP)
 
 demo: install ## three organisations, one ledger: train one model on real data, over TLS
@@ -46,8 +46,9 @@ format: install ## let the formatters have their way
 	$(BIN)/ruff check --fix .
 	cargo fmt --manifest-path native/Cargo.toml
 
-docs: install ## write the help texts into docs/commands.md
+docs: install ## write help texts, routes and metrics into docs/
 	$(BIN)/python docs/write_commands.py
+	$(BIN)/python docs/write_api.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) native/target .tools .cometbft

@@ -48,8 +48,9 @@ class _Slate:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    def since(self, number: int) -> list[tuple[int, News]]:
-        return sorted((each for each in self.news.values() if each[0] > number), key=lambda each: each[0])
+    def after(self, number: int) -> tuple[int, News] | None:
+        later = [each for each in self.news.values() if each[0] > number]
+        return min(later, key=lambda each: each[0], default=None)
 
 
 class Board:
@@ -96,14 +97,15 @@ class Board:
         seen = 0
         while not self._closed.is_set():
             changed = slate.changed
-            fresh = slate.since(seen)
-            for number, news in fresh:
-                seen = number
-                yield news
-                if isinstance(news, Moved) and news.state in TERMINAL:
-                    return
-            if not fresh and not await self._either(changed, every):
-                yield None
+            fresh = slate.after(seen)
+            if fresh is None:
+                if not await self._either(changed, every):
+                    yield None
+                continue
+            seen, news = fresh
+            yield news
+            if isinstance(news, Moved) and news.state in TERMINAL:
+                return
 
     async def _either(self, changed: asyncio.Event, seconds: float) -> bool:
         waiting = [asyncio.ensure_future(each.wait()) for each in (changed, self._closed)]

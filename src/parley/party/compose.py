@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial
 from parley.party import node, rotation
 from parley.party.address import address_of
+from parley.party.board import Board, Observer
 from parley.party.desk import LEDGER, reaching
 from parley.party.entry import enter
 from parley.party.examination import Examiner, Reach, release
@@ -43,7 +45,9 @@ from parley.party.ledger import (
 )
 from parley.party.office import Clocks, Office
 from parley.party.rendezvous import Dial
+from parley.party.running import Beside, Running, alone
 from parley.party.service import Party
+from parley.party.telemetry import spans_of
 from parley.party.tending import tend
 from parley.protocols import control, joining
 from parley.protocols.examination import About
@@ -78,8 +82,13 @@ def found(path: Path, settings: Settings) -> Identity:
     return identity
 
 
-async def serve(path: Path, log: Callable[[str], None]) -> None:
+async def serve(path: Path, log: Callable[[str], None], beside: Beside = alone) -> None:
     """Run a party until it is cancelled.
+
+    Args:
+        path: its home.
+        log: takes a line for the operator.
+        beside: serves as long as the party does.
 
     Raises:
         UsageError: the folder is not a party's home, its ledger is damaged, or its port is taken.
@@ -93,7 +102,10 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     proxies = Proxies.read(os.environ)
     around = Reach(identity, reach.contact, reach.linked, reach.dial, proxies, listening=True)
     examiner = Examiner(around, reach.about, lambda: list(reach.peers()), CLOCKS.monotonic, log)
-    party = Party(Office(home, reach.dial, CLOCKS, threads, log, ledger), examiner)
+    board, spans = Board(CLOCKS.monotonic), spans_of(home.settings.party, os.environ, log)
+    observers: tuple[Observer, ...] = (board,) if spans is None else (board, spans)
+    office = Office(home, reach.dial, CLOCKS, threads, log, ledger, observers)
+    party = Party(office, examiner)
     links = Links(
         identity,
         reach.contact,
@@ -105,14 +117,20 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     )
     reach.links = links
     front = _Front(home, links, party, log)
-    async with front.listener(identity, reach.pins) as listener, links:
+    running = Running(identity, office, party, links, board, reach.peers, CLOCKS.wall())
+    async with AsyncExitStack() as stack:
+        listener = await stack.enter_async_context(front.listener(identity, reach.pins))
+        await stack.enter_async_context(links)
         front.announce(listener)
         log(f"its certificate is {grouped(identity.fingerprint)}")
+        await stack.enter_async_context(beside(running))
         party.recover()
         try:
             await (asyncio.Event().wait() if ledger is None else _keep(ledger, home, identity, log))
         finally:
             await party.stop()
+            if spans is not None:
+                await asyncio.to_thread(spans.close)
 
 
 class _Front:

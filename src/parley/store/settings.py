@@ -38,6 +38,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         bool,
         Meta(description="whether parties that only dial out may reach one another through us, unread"),
     ] = False
+    api: Annotated[
+        str,
+        Meta(description="loopback HOST:PORT of the local HTTP API; port 0: any free one; empty: none"),
+    ] = "127.0.0.1:0"
 
     def reached_at(self) -> str:
         """Where others reach us; empty if we only dial out.
