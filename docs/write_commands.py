@@ -33,6 +33,8 @@ COMMANDS: Final = (
     "up",
     "doctor",
     "config show",
+    "api",
+    "api token",
     "data add",
     "data list",
     "data show",

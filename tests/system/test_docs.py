@@ -4,6 +4,7 @@ import re
 import shlex
 
 import pytest
+from docs.write_api import FOLDER, PAGES
 from docs.write_commands import COMMANDS, PAGE, help_of, page
 
 from parley.core import errors
@@ -38,6 +39,11 @@ def typed(text):
 
 def test_help_texts_are_the_programs_own():
     assert PAGE.read_text() == page(), "run `make docs`"
+
+
+def test_the_tables_of_routes_and_metrics_are_the_programs_own():
+    for name, text in PAGES.items():
+        assert (FOLDER / name).read_text() == text, "run `make docs`"
 
 
 def test_help_is_worth_reading():

@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from parley.cli import (
+    api,
     bench,
     config,
     consortium,
@@ -65,6 +66,7 @@ app.add_typer(votes.app, name="propose")
 app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
+app.add_typer(api.app, name="api")
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
 app.command("plans")(plans.plans)
