@@ -67,7 +67,8 @@ class Guard:
         self, app: ASGIApp, host: str, public: frozenset[str], token: Token, log: Callable[[str], None]
     ) -> None:
         self._app = app
-        self._hosts = frozenset({host.lower(), "localhost"})
+        ours = f"[{host}]" if ":" in host else host
+        self._hosts = frozenset({ours.lower(), "localhost"})
         self._public = public
         self._token = token
         self._log = log

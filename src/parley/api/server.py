@@ -104,14 +104,20 @@ def bound(where: str) -> tuple[socket.socket, str]:
             "`ssh -L`, or put a reverse proxy with TLS before it",
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # said to be TCP: only then asyncio has what it accepts send small answers at once (TCP_NODELAY)
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, 0 if any_port else port), family=family), host
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, 0 if any_port else port))
+        listening.listen()
     except OSError as error:
+        listening.close()
         raise UsageError(
             "api-port-unavailable",
             f"the API cannot listen on {where}: {error.strerror}",
             remedy=f'stop what listens there, or write api = "127.0.0.1:0" into {SETTINGS_FILE}',
         ) from error
+    return listening, host
 
 
 def _shown(host: str, port: int) -> str:
