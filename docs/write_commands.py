@@ -36,6 +36,8 @@ COMMANDS: Final = (
     "explain",
     "config show",
     "store move",
+    "api",
+    "api token",
     "data add",
     "data check",
     "data list",

@@ -119,7 +119,7 @@ def spawned(*words, **more):
 class Party:
     """A home folder, and the process that serves it if there is one."""
 
-    def __init__(self, folder, name, address=None, run=parley, store=""):
+    def __init__(self, folder, name, address=None, run=parley, store="", api=""):
         self._run = run
         self.name = name
         self.home = folder / name
@@ -128,6 +128,8 @@ class Party:
         self.process = None
         made = run("init", "--name", name, "--listen", self.address, "--home", self.home, "--store", store)
         assert made.code == 0, made.answer
+        settings = self.home / "parley.toml"
+        settings.write_text(settings.read_text().replace('api = "127.0.0.1:0"', f'api = "{api}"'))
         self.certificate = self.home / "identity" / "certificate.pem"
 
     def do(self, *words):
@@ -261,12 +263,12 @@ def failed(outcome, family, code, exit_code):
 # ── a consortium ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def until(found, patience=PATIENCE):
+def until(found, patience=PATIENCE, every=0.02):
     """What ``found`` gives, once that is something."""
     deadline = time.monotonic() + patience
     while not (result := found()):
         assert time.monotonic() < deadline, found
-        time.sleep(0.02)
+        time.sleep(every)
     return result
 
 

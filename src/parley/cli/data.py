@@ -18,6 +18,7 @@ from parley.data.profile import TableProfile
 from parley.data.sources import parse_source
 from parley.data.sql import SQL_SCHEMES, SQLITE
 from parley.data.table import ColumnInfo, TableSummary, describe
+from parley.party.shown.tables import table_shown, without_secrets
 from parley.party.tables import check, examine, load
 from parley.store.catalogue import TableRecord
 from parley.store.home import Home
@@ -193,10 +194,10 @@ def list_tables(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False)
             return
         table = columns("table", "named by", "shared with", "source")
         for each in records:
-            table.add_row(each.name, each.id, ", ".join(each.partners) or "nobody", _source(each))
+            table.add_row(each.name, each.id, ", ".join(each.partners) or "nobody", without_secrets(each))
         console.print(table)
 
-    answer({"tables": [_registered(each) for each in records]}, show, as_json=as_json)
+    answer({"tables": [table_shown(each) for each in records]}, show, as_json=as_json)
 
 
 @app.command("show")
@@ -220,7 +221,9 @@ def show_table(
     summary = describe(load(record))
 
     def show(console: Console) -> None:
-        console.print(Text(f"{name}: {summary.rows:,} rows from {_source(record)}; {_sharing(record)}"))
+        console.print(
+            Text(f"{name}: {summary.rows:,} rows from {without_secrets(record)}; {_sharing(record)}")
+        )
         console.print()
         table = columns("column", "kind", "missing", "distinct", "values", right=("missing", "distinct"))
         for each in summary.columns:
@@ -242,11 +245,6 @@ def _settled(source: str, query: str | None) -> str:
 
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute())
-
-
-def _source(record: TableRecord) -> str:
-    """Where the table comes from, without secrets."""
-    return str(parse_source(record.source, record.query))
 
 
 def _sharing(record: TableRecord) -> str:
@@ -276,19 +274,8 @@ def _show_findings(console: Console, findings: tuple[Finding, ...]) -> None:
         console.print(Text(f"  {finding.column} {finding.what}" if finding.column else f"  {finding.what}"))
 
 
-def _registered(record: TableRecord) -> dict[str, object]:
-    return {
-        "table": record.name,
-        "source": _source(record),
-        "id": record.id,
-        "allowed": record.columns,
-        "categorical": record.categorical,
-        "shared_with": record.partners,
-    }
-
-
 def _shown(record: TableRecord, summary: TableSummary, findings: tuple[Finding, ...]) -> dict[str, object]:
-    return _registered(record) | {
+    return msgspec.structs.asdict(table_shown(record)) | {
         "rows": summary.rows,
         "columns": summary.columns,
         "warnings": findings,

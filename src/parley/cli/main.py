@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from parley.cli import (
+    api,
     bench,
     config,
     consortium,
@@ -69,6 +70,7 @@ app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.add_typer(config.app, name="config")
 app.add_typer(store.app, name="store")
+app.add_typer(api.app, name="api")
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
 app.command("plans")(plans.plans)

@@ -13,9 +13,10 @@ from rich.text import Text
 from parley.cli.explanations import is_explained
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.cli.output import Failure, Problem, answer, columns, facts
-from parley.core.errors import UsageError, more
+from parley.core.errors import more
 from parley.core.plan import decode_plan
 from parley.party import compose
+from parley.party.shown.runs import known_run, run_shown
 from parley.protocols import control
 from parley.store.catalogue import RunRecord
 from parley.store.home import Home
@@ -47,31 +48,14 @@ def runs(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
             table.add_row(
                 each.id,
                 _moment(each.began),
-                Text(_plan_name(each)),
+                Text(run_shown(each).plan),
                 each.role,
                 Text(each.state, style=_STYLES.get(each.state, "cyan")),
                 Text(_ending(each)),
             )
         console.print(table)
 
-    answer({"runs": [_record(each) for each in records]}, show, as_json=as_json)
-
-
-def _record(run: RunRecord) -> dict[str, object]:
-    return {
-        "run": run.id,
-        "began": run.began,
-        "plan": _plan_name(run),
-        "role": run.role,
-        "state": run.state,
-        "priority": run.priority,
-        "since": run.since or run.began,
-        "outcome": run.outcome,
-    }
-
-
-def _plan_name(run: RunRecord) -> str:
-    return decode_plan(run.plan.encode()).name
+    answer({"runs": [run_shown(each) for each in records]}, show, as_json=as_json)
 
 
 class _Outcome(msgspec.Struct):
@@ -98,9 +82,7 @@ def show_run(run: RunArgument, *, home: HomeOption = DEFAULT_HOME, as_json: Json
     Example:
       parley run show run-0123456789abcdef
     """
-    record = Home.open(home).catalogue.run(run)
-    if record is None:
-        raise UsageError("unknown-run", f"no run {run!r} is known here", remedy="see `parley runs`")
+    record = known_run(Home.open(home), run)
 
     def show(console: Console) -> None:
         plan = decode_plan(record.plan.encode())
@@ -126,7 +108,7 @@ def show_run(run: RunArgument, *, home: HomeOption = DEFAULT_HOME, as_json: Json
         console.print(Text(record.id, style="bold"))
         facts(console, lines)
 
-    answer(_record(record), show, as_json=as_json)
+    answer(run_shown(record), show, as_json=as_json)
 
 
 def cancel_run(run: RunArgument, *, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:

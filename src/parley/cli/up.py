@@ -11,6 +11,8 @@ import msgspec
 
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.party.compose import serve
+from parley.party.running import Beside, alone
+from parley.store.settings import read_settings
 
 
 def up(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
@@ -30,8 +32,12 @@ def up(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     The party runs the engine that its consortium uses. When the members have voted for CometBFT, it
     goes over by itself, and then starts and ends our CometBFT node too.
 
+    Our own programs reach it by HTTP, from this machine only: see `parley api`. Where
+    OTEL_EXPORTER_OTLP_ENDPOINT is set, spans of our runs go there.
+
     \b
     Remedies:
+      api-not-loopback, api-port-unavailable   change "api" in parley.toml
       port-unavailable   another program has the port: stop it, or change "listen" in parley.toml
       party-running      it runs already, here or wherever its store is used: one is enough
       store-unreachable  see that the database runs that "store" in parley.toml names
@@ -40,6 +46,14 @@ def up(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
       node-not-prepared  run `parley consortium node --listen HOST:PORT`
     """
     asyncio.run(_serve(home, as_json=as_json))
+
+
+def _api(home: Path) -> Beside:
+    if not read_settings(home).api:
+        return alone
+    from parley.api.server import serving  # noqa: PLC0415 (everything else does without it)
+
+    return serving
 
 
 async def _serve(home: Path, *, as_json: bool) -> None:
@@ -54,7 +68,7 @@ async def _serve(home: Path, *, as_json: bool) -> None:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
 
-    serving = asyncio.ensure_future(serve(home, log))
+    serving = asyncio.ensure_future(serve(home, log, _api(home)))
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, serving.cancel)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial
 from parley.party import node, rotation
 from parley.party.address import address_of
+from parley.party.board import Board, Observer
 from parley.party.desk import LEDGER, reaching
 from parley.party.entry import enter
 from parley.party.examination import Examiner, Reach, release
@@ -44,7 +45,9 @@ from parley.party.ledger import (
 )
 from parley.party.office import Clocks, Office
 from parley.party.rendezvous import Dial
+from parley.party.running import Beside, Running, alone
 from parley.party.service import Party
+from parley.party.telemetry import spans_of
 from parley.party.tending import tend
 from parley.party.turns import Turns
 from parley.party.upkeep import keep_up, until_either
@@ -82,8 +85,13 @@ def found(path: Path, settings: Settings) -> Identity:
     return identity
 
 
-async def serve(path: Path, log: Callable[[str], None]) -> None:
+async def serve(path: Path, log: Callable[[str], None], beside: Beside = alone) -> None:
     """Run a party until it is cancelled.
+
+    Args:
+        path: its home.
+        log: takes a line for the operator.
+        beside: serves as long as the party does.
 
     Raises:
         UsageError: the folder is not a party's home or runs already, its store cannot be used, its
@@ -92,10 +100,12 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     home = Home.open(path)
     with home.held() as make_sure:
         home.catalogue.peers()  # a store that cannot be used is said before a port is open
-        await _serve(home, make_sure, log)
+        await _serve(home, make_sure, log, beside)
 
 
-async def _serve(home: Home, make_sure: Callable[[], None], log: Callable[[str], None]) -> None:
+async def _serve(
+    home: Home, make_sure: Callable[[], None], log: Callable[[str], None], beside: Beside
+) -> None:
     identity = Identity.load(home.identity_folder)
     reach = _Reach(home, identity)
     ledger = await asyncio.to_thread(_ledger, home, reach.dial, log)
@@ -105,7 +115,9 @@ async def _serve(home: Home, make_sure: Callable[[], None], log: Callable[[str],
     around = Reach(identity, reach.contact, reach.linked, reach.dial, proxies, listening=True)
     examiner = Examiner(around, reach.about, lambda: list(reach.peers()), CLOCKS.monotonic, log)
     turns = Turns(home.settings.runs_at_once)
-    office = Office(home, reach.dial, CLOCKS, threads, log, turns, ledger)
+    board, spans = Board(CLOCKS.monotonic), spans_of(home.settings.party, os.environ, log)
+    observers: tuple[Observer, ...] = (board,) if spans is None else (board, spans)
+    office = Office(home, reach.dial, CLOCKS, threads, log, turns, ledger, observers)
     party = Party(office, examiner)
     links = Links(
         identity,
@@ -118,14 +130,20 @@ async def _serve(home: Home, make_sure: Callable[[], None], log: Callable[[str],
     )
     reach.links = links
     front = _Front(home, links, party, log)
-    async with front.listener(identity, reach.pins) as listener, links:
+    running = Running(identity, office, party, links, board, reach.peers, CLOCKS.wall())
+    async with AsyncExitStack() as stack:
+        listener = await stack.enter_async_context(front.listener(identity, reach.pins))
+        await stack.enter_async_context(links)
         front.announce(listener)
         log(f"its certificate is {grouped(identity.fingerprint)}")
+        await stack.enter_async_context(beside(running))
         party.recover()
         try:
             await until_either(_keep(ledger, home, identity, log), keep_up(office, make_sure))
         finally:
             await party.stop()
+            if spans is not None:
+                await asyncio.to_thread(spans.close)
 
 
 class _Front:

@@ -45,7 +45,13 @@ class Course:
             priority=priority,
         )
         office.home.catalogue.keep_run(record)
+        office.tell(record)
         return cls(office, record)
+
+    @property
+    def record(self) -> RunRecord:
+        """As the catalogue has it."""
+        return self._record
 
     @property
     def run(self) -> str:
@@ -95,6 +101,7 @@ class Course:
             self._record, state=state, outcome=msgspec.Raw(outcome), since=since
         )
         self._office.note(self._record)
+        self._office.tell(self._record)
         if state == "finished":
             self.journal.close()
         elif state in TERMINAL:

@@ -112,7 +112,7 @@ class Following:
             await asyncio.to_thread(course.journal.rewind, place)
             if course.state == "interrupted":
                 course.move("resume")
-            reached = await self._follow(line, worker, place, gate)
+            reached = await self._follow(line, worker, course, place, gate)
             followed = followed_of(course.journal, reached)
             office.home.keep_share(followed.share)
             if gate is None:  # noted first: once it has heard this, the active party does not come back
@@ -158,11 +158,15 @@ class Following:
             self.course = Course.begin(self._office, self.run, proposal.PASSIVE, plan, "running")
         return self.course
 
-    async def _follow(self, line: Channel, worker: Worker, place: int, gate: Gate | None) -> int:
+    async def _follow(
+        self, line: Channel, worker: Worker, course: Course, place: int, gate: Gate | None
+    ) -> int:
+        trace = Trace(self._office.clocks.monotonic, *self._office.sinks(course.record))
+
         async def to_the_end() -> int:
             if gate is not None:
                 await gate.go_on(place)
-            reached = await worker.work(place, Trace(self._office.clocks.monotonic), gate)
+            reached = await worker.work(place, trace, gate)
             await hearing
             watching.cancel()
             return reached

@@ -128,6 +128,7 @@ async def hired(office: Office, run: str, plan: Plan, passing: Passing) -> Async
     Raises:
         ParleyError: as `Worker.ready`.
     """
+    office.workers.start(run)
     ours, theirs = socket.socketpair()
     with theirs:
         number = theirs.fileno()

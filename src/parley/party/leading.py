@@ -51,7 +51,7 @@ class Leading:
         self._office = office
         self._course = course
         self._tally = Tally(office.clocks.monotonic)
-        self._trace = Trace(office.clocks.monotonic, self._tally, *sinks)
+        self._trace = Trace(office.clocks.monotonic, self._tally, *office.sinks(course.record), *sinks)
         self._unwanted = asyncio.Event()
         self._hurried = asyncio.Event()
         self._agreed = course.state not in NOT_BEGUN

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.core.files import check_room
 from parley.core.plan import Plan
+from parley.core.trace import Sink
 from parley.party import tables
+from parley.party.board import Observer
 from parley.party.gate import Gate
 from parley.party.ledger import PartyLedger
 from parley.party.rendezvous import Dial
+from parley.party.tallies import Workers
 from parley.party.turns import Turns
 from parley.store.catalogue import RunRecord
 from parley.store.home import Home
@@ -36,6 +39,8 @@ class Office:
         log: takes a line for the operator of the party.
         turns: of the runs that we lead.
         ledger: of the party's consortium; without one, runs are agreed between the parties alone.
+        observers: hear of every run.
+        workers: counts those of all runs.
         owed: how runs stand whose store could not take it yet, by run.
     """
 
@@ -46,6 +51,8 @@ class Office:
     log: Callable[[str], None]
     turns: Turns
     ledger: PartyLedger | None = None
+    observers: tuple[Observer, ...] = ()
+    workers: Workers = field(default_factory=Workers)
     owed: dict[str, RunRecord] = field(default_factory=dict)
 
     def check_room(self) -> None:
@@ -95,6 +102,15 @@ class Office:
         if self.ledger is None:
             return None
         return Gate(self.ledger, run, self.journal(run))
+
+    def sinks(self, record: RunRecord) -> tuple[Sink, ...]:
+        """Who takes the trace of a run."""
+        return tuple(each.sink(record) for each in self.observers)
+
+    def tell(self, record: RunRecord) -> None:
+        """A run came to another state, or begins."""
+        for each in self.observers:
+            each.moved(record)
 
     def admit(self, plan: Plan, peer: str) -> None:
         """Whether our own rules allow a peer's plan, as far as can be said without reading our table.

@@ -29,6 +29,7 @@ from parley.party.course import Course
 from parley.party.desk import Desk
 from parley.party.examination import Examiner
 from parley.party.failures import BUSY, known, lines_of, stopped
+from parley.party.finding import Finding
 from parley.party.following import Following, may_go_on
 from parley.party.gate import APPROVAL
 from parley.party.leading import LIFELINE, NOT_BEGUN, Leading
@@ -146,16 +147,19 @@ class Party:
                 await answer(channel, asked, self._office.ledger, self._home)
 
     async def _examine(self, channel: Channel, peer: str) -> None:
-        """Say what is wrong between us and a peer."""
-        found = await self._examiner.report(peer) if self._examiner is not None else ()
-        await channel.send(control.Done(msgspec.json.encode(found)))
+        await channel.send(control.Done(msgspec.json.encode(await self.examine(peer))))
+
+    async def examine(self, peer: str) -> tuple[Finding, ...]:
+        """What is wrong between us and a peer; no peer: with our clock."""
+        return await self._examiner.report(peer) if self._examiner is not None else ()
 
     async def _run_for(self, channel: Channel, submitted: control.Submit) -> None:
         """Run a plan, and tell how it goes."""
         notes: asyncio.Queue[control.Progress | None] = asyncio.Queue()
         sink = ProgressSink(self._office.clocks.monotonic, notes.put_nowait)
         try:
-            running = self._lead(submitted, sink)
+            plan = read_plan(submitted.plan)
+            _, running = self._lead(plan, sink, wait=submitted.wait, priority=submitted.priority)
         except ParleyError as refused:
             await channel.send(_failed(refused))
             return
@@ -166,13 +170,34 @@ class Party:
         error = stopped() if running.cancelled() else running.exception()
         await channel.send(_failed(error) if error else control.Done(msgspec.json.encode(running.result())))
 
-    def _lead(self, submitted: control.Submit, *sinks: Sink) -> "asyncio.Task[RunReport]":
-        """Begin to lead the run of a plan; ``sinks`` take the trace.
+    def submit(self, plan: Plan, wait: float = APPROVAL, priority: int = 0) -> str:
+        """Begin to lead the run of a plan; returns the run.
+
+        Args:
+            plan: what is to be done.
+            wait: seconds to wait for the plan's approval on the ledger.
+            priority: among the runs that wait for their turn; the higher, the sooner.
 
         Raises:
-            UsageError: it is no plan, or another party's to lead.
+            UsageError: it is another party's to lead.
         """
-        plan = read_plan(submitted.plan)
+        run, _ = self._lead(plan, wait=wait, priority=priority)
+        return run
+
+    def _lead(
+        self, plan: Plan, *sinks: Sink, wait: float, priority: int
+    ) -> tuple[str, "asyncio.Task[RunReport]"]:
+        """Begin to lead the run of a plan; returns the run and its end.
+
+        Args:
+            plan: what is to be done.
+            sinks: take the trace.
+            wait: seconds to wait for the plan's approval on the ledger.
+            priority: among the runs that wait for their turn.
+
+        Raises:
+            UsageError: it is another party's to lead.
+        """
         if plan.active != self._name:
             raise UsageError(
                 "not-active",
@@ -180,9 +205,9 @@ class Party:
                 remedy=f"run the plan at {plan.active}",
             )
         run = f"run-{secrets.token_hex(8)}"
-        course = Course.begin(self._office, run, proposal.ACTIVE, plan, "queued", submitted.priority)
+        course = Course.begin(self._office, run, proposal.ACTIVE, plan, "queued", priority)
         leading = self._led[run] = Leading(self._office, course, *sinks)
-        return self._start(run, leading.run(submitted.wait))
+        return run, self._start(run, leading.run(wait))
 
     def _start(self, run: str, leading: Coroutine[Any, Any, RunReport]) -> "asyncio.Task[RunReport]":
         running = asyncio.create_task(leading)
@@ -200,20 +225,30 @@ class Party:
     async def _decide(self, channel: Channel, asked: control.Cancel | control.Resume) -> None:
         """Cancel a run, or go on with it at once."""
         try:
-            await (self._cancel(asked.run) if isinstance(asked, control.Cancel) else self._resume(asked.run))
+            await (self.cancel(asked.run) if isinstance(asked, control.Cancel) else self.resume(asked.run))
         except ParleyError as error:
             await channel.send(_failed(error))
         else:
             await channel.send(control.Done(msgspec.json.encode({"run": asked.run})))
 
-    async def _cancel(self, run: str) -> None:
+    async def cancel(self, run: str) -> None:
+        """End a run without a model, at every party.
+
+        Raises:
+            UsageError: it is unknown, or over.
+        """
         self._under_way(run)
         if run in self._led:
             self._led[run].cancel()
         elif not self._followed[run].cancel():
             await self._followed[run].refuse()
 
-    async def _resume(self, run: str) -> None:
+    async def resume(self, run: str) -> None:
+        """Go on at once with a run that stands still.
+
+        Raises:
+            UsageError: it is unknown, over, or led by another party.
+        """
         state = self._under_way(run)
         if run not in self._led:
             leader = self._followed[run].leader

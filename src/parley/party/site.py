@@ -19,7 +19,7 @@ from parley.net.certificates import Identity, valid_until
 from parley.net.proxy import Proxies
 from parley.party.chronicle import Chronicle
 from parley.party.finding import Finding
-from parley.store.home import Home
+from parley.store.home import API_TOKEN_FILE, Home
 from parley.store.migrations import VERSION, check
 from parley.store.opening import named_database
 from parley.store.settings import SETTINGS_FILE, Settings, read_settings
@@ -243,7 +243,8 @@ def usable_cores() -> int:
 
 def _secrets(folder: Path) -> Iterator[Path]:
     yield from (path for path in folder.rglob("*.key") if path.is_file())
-    yield from (path for path in (folder / "identity" / "key.pem", folder / "party.db") if path.exists())
+    others = (folder / "identity" / "key.pem", folder / "party.db", folder / API_TOKEN_FILE)
+    yield from (path for path in others if path.exists())
 
 
 def _damage(path: Path) -> str:

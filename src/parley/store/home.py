@@ -8,6 +8,8 @@ models/          model shares, one file per model
 runs/            what runs need to go on after an interruption, a folder per run
 control.port     ``host:port`` of the running party, for our own command line
 party.lock       held by the running party
+api.address      ``host:port`` of the running party's HTTP API
+api.token        what a request to that API has to show
 """
 
 import fcntl
@@ -33,6 +35,8 @@ from parley.store.settings import SETTINGS_FILE, Settings, read_settings, writte
 
 CONTROL_FILE: Final = "control.port"
 LOCK_FILE: Final = "party.lock"
+API_ADDRESS_FILE: Final = "api.address"
+API_TOKEN_FILE: Final = "api.token"  # noqa: S105 (where it lies)
 _SECRET_BYTES: Final = 32
 _OWNER_TAG: Final = b"parley/store-owner/v1\0"
 
@@ -166,6 +170,52 @@ class Home:
         """Note where our own command line reaches us, if no setting says so."""
         if not self.settings.listen:
             write_atomically(self.path / CONTROL_FILE, address.encode())
+
+    @property
+    def api_address(self) -> str:
+        """Where the running party's HTTP API answers, ``host:port``.
+
+        Raises:
+            UsageError: ``api-off``, or ``party-not-running``: nothing says where.
+        """
+        if not self.settings.api:
+            raise UsageError(
+                "api-off",
+                f"{self.settings.party} has no API: {SETTINGS_FILE} says api = ''",
+                remedy=f'write api = "127.0.0.1:0" into {SETTINGS_FILE}, and start the party again',
+            )
+        try:
+            return (self.path / API_ADDRESS_FILE).read_text()
+        except OSError:
+            raise UsageError(
+                "party-not-running",
+                f"no {API_ADDRESS_FILE} is in its home",
+                remedy=f"start it with `parley up --home {self.path}`",
+            ) from None
+
+    def keep_api_address(self, address: str) -> None:
+        """Note where the HTTP API answers; empty: nowhere any more."""
+        path = self.path / API_ADDRESS_FILE
+        if address:
+            write_atomically(path, address.encode())
+        else:
+            path.unlink(missing_ok=True)
+
+    @property
+    def api_token_file(self) -> Path:
+        """Where the token of the HTTP API lies."""
+        return self.path / API_TOKEN_FILE
+
+    def api_token(self, *, renewed: bool = False) -> str:
+        """The token of the HTTP API, 256 random bits as text; made if there is none, or to be another one."""
+        if not renewed:
+            try:
+                return self.api_token_file.read_text()
+            except OSError:
+                pass  # none yet
+        token = secrets.token_urlsafe(_SECRET_BYTES)
+        write_atomically(self.api_token_file, token.encode())
+        return token
 
     @property
     def node_folder(self) -> Path:

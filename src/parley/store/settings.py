@@ -93,6 +93,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Our schema in the database that ``store`` names."""
         return self.store_schema or f"parley_{self.party.replace('-', '_')}"
 
+    api: Annotated[
+        str,
+        Meta(description="loopback HOST:PORT of the local HTTP API; port 0: any free one; empty: none"),
+    ] = "127.0.0.1:0"
+
     def reached_at(self) -> str:
         """Where others reach us; empty if we only dial out.
 
