@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -22,6 +22,12 @@ from parley.store.home import Home
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run of `parley runs`.")]
 
 
+LEFT: Final = Problem(
+    "interrupted",
+    "no-longer-watching",
+    "we no longer watch the run, but it goes on in our party",
+    "see how it stands with `parley runs`",
+)
 _STYLES = {"finished": "green", "failed": "red", "cancelled": "red", "interrupted": "yellow"}
 
 
@@ -90,16 +96,28 @@ def _ending(run: RunRecord) -> str:
     return f"{outcome.common or 0:,} rows in common" if run.state == "finished" else outcome.what
 
 
+def known_run(home: Home, run: str) -> RunRecord:
+    """How a run stands at our party.
+
+    Raises:
+        UsageError: it is not known here.
+    """
+    record = home.catalogue.run(run)
+    if record is None:
+        raise UsageError("unknown-run", f"no run {run!r} is known here", remedy="see `parley runs`")
+    return record
+
+
 def show_run(run: RunArgument, *, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Show where a run stands, since when, why, and what to do about it.
 
     \b
     Example:
       parley run show run-0123456789abcdef
+
+    How it came to that: `parley run logs RUN`.
     """
-    record = Home.open(home).catalogue.run(run)
-    if record is None:
-        raise UsageError("unknown-run", f"no run {run!r} is known here", remedy="see `parley runs`")
+    record = known_run(Home.open(home), run)
 
     def show(console: Console) -> None:
         plan = decode_plan(record.plan.encode())

@@ -50,6 +50,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(description="whether parties that only dial out may reach one another through us, unread"),
     ] = False
 
+    log_format: Annotated[
+        Literal["text", "json"],
+        Meta(description="how `parley up` writes its log: text for people, or json, an object per line"),
+    ] = "text"
+
     def reached_at(self) -> str:
         """Where others reach us; empty if we only dial out.
 
