@@ -125,7 +125,7 @@ def records(party, run):
 def _both_logs_tell_the_same(bank, operator, run):
     """Why it stood still, that it went on, how it ended; and what a passive party wants to know meanwhile."""
     for party, role in ((bank, "active"), (operator, "passive")):
-        until(lambda: records(party, run)[-1]["kind"] != "end" or role == "active")  # noqa: B023 (at once)
+        until(lambda: _is_whole(records(party, run)))  # noqa: B023 (asked at once)
         told = records(party, run)
         assert {(each["run"], each["party"], each["role"]) for each in told} == {(run, party.name, role)}
         assert [each["number"] for each in told] == list(range(1, len(told) + 1))
@@ -140,6 +140,12 @@ def _both_logs_tell_the_same(bank, operator, run):
         assert any(each.get("figures", {}).get("memory", 0) > 1 << 20 for each in told)
         other = {"bank": "operator", "operator": "bank"}[party.name]
         assert {each["peer"] for each in told if each["kind"] == "traffic"} == {other}
+
+
+def _is_whole(told):
+    """Whether both workers have ended, and the run."""
+    kinds = [each["kind"] for each in told]
+    return "end" in kinds and kinds.count("traffic") == 2
 
 
 def _no_log_holds_a_cell(folder, bank, operator, run):

@@ -176,6 +176,7 @@ class Diary:
         self._attempt = _Attempt()
         self._reason = ("", 0.0)
         self._long: set[str] = set()
+        self._ended = False
 
     def begin(self, attempts: int) -> None:
         """The run is one of ours, with so many attempts so far: from now on its log is written."""
@@ -237,6 +238,8 @@ class Diary:
             text = f"{_size(each.sent)} went to {peer}, {_size(each.received)} came from it"
             figures = Figures(sent=each.sent, received=each.received)
             self._note("traffic", text, figures, log=self._log.about(peer=peer))
+        if self._ended:  # a party that stops now would not write it
+            self.write()
 
     @contextmanager
     def waiting(self, whom: str, what: str) -> Iterator[None]:
@@ -302,7 +305,7 @@ class Diary:
             self._say_phase(news, text, Figures(seconds=round(news.seconds, 3)))
         elif before is None:
             # one that goes on after an interruption begins with what was done before: no pace yet
-            if news.done or news.detail:
+            if (news.done or news.detail) and news.done < news.total:
                 self._marks[news.phase] = _Mark(now, news.done)
                 self._say_phase(news, f"{_where(news)}{_remark(news)}", Figures())
         elif now - before.moment >= _EVERY:
@@ -353,6 +356,7 @@ class Diary:
         level: Level = "info",
         log: Log | None = None,
     ) -> None:
+        self._ended = self._ended or kind == "end"
         (log or self._log).say(level, text[:_TEXT], kind, figures)
 
 

@@ -71,11 +71,9 @@ async def _serve(end: socket.socket) -> None:
         try:
             place = await _work(pipe, channel, task, events)
         except Exception as error:  # noqa: BLE001 (the party is told, whatever it is)
-            events.measure()
             await events.tell()
             await channel.send(told(out_of_memory() if _is_want_of_memory(error) else error))
         else:
-            events.measure()
             await events.tell()
             await channel.send(labour.Finished(place))
     await pipe.flush()
@@ -105,6 +103,7 @@ async def _work(pipe: Pipe, channel: Channel, task: labour.Task, events: "_Event
     finally:
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
+        events.measure()
     return work.journal.places()[-1]
 
 
