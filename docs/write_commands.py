@@ -45,6 +45,7 @@ COMMANDS: Final = (
     "run",
     "run start",
     "run show",
+    "run logs",
     "run cancel",
     "run resume",
     "plans",

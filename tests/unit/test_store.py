@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from parley.core.errors import BudgetExhausted, UsageError
+from parley.core.log import Log
 from parley.party.course import Course
 from parley.party.office import Clocks, Office
 from parley.party.turns import Turns
@@ -26,6 +27,7 @@ from parley.store.migrations import STEPS, TABLES, VERSION
 from parley.store.moving import SQLITE, move
 from parley.store.opening import named_database
 from parley.store.postgres import PostgresDatabase
+from parley.store.runlog import run_logs
 from parley.store.settings import SETTINGS_FILE, Settings, explained, read_settings
 from parley.store.sqlite import SqliteDatabase
 
@@ -491,15 +493,16 @@ def test_a_party_takes_its_lock_from_its_own_connection_that_the_server_has_not_
 @pytest.mark.postgres
 def test_what_a_server_that_is_away_could_not_note_is_noted_when_it_is_back(tmp_path, server):
     home = on_postgres(tmp_path, server)
-    log = []
-    office = Office(home, None, Clocks(time.time, time.monotonic), 1, log.append, Turns(1))
+    told = []
+    log = Log("bank", time.time, lambda record: told.append(record.text))
+    office = Office(home, None, Clocks(time.time, time.monotonic), 1, log, Turns(1))
     home.catalogue.keep_run(run(state="running"))
     course = Course(office, run(state="running"))
     with home.held() as make_sure, server.away():
         course.move("finish")
-        assert "could not be noted yet" in log[-1]
+        assert any("could not be noted yet" in text for text in told)
         assert office.run("run-1").state == "finished"
-        for function in (office.settle, course.attempt, make_sure):
+        for function in (office.settle, lambda: course.attempt(0), make_sure):
             refused("store-unreachable", function)
     once_reachable(office.settle)
     assert home.catalogue.run("run-1").state == "finished"
@@ -556,3 +559,15 @@ def test_a_server_that_hangs_is_given_up(tmp_path, server):
         for each in processes:
             os.kill(each, signal.SIGCONT)
     assert once_reachable(home.catalogue.peers) == {}
+
+
+def test_a_log_of_a_run_is_old_some_day_unless_the_run_is_under_way(tmp_path):
+    home = Home.create(tmp_path / "bank", settings(keep_logs=5))
+    home.catalogue.keep_run(run("run-on", "interrupted", since=1.0))
+    (home.path / "logs").mkdir()
+    for name in ("run-on", "run-gone"):
+        (home.path / "logs" / f"{name}.jsonl").write_text("{}\n")
+    written = (home.path / "logs" / "run-gone.jsonl").stat().st_mtime
+    assert sweep(home, written + 4 * DAY).logs == 0
+    assert sweep(home, written + 6 * DAY).logs == 1
+    assert [path.stem for path in run_logs(home)] == ["run-on"]

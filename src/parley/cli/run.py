@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 from typer.core import TyperGroup
 
-from parley.cli import runs
+from parley.cli import logs, runs
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
 from parley.cli.output import Failure, Problem, answer, remarks
 from parley.cli.progress import LiveLines
@@ -45,6 +45,7 @@ That is short for `parley run start`; see its help.
 
 app = group(_TEXT, cls=_Runs)
 app.command("show")(runs.show_run)
+app.command("logs")(logs.show_log)
 app.command("cancel")(runs.cancel_run)
 app.command("resume")(runs.resume_run)
 
@@ -91,7 +92,8 @@ def start(
     --priority and then in turn.
 
     When a party stops or its link is down, the run stands still and goes on by itself, from the last
-    round that all have, to the very same model. `patience` in the plan's [limits] says for how long it
+    round that all have, to the very same model. `parley run logs RUN -f` tells what happens in it, at
+    each party of it. `patience` in the plan's [limits] says for how long it
     may stand still; `parley run cancel` ends it.
 
     \b
@@ -112,19 +114,11 @@ def start(
         with LiveLines() as lines:
             outcome = asyncio.run(submit(home, text, lines.tell, wait, priority))
     except KeyboardInterrupt:
-        raise Failure(_LEFT) from None
+        raise Failure(runs.LEFT) from None
     if isinstance(outcome, control.Failed):
         raise Failure(Problem(outcome.family, outcome.code, outcome.what, outcome.remedy))
     report = msgspec.json.decode(outcome.report, type=RunReport)
     answer(report, lambda console: show_report(console, report), as_json=as_json)
-
-
-_LEFT = Problem(
-    "interrupted",
-    "no-longer-watching",
-    "we no longer watch the run, but it goes on in our party",
-    "see how it stands with `parley runs`",
-)
 
 
 def _look_at_table(home: Path, plan: Plan) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -24,6 +24,12 @@ from parley.store.home import Home
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run of `parley runs`.")]
 
 
+LEFT: Final = Problem(
+    "interrupted",
+    "no-longer-watching",
+    "we no longer watch the run, but it goes on in our party",
+    "see how it stands with `parley runs`",
+)
 _STYLES = {"finished": "green", "failed": "red", "cancelled": "red", "interrupted": "yellow"}
 
 
@@ -81,6 +87,8 @@ def show_run(run: RunArgument, *, home: HomeOption = DEFAULT_HOME, as_json: Json
     \b
     Example:
       parley run show run-0123456789abcdef
+
+    How it came to that: `parley run logs RUN`.
     """
     record = known_run(Home.open(home), run)
 

@@ -12,6 +12,7 @@ import msgspec
 
 from parley.core.conversation import Channel
 from parley.core.errors import ParleyError, PolicyRefused, UsageError
+from parley.core.log import Log, Record
 from parley.core.trace import Trace
 from parley.ledger.contract import Receipt
 from parley.ledger.contract.fields import Role
@@ -85,12 +86,17 @@ def found(path: Path, settings: Settings) -> Identity:
     return identity
 
 
-async def serve(path: Path, log: Callable[[str], None], beside: Beside = alone) -> None:
+def log_of(settings: Settings, take: Callable[[Record], None]) -> Log:
+    """The log of a party; ``take`` takes each record."""
+    return Log(settings.party, CLOCKS.wall, take)
+
+
+async def serve(path: Path, log: Log, beside: Beside = alone) -> None:
     """Run a party until it is cancelled.
 
     Args:
         path: its home.
-        log: takes a line for the operator.
+        log: for the operator.
         beside: serves as long as the party does.
 
     Raises:
@@ -103,9 +109,7 @@ async def serve(path: Path, log: Callable[[str], None], beside: Beside = alone) 
         await _serve(home, make_sure, log, beside)
 
 
-async def _serve(
-    home: Home, make_sure: Callable[[], None], log: Callable[[str], None], beside: Beside
-) -> None:
+async def _serve(home: Home, make_sure: Callable[[], None], log: Log, beside: Beside) -> None:
     identity = Identity.load(home.identity_folder)
     reach = _Reach(home, identity)
     ledger = await asyncio.to_thread(_ledger, home, reach.dial, log)
@@ -149,7 +153,7 @@ async def _serve(
 class _Front:
     """Who comes in at the port, or, at a party that only dials out, at the one for our own command line."""
 
-    def __init__(self, home: Home, links: Links, party: Party, log: Callable[[str], None]) -> None:
+    def __init__(self, home: Home, links: Links, party: Party, log: Log) -> None:
         self._home = home
         self._links = links
         self._party = party
@@ -165,7 +169,7 @@ class _Front:
             identity,
             pins if listen else {},
             self._connected,
-            on_refused=lambda address, why: self._log(f"turned away {address}: {why}"),
+            on_refused=lambda address, why: self._log.say("warning", f"turned away {address}: {why}"),
         )
 
     def announce(self, listener: PeerListener) -> None:
@@ -184,7 +188,7 @@ class _Front:
         elif path in {"/control", "/join"}:
             await self._party.connected(peer, path, transport)
         else:
-            self._log(f"{peer} asked for {path[:80]!r} beside its link")
+            self._log.about(peer=peer).say("warning", f"{peer} asked for {path[:80]!r} beside its link")
 
 
 async def _keep(

@@ -15,6 +15,7 @@ from parley.core.errors import (
     ProtocolBug,
     UsageError,
 )
+from parley.core.log import Level
 from parley.net.channel import STOPPED
 from parley.protocols import labour
 from parley.store.database import PASSING
@@ -88,6 +89,12 @@ def waits(error: BaseException) -> bool:
 def cancels(error: BaseException) -> bool:
     """Whether an error says that a party cancelled the run."""
     return isinstance(error, ParleyError) and error.code == CANCELLED
+
+
+def level_of(error: BaseException) -> Level:
+    """How an error stands in a log: what goes on by itself, or what somebody wanted, is no failure."""
+    ours = known(error)
+    return "warning" if interrupts(ours) or cancels(ours) or ours.code == STOPPED else "error"
 
 
 def cancelled(party: str, run: str) -> ParleyError:

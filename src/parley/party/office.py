@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.core.files import check_room
+from parley.core.log import Log
 from parley.core.plan import Plan
 from parley.core.trace import Sink
 from parley.party import tables
 from parley.party.board import Observer
+from parley.party.diary import Diaries
 from parley.party.gate import Gate
 from parley.party.ledger import PartyLedger
 from parley.party.rendezvous import Dial
@@ -36,7 +39,7 @@ class Office:
         dial: connects to a peer for a path.
         clocks: time.
         threads: for computations.
-        log: takes a line for the operator of the party.
+        log: for the operator of the party.
         turns: of the runs that we lead.
         ledger: of the party's consortium; without one, runs are agreed between the parties alone.
         observers: hear of every run.
@@ -48,12 +51,17 @@ class Office:
     dial: Dial
     clocks: Clocks
     threads: int
-    log: Callable[[str], None]
+    log: Log
     turns: Turns
     ledger: PartyLedger | None = None
     observers: tuple[Observer, ...] = ()
     workers: Workers = field(default_factory=Workers)
     owed: dict[str, RunRecord] = field(default_factory=dict)
+
+    @cached_property
+    def diaries(self) -> Diaries:
+        """Of the runs that are under way."""
+        return Diaries(self.home, self.log, self.clocks.monotonic)
 
     def check_room(self) -> None:
         """Refuse to compute while there is too little room on the disk.

@@ -28,7 +28,7 @@ from parley.party.counter import answer
 from parley.party.course import Course
 from parley.party.desk import Desk
 from parley.party.examination import Examiner
-from parley.party.failures import BUSY, known, lines_of, stopped
+from parley.party.failures import BUSY, known, level_of, lines_of, stopped
 from parley.party.finding import Finding
 from parley.party.following import Following, may_go_on
 from parley.party.gate import APPROVAL
@@ -77,7 +77,8 @@ class Party:
                 continue
             if course.state == "running":
                 course.stop("interrupt", stopped())
-            self._log(f"{record.id} was under way when the party stopped; it goes on by itself")
+            log = self._log.about(run=record.id, role=record.role)
+            log(f"{record.id} was under way when the party stopped; it goes on by itself")
             if course.role == proposal.ACTIVE:
                 leading = self._led[record.id] = Leading(self._office, course)
                 self._start(record.id, leading.go_on())
@@ -95,6 +96,7 @@ class Party:
         ending: set[asyncio.Future[Any]] = {*self._running, *self._clients}
         if ending:
             await asyncio.wait(ending, timeout=_FAREWELL)
+        await self._office.diaries.close()
 
     async def connected(self, peer: str, path: str, transport: Transport) -> None:
         """Serve one connection until it is done; an error that nobody foresaw goes into our log."""
@@ -103,7 +105,7 @@ class Party:
         except ParleyError:
             raise
         except Exception as error:  # noqa: BLE001 (one connection must not harm another)
-            self._log(f"serving {peer} failed: {lines_of(error)}")
+            self._log.about(peer=peer).say("error", f"serving {peer} failed: {lines_of(error)}")
 
     async def _serve(self, peer: str, path: str, transport: Transport) -> None:
         if path == examination.PATH and self._examiner is not None:
@@ -277,6 +279,7 @@ class Party:
         trace = Trace(self._office.clocks.monotonic)
         setting = Setting(proposal.STEPS, proposal.PASSIVE, run, trace, LIFELINE)
         patience = self._home.settings.patience
+        log = self._log.about(run=run, role=proposal.PASSIVE, peer=peer)
         following = None
         try:
             async with (
@@ -287,19 +290,20 @@ class Party:
                 plan = await proposal.receive(line)
                 soon.reschedule(None)
                 purpose = " ".join(plan.purpose.split())
-                self._log(f"{peer} proposes {plan.name!r} as {run}: {purpose}")
+                log(f"{peer} proposes {plan.name!r} as {run}: {purpose}")
                 following = self._following(line, run, plan)
                 await following.attempt(line, plan, workers)
         except TimeoutError:
-            self._log(f"{peer} opened {run} and proposed nothing for {patience:g} s")
+            log.say("warning", f"{peer} opened {run} and proposed nothing for {patience:g} s")
         except Exception as error:
             verb = "stands still" if self._stands_still(run) else "failed"
-            self._log(f"{run} with {peer} {verb}: {lines_of(error)}")
+            log.because(known(error)).say(level_of(error), f"{run} with {peer} {verb}: {lines_of(error)}")
             raise known(error) from error
         finally:
             if following is not None:
                 if not following.under_way and self._followed.get(run) is following:
                     del self._followed[run]
+                    self._office.diaries.forget(run)
                 await following.tell_ledger()
 
     def _stands_still(self, run: str) -> bool:

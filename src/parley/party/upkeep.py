@@ -5,12 +5,13 @@ The rules of what is kept for how long, all of them:
     records of runs       ``keep_runs`` days after the run has ended, and never less than the journal
     journals of runs      while the run lasts; how it ended, for ``keep_journals`` days more; one that
                           belongs to no run that is noted, so long too, as a backup may bring the run back
+    logs of runs          ``keep_logs`` days after the last line
     logs of our node      the last one that was put aside, for ``keep_logs`` days
     models, the ledger    for ever
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ from parley.store.catalogue import RunRecord
 from parley.store.database import RUNNING
 from parley.store.home import Home
 from parley.store.journal import Journal
+from parley.store.runlog import run_logs
 
 _DAY: Final = 86400.0
 _LOOK_AFTER: Final = 5.0
@@ -122,7 +124,8 @@ def sweep(home: Home, now: float) -> Swept:
     runs = [each.id for each in over if days and _ended(each) < now - days * _DAY]
     if runs:
         home.catalogue.forget_runs(runs)
-    return Swept(len(runs), len(journals), _old_logs(home, now))
+    under_way = {each.id for each in known if each.state not in TERMINAL}
+    return Swept(len(runs), len(journals), _drop_old_logs(home, now, under_way))
 
 
 def _ended(run: RunRecord) -> float:
@@ -133,9 +136,11 @@ def _touched(path: Path) -> float:
     return path.stat().st_mtime
 
 
-def _old_logs(home: Home, now: float) -> int:
-    log, days = home.node_folder / OLD_LOG, home.settings.keep_logs
-    if not days or not log.exists() or _touched(log) >= now - days * _DAY:
-        return 0
-    log.unlink(missing_ok=True)
-    return 1
+def _drop_old_logs(home: Home, now: float, under_way: Container[str]) -> int:
+    """Let go of the logs of runs that have ended and of our node's; returns how many."""
+    days = home.settings.keep_logs
+    logs = [home.node_folder / OLD_LOG, *(path for path in run_logs(home) if path.stem not in under_way)]
+    old = [path for path in logs if days and path.exists() and _touched(path) < now - days * _DAY]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)

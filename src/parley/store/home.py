@@ -5,6 +5,7 @@ identity/        certificate and private key
 handles.key      secret that orders own columns, so that a handle does not give away a name
 party.db         catalogue: peers, tables, runs; unless the settings name a database for it
 models/          model shares, one file per model
+logs/            what happened in each run, a file per run
 runs/            what runs need to go on after an interruption, a folder per run
 control.port     ``host:port`` of the running party, for our own command line
 party.lock       held by the running party

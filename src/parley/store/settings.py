@@ -82,7 +82,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(ge=1, description="days for which a partner that was away can still hear how a run ended"),
     ] = 7
     keep_logs: Annotated[
-        int, Meta(ge=0, description="days for which old logs of our CometBFT node are kept; 0: for ever")
+        int,
+        Meta(
+            ge=0,
+            description="days for which logs of runs and old ones of our node are kept; 0: for ever",
+        ),
     ] = 30
 
     def __repr__(self) -> str:
@@ -97,6 +101,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str,
         Meta(description="loopback HOST:PORT of the local HTTP API; port 0: any free one; empty: none"),
     ] = "127.0.0.1:0"
+
+    log_format: Annotated[
+        Literal["text", "json"],
+        Meta(description="how `parley up` writes its log: text for people, or json, an object per line"),
+    ] = "text"
 
     def reached_at(self) -> str:
         """Where others reach us; empty if we only dial out.
