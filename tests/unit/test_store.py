@@ -491,7 +491,7 @@ def test_a_party_takes_its_lock_from_its_own_connection_that_the_server_has_not_
 
 
 @pytest.mark.postgres
-def test_what_a_server_that_is_away_could_not_note_is_noted_when_it_is_back(tmp_path, server):
+async def test_what_a_server_that_is_away_could_not_note_is_noted_when_it_is_back(tmp_path, server):
     home = on_postgres(tmp_path, server)
     told = []
     log = Log("bank", time.time, lambda record: told.append(record.text))
