@@ -7,6 +7,8 @@ import tracemalloc
 from contextlib import contextmanager
 from pathlib import Path
 
+from parley.core.errors import ProtocolBug
+
 from tests.fuzz.mutator import Mutator
 
 PROCESSOR_SECONDS = 20
@@ -61,12 +63,11 @@ class Trial:
         try:
             with _bounded():
                 self.take(data)
-        except self.fuzzed.refusals:
-            pass
+        except (KeyboardInterrupt, SystemExit):
+            raise
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
-            raise self._failed(data, f"{type(error).__name__}: {str(error)[:300]}") from error
+            if not isinstance(error, self.fuzzed.refusals) or isinstance(error, ProtocolBug):
+                raise self._failed(data, f"{type(error).__name__}: {str(error)[:300]}") from error
         used = tracemalloc.get_traced_memory()[1] - before
         if used > ROOM + PER_BYTE * len(data):
             raise self._failed(data, f"{used} bytes of memory for {len(data)} bytes of input")
