@@ -102,10 +102,10 @@ def parley(*words):
     return Outcome(code, json.loads(output.getvalue()), remarks.getvalue())
 
 
-def spawned(*words, **more):
-    """Run a command with --json to its end, in a process of its own."""
+def spawned(*words, within=(), **more):
+    """Run a command with --json to its end, in a process of its own; ``within``: words to put before it."""
     ended = subprocess.run(
-        [*arguments(*words), "--json"],
+        [*within, *arguments(*words), "--json"],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -119,8 +119,9 @@ def spawned(*words, **more):
 class Party:
     """A home folder, and the process that serves it if there is one."""
 
-    def __init__(self, folder, name, address=None, run=parley, store="", api=""):
+    def __init__(self, folder, name, address=None, run=parley, store="", api="", within=()):
         self._run = run
+        self._within = within
         self.name = name
         self.home = folder / name
         self.address = f"127.0.0.1:{free_port()}" if address is None else address
@@ -160,7 +161,7 @@ class Party:
         begins = len(self.said())
         with self.log.open("ab") as file:
             self.process = subprocess.Popen(
-                arguments("up", "--home", self.home),
+                [*self._within, *arguments("up", "--home", self.home)],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=environment(PARTY=str(self.home)),

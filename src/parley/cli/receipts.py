@@ -167,7 +167,7 @@ def _trusted(path: Path) -> tuple[Trust, int]:
     try:
         known = msgspec.json.decode(contents(path), type=_Keys)
         return known.trust(), known.quorum
-    except (msgspec.MsgspecError, NoteError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, NoteError) as error:
         raise UsageError(
             "keys-unreadable",
             f"{path} holds no members' keys: {error}",

@@ -232,15 +232,24 @@ def _signing_only() -> x509.KeyUsage:
     )
 
 
+@functools.lru_cache(maxsize=1024)
 def _certificate(pem: str) -> x509.Certificate:
+    """The certificate in a text; one that TLS cannot be told of is none, or it would stop us listening."""
     try:
-        return x509.load_pem_x509_certificate(pem.encode("utf-8"))
-    except ValueError as error:
+        certificate = x509.load_pem_x509_certificate(pem.encode("utf-8"))
+        _ = (
+            certificate.subject,
+            certificate.not_valid_after_utc,
+        )  # read only now, and they may not be readable
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ValueError, TypeError, ssl.SSLError, UnsupportedAlgorithm) as error:
         raise UsageError(
             "certificate-unreadable",
             f"the text holds no certificate in PEM form: {str(error)[:120]}",
             remedy="ask for the certificate file again; it begins with '-----BEGIN CERTIFICATE-----'",
         ) from error
+    else:
+        return certificate
 
 
 def _private_key(pem: str, path: Path) -> Ed25519PrivateKey:

@@ -295,7 +295,7 @@ class CheckedChannel:
     def _decode(self, frame: bytes) -> Message:
         try:
             return self._decoder.decode(memoryview(frame)[_SEQUENCE_BYTES:])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             why = _shown(str(error), 200)
             raise self.fault("malformed-message", f"sent a message that does not decode: {why}") from None
 
