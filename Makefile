@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# what starts many processes is several times slower where each compiles the sources anew
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test soak cometbft check format docs clean
 
@@ -17,7 +20,7 @@ $(STAMP): pyproject.toml $(shell find native -name '*.rs' -not -path '*/target/*
 	@command -v cargo >/dev/null || { echo "Parley needs a Rust toolchain (rustc 1.89 or newer) on the PATH"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bench,postgres]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench,postgres,mysql,telemetry]'
 	@touch $(STAMP)
 
 demo: install ## three organisations, one ledger: train one model on real data, over TLS
@@ -46,8 +49,10 @@ format: install ## let the formatters have their way
 	$(BIN)/ruff check --fix .
 	cargo fmt --manifest-path native/Cargo.toml
 
-docs: install ## write the help texts into docs/commands.md
+docs: install ## write help texts, errors, routes and metrics into docs/
 	$(BIN)/python docs/write_commands.py
+	$(BIN)/python docs/write_errors.py
+	$(BIN)/python docs/write_api.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) native/target .tools .cometbft

@@ -175,6 +175,8 @@ def training_part(block: ColumnBlock, rows: int) -> ColumnBlock:
 class Party:
     """One party with its data, made before it speaks to anybody."""
 
+    tally: type[Tally] = Tally
+
     def __init__(self, share: Share, link: Connection, together: Barrier) -> None:
         self.share, self.link, self.together = share, link, together
         shape = share.shape
@@ -185,7 +187,7 @@ class Party:
 
     async def converse(self, transport: Transport) -> Outcome:
         """Train over an open connection, from the moment both parties are ready."""
-        share, shape, tally = self.share, self.share.shape, Tally()
+        share, shape, tally = self.share, self.share.shape, self.tally()
         sinks = (tally, show_progress) if share.progress else (tally,)
         setting = Setting(STEPS, share.role, RUN, Trace(time.perf_counter, *sinks), 600.0)
         resources = Resources(os.urandom(32), shape.threads)

@@ -16,9 +16,12 @@ class Network:
         passed: bytes passed on so far, both ways.
         rate: bytes per second and way; none means as fast as it goes.
         delay: seconds that every piece is on its way; set before the first connection.
+        kept: what was passed on, every direction of a connection for itself; none unless it is to be kept.
     """
 
-    def __init__(self, target):
+    def __init__(self, target, host="127.0.0.1", *, keeps=False):
+        self._host = host
+        self.kept = [] if keeps else None
         host, _, port = target.rpartition(":")
         self._target = host, int(port)
         self._writers = set()
@@ -37,8 +40,8 @@ class Network:
         self.passed = 0
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=PIECE)
-        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, self._host, 0, limit=PIECE)
+        self.address = f"{self._host}:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *error):
@@ -97,6 +100,9 @@ class Network:
         on_its_way = asyncio.Queue()
         if self.delay is not None:
             self._begin(self._arrive(on_its_way, sink))
+        kept = bytearray()
+        if self.kept is not None:
+            self.kept.append(kept)
         with suppress(OSError, asyncio.IncompleteReadError):
             while data := await source.read(PIECE):
                 await self._open.wait()
@@ -105,6 +111,8 @@ class Network:
                 if self.rate is not None:
                     await asyncio.sleep(len(data) / self.rate)
                 self.passed += len(data)
+                if self.kept is not None:
+                    kept += data
                 if self.cut_after is not None and self.passed >= self.cut_after:
                     self.cut_after = None
                     self.cut()
@@ -129,8 +137,8 @@ class Network:
 class Between:
     """A `Network` in a thread of its own, for tests that are not asynchronous; use it as a context."""
 
-    def __init__(self, target):
-        self._network = Network(target)
+    def __init__(self, target, host="127.0.0.1", *, keeps=False):
+        self._network = Network(target, host, keeps=keeps)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
@@ -155,6 +163,11 @@ class Between:
             getattr(self._network, what)(**how)
 
         self._do(call())
+
+    @property
+    def kept(self):
+        """What was passed on so far, by connection and direction."""
+        return [bytes(one) for one in self._network.kept]
 
     def slow(self, rate, delay):
         """Bytes per second and seconds, from the next connection on."""

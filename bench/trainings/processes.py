@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from parley.party import compose
+from parley.store.settings import read_settings
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PARENT, _TIMES = 1, slice(11, 15)
@@ -74,7 +75,8 @@ def _serve(home: str) -> None:
     """The process of one party; its node is ended in order."""
 
     async def until_terminated() -> None:
-        serving = asyncio.ensure_future(compose.serve(Path(home), lambda _line: None))
+        log = compose.log_of(read_settings(Path(home)), lambda _record: None)
+        serving = asyncio.ensure_future(compose.serve(Path(home), log))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
         with suppress(asyncio.CancelledError):
             await serving

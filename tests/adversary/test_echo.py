@@ -56,7 +56,8 @@ async def ask_unchecked(channel):
 
 async def verdict_of(wanted, roles, table=echo.STEPS, **options):
     [case] = [case for case in cases(table) if str(case) == wanted]
-    return await outcome(case, table, roles, await rehearsal(table, roles), **options)
+    patient = {"patience": 3.0} | options
+    return await outcome(case, table, roles, await rehearsal(table, roles), **patient)
 
 
 @pytest.mark.parametrize(

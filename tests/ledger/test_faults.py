@@ -92,7 +92,7 @@ def test_a_flipped_bit_is_noticed_and_the_ledger_fetched_again(consortium):
         flip(consortium.folder / "regulator" / "ledger.db", *place)
         consortium.start("regulator")
         assert consortium.died("regulator") == 2
-        assert "ledger-damaged" in consortium.output("regulator").splitlines()[-2]
+        assert any("ledger-damaged" in line for line in consortium.output("regulator").splitlines()[-3:])
         consortium.lose("regulator", "ledger.db*")
         consortium.start("regulator", **BUSY)
         consortium.grown("regulator", 2)

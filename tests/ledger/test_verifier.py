@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 
 import pytest
 
@@ -82,6 +83,15 @@ def test_check_1_every_line_is_canonical_and_in_place(exported):
     assert failed(exported[: LEAVES - 1]) == (1, LEAVES, LEAVES - 2)
     assert failed((*exported, b"{}\n"))[:2] == (1, len(exported) + 1)
     assert failed((*exported, exported[-1]))[:2] == (1, len(exported) + 1)
+
+
+def test_any_number_of_further_lines_takes_no_memory(exported):
+    tracemalloc.start()
+    try:
+        assert failed((*exported, *[b"1\n"] * 20_000))[:2] == (1, len(exported) + 1)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_check_2_the_genesis_is_that_of_the_consortium(exported):

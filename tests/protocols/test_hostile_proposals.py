@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from parley.core.errors import PeerAborted
+from parley.core.log import Log
 from parley.core.plan import encode_plan, read_plan
 from parley.core.trace import Trace
 from parley.learn.shares import PassiveShare
@@ -60,7 +61,8 @@ class Served:
         self.home = home
         self.log = []
         clocks = Clocks(time.time, time.monotonic)
-        self.party = Party(Office(home, no_dialling, clocks, 1, self.log.append, Turns(4)))
+        log = Log("operator", time.time, lambda record: self.log.append(record.text))
+        self.party = Party(Office(home, no_dialling, clocks, 1, log, Turns(4)))
 
     @asynccontextmanager
     async def reached(self, path, peer="mallory"):

@@ -510,7 +510,10 @@ async def test_what_a_stream_may_not_do_is_misconduct():
     assert outcome == ["window-exceeded"]
 
 
-@pytest.mark.parametrize("greeting", [b"", b"\x00", b"hello", msgspec.msgpack.encode(("anew", b"p"))])
+NESTED = b"\x92" + msgspec.msgpack.encode("crossed") + b"\x91" * 100_000 + b"\xc0"
+
+
+@pytest.mark.parametrize("greeting", [b"", b"\x00", b"hello", msgspec.msgpack.encode(("anew", b"p")), NESTED])
 async def test_a_malformed_greeting_is_refused(greeting):
     async with Linked("right", ["left"]) as theirs, raw(theirs, hello=greeting) as transport:
         await transport.send(greeting)

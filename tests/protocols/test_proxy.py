@@ -97,6 +97,7 @@ async def refusal(proxies):
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\nsorry", PeerLost, "proxy-refused", "502"),
         (b"SSH-2.0-OpenSSH\r\n\r\n", PeerLost, "proxy-refused", "no answer"),
         (b"HTTP/1.1 200 OK\r\n\r\nand more", PeerLost, "proxy-refused", "200"),
+        (b"HTTP/1.1 " + b"9" * 5000 + b" ?\r\n\r\n", PeerLost, "proxy-refused", "no answer"),
         (b"x" * 100_000, PeerLost, "proxy-refused", "no answer"),
         (b"", PeerLost, "proxy-refused", "no answer"),
     ],

@@ -192,6 +192,19 @@ async def test_a_frame_cut_short_is_a_lost_peer():
     assert error.code == "connection-lost"
 
 
+@pytest.mark.parametrize("behind", [b"\x88\x80\0\0\0\0", b"\x81\x80\0\0\0\0", b"\x8f\x80\0\0\0\0"])
+async def test_what_comes_behind_a_request_that_is_refused_turns_the_newcomer_away(behind):
+    refused = asyncio.Queue()
+    tell = lambda _address, reason: refused.put_nowait(reason)  # noqa: E731
+    async with listening(lambda *_: None, on_refused=tell) as listener:
+        host, _, port = listener.address.rpartition(":")
+        context = tls.client_context(identity_of("left"), pin_of("right"))
+        _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
+        writer.write(b"GET /link HTTP/1.1\r\nHost: right\r\n\r\n" + behind)
+        assert "broke the protocol" in await refused.get()
+        writer.close()
+
+
 @pytest.mark.parametrize(
     "octets", [b"\x82\x05hello", b"\x8f\x80\0\0\0\0", b"\xc2\x80\0\0\0\0", b"\x80\x80\0\0\0\0"]
 )

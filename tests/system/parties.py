@@ -102,10 +102,10 @@ def parley(*words):
     return Outcome(code, json.loads(output.getvalue()), remarks.getvalue())
 
 
-def spawned(*words, **more):
-    """Run a command with --json to its end, in a process of its own."""
+def spawned(*words, within=(), **more):
+    """Run a command with --json to its end, in a process of its own; ``within``: words to put before it."""
     ended = subprocess.run(
-        [*arguments(*words), "--json"],
+        [*within, *arguments(*words), "--json"],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -119,15 +119,18 @@ def spawned(*words, **more):
 class Party:
     """A home folder, and the process that serves it if there is one."""
 
-    def __init__(self, folder, name, address=None, run=parley):
+    def __init__(self, folder, name, address=None, run=parley, store="", api="", within=()):
         self._run = run
+        self._within = within
         self.name = name
         self.home = folder / name
         self.address = f"127.0.0.1:{free_port()}" if address is None else address
         self.log = folder / f"{name}.log"
         self.process = None
-        made = run("init", "--name", name, "--listen", self.address, "--home", self.home)
+        made = run("init", "--name", name, "--listen", self.address, "--home", self.home, "--store", store)
         assert made.code == 0, made.answer
+        settings = self.home / "parley.toml"
+        settings.write_text(settings.read_text().replace('api = "127.0.0.1:0"', f'api = "{api}"'))
         self.certificate = self.home / "identity" / "ca.pem"
 
     def do(self, *words):
@@ -158,7 +161,7 @@ class Party:
         begins = len(self.said())
         with self.log.open("ab") as file:
             self.process = subprocess.Popen(
-                arguments("up", "--home", self.home),
+                [*self._within, *arguments("up", "--home", self.home)],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=environment(PARTY=str(self.home)),
@@ -231,10 +234,12 @@ def watching(party, path, *words):
 
 
 @contextmanager
-def two_parties(folder, people=800, run=parley):
+def two_parties(folder, people=800, run=parley, **stores):
     """A bank and an operator that know one another, have their tables registered, and serve."""
     cut(folder, people)
-    bank, operator = (Party(folder, name, run=run) for name in ("bank", "operator"))
+    bank, operator = (
+        Party(folder, name, run=run, store=stores.get(name, "")) for name in ("bank", "operator")
+    )
     bank.meet(operator, dials=True)
     operator.meet(bank, dials=False)
     bank.done("data", "add", "accounts", folder / "bank.csv", "--id", "id")
@@ -259,12 +264,12 @@ def failed(outcome, family, code, exit_code):
 # ── a consortium ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def until(found, patience=PATIENCE):
+def until(found, patience=PATIENCE, every=0.02):
     """What ``found`` gives, once that is something."""
     deadline = time.monotonic() + patience
     while not (result := found()):
         assert time.monotonic() < deadline, found
-        time.sleep(0.02)
+        time.sleep(every)
     return result
 
 

@@ -62,6 +62,22 @@ def test_who_and_what_a_party_knows(folder, bank, operator):
     assert listed["source"] == str(folder / "operator.csv")
 
 
+def test_a_table_that_moved_is_told_of_before_a_plan_is_proposed(folder, bank):
+    frame = pl.read_csv(folder / "bank.csv")
+    source = folder / "moving.csv"
+    frame.write_csv(source)
+    bank.done("data", "add", "moving", source, "--id", "id")
+    checked = bank.done("data", "check", "moving")
+    assert checked["rows"] == len(frame)
+    assert {each["psi"] for each in checked["drift"]} == {0.0, None}
+    assert not [each for each in checked["warnings"] if each["code"].startswith("drift-")]
+    frame.with_columns(pl.col("LIMIT_BAL") * 3).write_csv(source)
+    (found,) = [each for each in bank.done("data", "check", "moving")["warnings"] if "drift" in each["code"]]
+    assert (found["code"], found["column"]) == ("drift-values", "LIMIT_BAL")
+    frame.drop("LIMIT_BAL").write_csv(source)
+    failed(bank.do("run", plan(folder, bank_table="moving")), "usage", "drift-column-gone", 2)
+
+
 def test_words_for_people(folder, bank):
     """Without --json: tables on standard output, nothing on standard error that is no terminal."""
     for words, expected in (
@@ -72,6 +88,7 @@ def test_words_for_people(folder, bank):
         (("peer", "list"), "operator"),
         (("data", "list"), "accounts"),
         (("data", "show", "accounts"), "LIMIT_BAL"),
+        (("data", "check", "accounts"), "LIMIT_BAL"),
     ):
         ended = subprocess.run(
             arguments(*words, "--home", bank.home),

@@ -1,9 +1,15 @@
 """The commands as real processes: the whole path, and what becomes of a run when one of them stops."""
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
+
+import msgspec
+
+from parley.store.home import Home
+from parley.store.runlog import log_of
 
 from tests.system.parties import (
     Party,
@@ -100,7 +106,64 @@ def test_a_party_that_is_stopped_tells_the_others(tmp_path):
             stands_still = party.runs()[-1]
             assert stands_still["state"] == "interrupted"
             assert stands_still["outcome"]["code"] == "party-stopped"
+        run = stands_still["run"]
+        bank.up()
+        until(lambda: bank.runs()[-1]["state"] == "running")
+        until(lambda: [each for each in records(operator, run) if each.get("attempt") == 2])
+        bank.done("run", "cancel", run)
+        until(lambda: operator.runs()[-1]["state"] == "cancelled")
+        _both_logs_tell_the_same(bank, operator, run)
+        _no_log_holds_a_cell(tmp_path, bank, operator, run)
         assert "Traceback" not in bank.said() + operator.said()
+
+
+def records(party, run):
+    """The log of a run at a party."""
+    return [msgspec.to_builtins(each) for each in log_of(Home.open(party.home), run).read()]
+
+
+def _both_logs_tell_the_same(bank, operator, run):
+    """Why it stood still, that it went on, how it ended; and what a passive party wants to know meanwhile."""
+    for party, role in ((bank, "active"), (operator, "passive")):
+        until(lambda: _is_whole(records(party, run)))  # noqa: B023 (asked at once)
+        told = records(party, run)
+        assert {(each["run"], each["party"], each["role"]) for each in told} == {(run, party.name, role)}
+        assert [each["number"] for each in told] == list(range(1, len(told) + 1))
+        stops = [each for each in told if each["level"] != "info"]
+        assert [each["code"] for each in stops] == ["party-stopped", "run-cancelled"]
+        assert [each["attempt"] for each in stops] == [1, 2]
+        begins = {each["attempt"]: each["figures"]["place"] for each in told if each["kind"] == "attempt"}
+        assert begins[1] == 0 < begins[2]
+        phases = [each["figures"] for each in told if each["kind"] == "phase" and each.get("step") == "train"]
+        assert phases
+        assert all(each["total"] == ENDLESS for each in phases)
+        assert any(each.get("figures", {}).get("memory", 0) > 1 << 20 for each in told)
+        other = {"bank": "operator", "operator": "bank"}[party.name]
+        assert {each["peer"] for each in told if each["kind"] == "traffic"} == {other}
+
+
+def _is_whole(told):
+    """Whether both workers have ended, and the run."""
+    kinds = [each["kind"] for each in told]
+    return "end" in kinds and kinds.count("traffic") == 2
+
+
+def _no_log_holds_a_cell(folder, bank, operator, run):
+    """The log of the run names no cell that is longer than three letters, that of the party no id."""
+    tables = [(folder / f"{name}.csv").read_text().splitlines()[1:] for name in ("bank", "operator")]
+    rows = [line.split(",") for lines in tables for line in lines]
+    cells = {cell.strip() for row in rows for cell in row if len(cell.strip()) > 3}
+    ids = {form for row in rows for form in (row[0], row[0].replace("-", ""))}
+    for party in (bank, operator):
+        texts = [each["text"] for each in records(party, run)]
+        assert not _words("\n".join(texts)) & (cells | ids)
+        assert not _words(party.said()) & ids
+
+
+def _words(text):
+    words = set(re.findall(r"[\w-]+", text))
+    assert len(words) > 30, text
+    return words
 
 
 def test_a_worker_that_is_killed_fails_its_run_at_both_parties_and_leaves_them_up(tmp_path):
@@ -134,10 +197,11 @@ def test_a_client_that_leaves_does_not_end_the_run(tmp_path):
 
 def test_an_unforeseen_error_is_short_unless_asked_for(tmp_path):
     party = Party(tmp_path, "bank")
-    (party.home / "party.db").write_bytes(b"not a database at all" * 100)
-    failed(spawned("runs", "--home", party.home), "bug", "internal", 70)
+    (party.home / "ledger").mkdir()
+    (party.home / "ledger" / "consortium.json").write_bytes(b"no JSON at all")
+    failed(spawned("votes", "--home", party.home), "bug", "internal", 70)
     ended = subprocess.run(
-        arguments("runs", "--home", party.home),
+        arguments("votes", "--home", party.home),
         capture_output=True,
         text=True,
         env=environment(PARLEY_DEBUG="1"),

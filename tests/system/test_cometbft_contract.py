@@ -195,7 +195,7 @@ def fed(founded, blocks):
 
 
 async def test_a_long_history_ends_alike_in_both_engines_and_after_a_replay():
-    history = History(11, 600, **COMET)
+    history = History(11, 250, **COMET)
     async with network(MEMBERS, history.spec) as net:
         for name in ("bank", "operator", "regulator"):
             net.start(name)
@@ -208,7 +208,7 @@ async def test_a_long_history_ends_alike_in_both_engines_and_after_a_replay():
         for data in history.signed:
             await bank.rpc.submit(data)
         await bank.submit(register(history.spec, "bank", "last"))
-        assert bank.log.size > 500
+        assert bank.log.size > 200
         [ended] = await net.level(bank.log.size)
         assert ended == fed(history.spec, await blocks_of(bank))
 

@@ -207,6 +207,7 @@ def test_a_newcomer_comes_in_after_the_move(moved):
         shop.stop()
 
 
+@pytest.mark.soak
 def test_a_party_that_was_away_goes_over_when_it_starts_and_needs_the_program(tmp_path):
     skip_without_binary()
     with (

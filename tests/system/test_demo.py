@@ -6,6 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.system.parties import PATIENCE, arguments, environment, parley
 
 STORY = (
@@ -62,13 +64,14 @@ def served(folder):
     return found
 
 
-def test_it_tells_the_story_and_cleans_up(tmp_path):
+def test_it_tells_the_story_and_can_be_gone_on_with(tmp_path):
+    folder = tmp_path / "try"
     ended = subprocess.run(
-        arguments("demo", "--rows", "600"),
+        arguments("demo", "--rows", "600", "--keep", folder),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
-        env=environment(TMPDIR=str(tmp_path), PARLEY_HOME="/nowhere"),
+        env=environment(PARLEY_HOME="/nowhere"),
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
@@ -77,9 +80,20 @@ def test_it_tells_the_story_and_cleans_up(tmp_path):
     for words in STORY:
         assert words in ended.stdout[place:], words
         place = ended.stdout.index(words, place)
-    assert list(tmp_path.iterdir()) == []
+    (run,) = finished(folder / "bank")
+    assert [run] == finished(folder / "operator")
+    assert parley("ledger", "verify", "--home", folder / "regulator").answer["refused"] == 1
+    assert served(folder) == []
+    again = parley("demo", "--keep", folder)
+    assert (again.code, again.error["code"]) == (2, "folder-not-new")
 
 
+def finished(home):
+    runs = parley("runs", "--home", home).answer["runs"]
+    return [each["run"] for each in runs if each["state"] == "finished"]
+
+
+@pytest.mark.soak
 def test_it_can_be_kept_and_read_by_machines(tmp_path):
     folder = tmp_path / "try"
     ended = subprocess.run(
@@ -96,29 +110,20 @@ def test_it_can_be_kept_and_read_by_machines(tmp_path):
     assert report["rounds"] == 50
     assert report["common"] > 400
     for party in ("bank", "operator"):
-        (run,) = [
-            each
-            for each in parley("runs", "--home", folder / party).answer["runs"]
-            if each["state"] == "finished"
-        ]
-        assert run["run"] == report["run"]
-    assert parley("ledger", "verify", "--home", folder / "regulator").answer["refused"] == 1
+        assert finished(folder / party) == [report["run"]]
     assert served(folder) == []
-    again = parley("demo", "--keep", folder)
-    assert (again.code, again.error["code"]) == (2, "folder-not-new")
 
 
-def test_it_stops_its_parties_when_it_is_stopped(tmp_path):
-    folder = tmp_path / "try"
+def test_it_stops_its_parties_and_cleans_up_when_it_is_stopped(tmp_path):
     with subprocess.Popen(
-        arguments("demo", "--rows", "5000", "--keep", folder),
+        arguments("demo", "--rows", "5000"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(),
+        env=environment(TMPDIR=str(tmp_path)),
     ) as demo:
         deadline = time.monotonic() + PATIENCE
-        while len(served(folder)) < 3:
+        while not any(served(folder) for folder in tmp_path.iterdir()):
             assert demo.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -126,4 +131,4 @@ def test_it_stops_its_parties_when_it_is_stopped(tmp_path):
         _, stderr = demo.communicate(timeout=PATIENCE)
     assert demo.returncode == 130
     assert "Traceback" not in stderr
-    assert served(folder) == []
+    assert list(tmp_path.iterdir()) == []

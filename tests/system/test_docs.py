@@ -4,6 +4,8 @@ import re
 import shlex
 
 import pytest
+from docs import write_errors
+from docs.write_api import FOLDER, PAGES
 from docs.write_commands import COMMANDS, PAGE, help_of, page
 
 from parley.core import errors
@@ -38,6 +40,15 @@ def typed(text):
 
 def test_help_texts_are_the_programs_own():
     assert PAGE.read_text() == page(), "run `make docs`"
+
+
+def test_the_list_of_errors_is_made_from_their_pages():
+    assert write_errors.PAGE.read_text() == write_errors.page(), "run `make docs`"
+
+
+def test_the_tables_of_routes_and_metrics_are_the_programs_own():
+    for name, text in PAGES.items():
+        assert (FOLDER / name).read_text() == text, "run `make docs`"
 
 
 def test_help_is_worth_reading():

@@ -19,7 +19,7 @@ CHECKS = [
     "settings",
     "home",
     "certificate",
-    "party.db",
+    "store",
     "ledger",
     "authority",
     "disk",
@@ -46,7 +46,7 @@ def found(party, environment=None, now=NOW):
 def test_a_site_that_is_well(bank):
     findings = found(bank)
     assert list(findings) == CHECKS
-    for check in ("settings", "home", "certificate", "authority", "party.db", "proxy"):
+    for check in ("settings", "home", "certificate", "authority", "store", "proxy"):
         assert findings[check].verdict == "ok", findings[check]
     assert findings["ledger"].verdict == "skipped"
 
@@ -62,6 +62,7 @@ def test_the_command_says_whether_the_party_runs_and_ends_with_0(bank):
         by_check = {each["check"]: each for each in bank.done("doctor")["findings"]}
         assert by_check["running"]["verdict"] == "ok"
         assert bank.address in by_check["running"]["found"]
+        failed(bank.do("up"), "usage", "party-running", 2)
     finally:
         bank.stop()
 
@@ -162,7 +163,7 @@ def test_a_database_that_is_damaged(bank):
     content = bytearray(database.read_bytes())
     content[4096:8192] = b"\xff" * 4096
     database.write_bytes(content)
-    assert found(bank)["party.db"].verdict == "failure"
+    assert found(bank)["store"].verdict == "failure"
     database.write_bytes(b"no database at all, whatever its name says")
     ended = bank.do("doctor")
     assert ended.code == 1
@@ -171,7 +172,7 @@ def test_a_database_that_is_damaged(bank):
 
 def test_a_database_that_is_missing_is_not_made_by_looking(bank):
     (bank.home / "party.db").unlink()
-    assert found(bank)["party.db"].verdict == "failure"
+    assert found(bank)["store"].verdict == "failure"
     assert not (bank.home / "party.db").exists()
 
 
@@ -183,6 +184,33 @@ def test_a_database_of_another_release(bank):
     assert ended.code == 1
     (failure,) = [each for each in ended.answer["findings"] if each["verdict"] == "failure"]
     assert failure["code"] == "catalogue-version"
+
+
+def test_a_store_that_does_not_answer_is_named_without_its_password(bank):
+    (bank.home / "party.db").unlink()
+    text = (bank.home / SETTINGS_FILE).read_text()
+    url = "postgresql://me:hunter2@localhost:1/db?connect_timeout=1"
+    (bank.home / SETTINGS_FILE).write_text(text.replace('store = ""', f'store = "{url}"'))
+    finding = found(bank)["store"]
+    assert (finding.verdict, finding.code) == ("failure", "store-unreachable")
+    assert "me:***@localhost" in finding.found
+    assert "hunter2" not in str(bank.done("config", "show"))
+
+
+@pytest.mark.postgres
+def test_a_store_in_postgres(tmp_path, postgres_server, monkeypatch):
+    monkeypatch.setenv("PG_SECRET", postgres_server.environment["PG_SECRET"])
+    bank = Party(tmp_path, "doctors-bank", store=postgres_server.url)
+    finding = found(bank, postgres_server.environment)["store"]
+    assert finding.verdict == "ok"
+    for words in ("PostgreSQL", "schema parley_doctors_bank", "version", "kB"):
+        assert words in finding.found
+    (answer,) = [each for each in bank.done("config", "show")["settings"] if each["name"] == "store"]
+    assert answer["value"] == postgres_server.url
+    moved = bank.done("store", "move", "--to", "sqlite")
+    assert moved["rows"] == {"peers": 0, "tables": 0, "invitations": 0, "runs": 0}
+    assert "SQLite" in found(bank)["store"].found
+    failed(bank.do("store", "move"), "usage", "store-there-already", 2)
 
 
 def test_the_ledgers_copy(bank):

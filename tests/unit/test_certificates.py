@@ -138,6 +138,15 @@ def test_a_pin_is_checked_when_it_is_made():
         PeerPin("Bank", create_identity("bank").certificate_pem)
 
 
+def test_a_text_that_tls_cannot_be_told_of_holds_no_certificate():
+    pem = create_identity("bank").certificate_pem
+    assert PeerPin("bank", "Subject: bank\n" + pem).fingerprint == fingerprint_of(pem)
+    for text in (pem.replace("-----END", "----END"), pem + "-----BEGIN CERTIFICATE-----\n", "bänk\n" + pem):
+        with pytest.raises(UsageError) as caught:
+            PeerPin("bank", text)
+        assert caught.value.code == "certificate-unreadable"
+
+
 def test_an_announced_certificate_counts_only_if_it_is_one_and_names_who_announced_it():
     pem = create_identity("bank").certificate_pem
     der = ssl.PEM_cert_to_DER_cert(pem)

@@ -117,8 +117,9 @@ async def test_a_transaction_in_no_block_is_none(tmp_path):
         b'{"result": []}',
         b'{"result": {"code": 1}}',
         b'{"result": {"code": 0, "log": "", "hash": "zz"}}',
+        b'{"result": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
-    ids=["nothing", "not JSON", "no result", "a list", "fields missing", "not hex"],
+    ids=["nothing", "not JSON", "no result", "a list", "fields missing", "not hex", "deep"],
 )
 async def test_an_answer_that_cannot_be_read_is_the_nodes_fault(tmp_path, body):
     async with node(tmp_path, body) as (client, _):

@@ -4,12 +4,8 @@ import datetime as dt
 import decimal
 import gzip
 import os
-import pwd
-import shutil
 import sqlite3
-import subprocess
 import sys
-import tempfile
 import uuid
 from pathlib import Path
 
@@ -23,7 +19,7 @@ import pytest
 from parley.core.errors import UsageError
 from parley.data.sources import CsvSource, ParquetSource, SqlSource, frame_of, parse_source, read
 
-SECRET = "s3cret/@:word"
+from tests.postgres import SECRET
 
 
 def refused(code, function, *args):
@@ -72,6 +68,43 @@ def test_types_are_inferred_from_every_row(tmp_path):
     assert read(written(tmp_path / "t.csv", text))["x"][-1] == 100_000.0
 
 
+@pytest.mark.parametrize(
+    ("cells", "read_as"),
+    [
+        ("98765432109876543210 1", ["98765432109876543210", "1"]),
+        ("9223372036854775807 1", [2**63 - 1, 1]),
+        ('"17" "18"', [17, 18]),
+        ("1e5 .5", [100_000.0, 0.5]),
+        ("true false", [True, False]),
+        ("True False", ["True", "False"]),
+        ("12:30:00 06:00:00", [dt.time(12, 30), dt.time(6)]),
+        ("2024-01-31 soon", ["2024-01-31", "soon"]),
+        ("_1 2", [1, 2]),
+        ("_1.5 2", [1.5, 2.0]),
+        ("1_ 2", ["1 ", "2"]),
+        ('"_3_" 2', [" 3 ", "2"]),
+        ('"" 2', ["", "2"]),
+    ],
+)
+def test_a_column_is_what_all_its_cells_are(tmp_path, cells, read_as):
+    lines = "".join(f"a,{cell.replace('_', ' ')}\n" for cell in cells.split())
+    assert read(written(tmp_path / "t.csv", f"id,x\n{lines}"))["x"].to_list() == read_as
+
+
+def test_only_the_columns_that_are_used_are_read(tmp_path, sqlite):
+    frame = pl.DataFrame({"id": ["a", "b"], "x": [1, 2], "y": [0.5, None], "z": ["007", "1"]})
+    frame.write_csv(tmp_path / "t.csv")
+    frame.write_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        source = parse_source(str(tmp_path / name))
+        assert read(source, columns=["z", "id"]).equals(frame.select("id", "z"))
+        refused("column-unknown", read, source, {}, ["X"])
+    some = read(parse_source(sqlite, "SELECT *, age AS ages FROM people"), columns=["income", "id"])
+    assert some.columns == ["id", "income"]
+    assert some.height == 120_001
+    refused("column-unknown", read, parse_source(sqlite, "SELECT id FROM people"), {}, ["X"])
+
+
 def test_parquet_is_read(tmp_path):
     pl.DataFrame({"id": ["a"], "x": [1]}).write_parquet(tmp_path / "t.parquet")
     source = parse_source(str(tmp_path / "t.parquet"))
@@ -115,7 +148,7 @@ def test_a_text_names_a_source():
     [
         ("notes.txt", None, "source-unknown"),
         ("https://host/t.csv", None, "source-unknown"),
-        (f"mysql://me:{SECRET}@host/db", None, "source-unknown"),
+        (f"oracle://me:{SECRET}@host/db", None, "source-unknown"),
         ("t.csv", "select 1", "sql-query-unneeded"),
         (f"postgresql://me:{SECRET}@host/db", None, "sql-query-missing"),
         ("sqlite:///t.db", "delete from t", "sql-not-select"),
@@ -194,42 +227,12 @@ def test_a_sqlite_file_that_is_missing_or_something_else_is_refused(tmp_path):
 # PostgreSQL
 
 
-def server_program(name):
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
-    return shutil.which(name) or (str(found[0]) if found else None)
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """A server of our own on a Unix socket, as an ordinary user; gives the url without a password."""
-    programs = {name: server_program(name) for name in ("initdb", "pg_ctl")}
-    if None in programs.values():
-        pytest.skip("no PostgreSQL server binaries (initdb, pg_ctl) on this machine")
-    home = Path(tempfile.mkdtemp(prefix="parley-pg-"))
-    home.chmod(0o755)
-    become = []
-    if os.geteuid() == 0:
-        user = next(name for name in ("postgres", "nobody") if name in {u.pw_name for u in pwd.getpwall()})
-        shutil.chown(home, user)
-        become = ["runuser", "-u", user, "--"]
-
-    def run(program, *args):
-        done = subprocess.run([*become, programs[program], *args], cwd=home, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-
-    (home / "secret").write_text(SECRET)
-    data = str(home / "data")
-    run("initdb", "-D", data, "-U", "parley", "-A", "scram-sha-256", "--pwfile", "secret", "-E", "UTF8", "-N")
-    options = f"-k {home} -c listen_addresses='' -c fsync=off"
-    run("pg_ctl", "-D", data, "-l", str(home / "log"), "-o", options, "-w", "start")
-    try:
-        yield f"postgresql://parley:${{PG_SECRET}}@/postgres?host={home}"
-    finally:
-        run("pg_ctl", "-D", data, "-m", "immediate", "stop")
-        shutil.rmtree(home)
-
-
 ENVIRONMENT = {"PG_SECRET": SECRET}
+
+
+@pytest.fixture
+def postgres(postgres_server):
+    return postgres_server.url
 
 
 @pytest.mark.postgres

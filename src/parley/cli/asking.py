@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -17,8 +17,6 @@ from parley.protocols import control
 from parley.store.home import Home
 
 R = TypeVar("R")
-SHORT: Final = 12
-"""Letters of an id that are shown; any unique beginning is accepted."""
 
 
 def read(home: Path, question: Callable[[Chronicle], R]) -> R:

@@ -7,12 +7,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from parley.cli.asking import SHORT, read, settled
+from parley.cli.asking import read, settled
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
 from parley.cli.output import Failure, Problem, answer, columns, facts
-from parley.cli.words import moment
 from parley.ledger.contract.votes import Proposal
 from parley.party import compose
+from parley.party.words import SHORT, moment
 from parley.protocols import control
 from parley.store.home import Home
 

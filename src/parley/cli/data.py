@@ -1,8 +1,9 @@
 """Our tables."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -10,11 +11,15 @@ from rich.text import Text
 from parley.cli.announcing import announce
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group, names
 from parley.cli.output import answer, columns, heading
+from parley.data.drift import Shift
+from parley.data.objects import S3
 from parley.data.preflight import Finding
+from parley.data.profile import TableProfile
 from parley.data.sources import parse_source
-from parley.data.sql import SQL_SCHEMES
-from parley.data.table import TableSummary, describe
-from parley.party.tables import examine, load
+from parley.data.sql import SQL_SCHEMES, SQLITE
+from parley.data.table import ColumnInfo, TableSummary, describe
+from parley.party.shown.tables import table_shown, without_secrets
+from parley.party.tables import check, examine, load
 from parley.store.catalogue import TableRecord
 from parley.store.home import Home
 
@@ -25,7 +30,11 @@ app = group("Our tables: what plans may use; rows never leave.")
 def add(  # noqa: PLR0913 (a parameter for each option)
     name: Annotated[str, typer.Argument(metavar="NAME", help="How plans call the table.")],
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A .csv, .csv.gz or .parquet file, or a database url.")
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A .csv, .csv.gz, .tsv or .parquet file, s3://bucket/key, or a database url.",
+        ),
     ],
     *,
     id_column: Annotated[
@@ -62,12 +71,16 @@ def add(  # noqa: PLR0913 (a parameter for each option)
       parley data add accounts accounts.csv.gz --id customer
       parley data add usage usage.parquet --id phone --categorical tariff --columns minutes,tariff
       parley data add loans 'postgresql://risk:${PGPASSWORD}@db/risk' --query 'select * from loans' --id who
+      parley data add bills 'mysql://risk:${MYPASSWORD}@db/risk' --query 'select * from bills' --id who
+      parley data add visits 's3://bank/visits/*.parquet?profile=risk' --id who
 
     Nothing is copied: the source is read again in every run. In a consortium a commitment goes on
     the ledger: digests of schema and rows, and about how many rows there are; that needs our
     running party, and what plans may use is then approved plan by plan. Without a consortium a
     table that is shared with nobody serves our own plans only. Adding a name again replaces its
     registration; that is how a change of the data is announced, and how sharing is withdrawn.
+
+    Ranges and frequent values of every column are kept at home, to see drift by: `parley data check`.
 
     \b
     Remedies:
@@ -88,6 +101,7 @@ def add(  # noqa: PLR0913 (a parameter for each option)
     )
     opened = Home.open(home)
     table, findings = examine(opened, record)
+    record = msgspec.structs.replace(record, profile=TableProfile.of(table))
     number = None if opened.membership is None else announce(home, record, table)
     opened.catalogue.keep_table(record)
     summary = describe(table)
@@ -99,6 +113,69 @@ def add(  # noqa: PLR0913 (a parameter for each option)
         _show_findings(console, findings)
 
     answer(_shown(record, summary, findings) | {"record": number}, show, as_json=as_json)
+
+
+@app.command("check")
+def check_table(
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="A registered table.")],
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a table: gaps, constants, ids, and drift since it was registered.
+
+    \b
+    Example:
+      parley data check accounts
+
+    For our own eyes, and without a peer. Values are compared by the population stability index (PSI)
+    over the ranges or categories that were there at `parley data add`; below 0.1 is stable. What
+    counts as drift is set by drift_psi, drift_missing and drift_rows in parley.toml. Drift is a
+    warning, here and before a plan of ours is proposed; another schema is an error.
+
+    \b
+    Remedies:
+      drift-column-gone, drift-type-changed   correct the source, or register the table anew
+      id-missing, id-duplicate                the text names the rows; correct or exclude them
+    """
+    opened = Home.open(home)
+    record = opened.catalogue.table(name)
+    table, findings, moved = check(opened, record)
+
+    def show(console: Console) -> None:
+        then = "" if record.profile is None else f", {record.profile.rows:,} when it was registered"
+        console.print(Text(f"{name}: {len(table):,} rows{then}; no id is missing or there twice"))
+        if record.profile is None:
+            console.print(Text("  registered by an earlier release: `parley data add` it again to see drift"))
+        console.print()
+        shift_of = {each.column: each for each in moved}
+        lines = columns("column", "kind", "missing", "then", "distinct", "psi", right=_FIGURES)
+        for each in table.schema:
+            lines.add_row(*_checked(each, len(table), shift_of.get(each.name)))
+        console.print(lines)
+        _show_findings(console, findings)
+
+    counts = [
+        {"name": each.name, "missing": each.missing, "distinct": each.distinct, "constant": each.constant}
+        for each in table.schema
+    ]
+    answer(
+        {"table": name, "rows": len(table), "columns": counts, "drift": moved, "warnings": findings},
+        show,
+        as_json=as_json,
+    )
+
+
+_FIGURES: Final = ("missing", "then", "distinct", "psi")
+
+
+def _checked(column: ColumnInfo, rows: int, shift: Shift | None) -> tuple[Text | str, ...]:
+    """A line of `parley data check`."""
+    absent = f"{column.missing / rows:.1%}" if column.missing else ""
+    then = f"{shift.missing_before:.1%}" if shift is not None and shift.missing_before else ""
+    psi = f"{shift.psi:.3f}" if shift is not None and shift.psi is not None else ""
+    kind = f"{column.kind}, constant" if column.constant else column.kind
+    return Text(column.name), kind, absent, then, f"{column.distinct:,}", psi
 
 
 @app.command("list")
@@ -117,10 +194,10 @@ def list_tables(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False)
             return
         table = columns("table", "named by", "shared with", "source")
         for each in records:
-            table.add_row(each.name, each.id, ", ".join(each.partners) or "nobody", _source(each))
+            table.add_row(each.name, each.id, ", ".join(each.partners) or "nobody", without_secrets(each))
         console.print(table)
 
-    answer({"tables": [_registered(each) for each in records]}, show, as_json=as_json)
+    answer({"tables": [table_shown(each) for each in records]}, show, as_json=as_json)
 
 
 @app.command("show")
@@ -144,7 +221,9 @@ def show_table(
     summary = describe(load(record))
 
     def show(console: Console) -> None:
-        console.print(Text(f"{name}: {summary.rows:,} rows from {_source(record)}; {_sharing(record)}"))
+        console.print(
+            Text(f"{name}: {summary.rows:,} rows from {without_secrets(record)}; {_sharing(record)}")
+        )
         console.print()
         table = columns("column", "kind", "missing", "distinct", "values", right=("missing", "distinct"))
         for each in summary.columns:
@@ -159,20 +238,13 @@ def show_table(
 def _settled(source: str, query: str | None) -> str:
     """The source with its path made absolute: `parley up` may run in another folder."""
     parse_source(source, query)
-    for scheme in SQL_SCHEMES:
-        if source.startswith(scheme):
-            is_file = scheme.startswith("sqlite")
-            return scheme + _absolute(source.removeprefix(scheme)) if is_file else source
-    return _absolute(source)
+    if source.startswith(SQLITE):
+        return SQLITE + _absolute(source.removeprefix(SQLITE))
+    return source if source.startswith((*SQL_SCHEMES, S3)) else _absolute(source)
 
 
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute())
-
-
-def _source(record: TableRecord) -> str:
-    """Where the table comes from, without secrets."""
-    return str(parse_source(record.source, record.query))
 
 
 def _sharing(record: TableRecord) -> str:
@@ -199,22 +271,11 @@ def _show_findings(console: Console, findings: tuple[Finding, ...]) -> None:
     if findings:
         heading(console, "worth knowing")
     for finding in findings:
-        console.print(Text(f"  {finding.column} {finding.what}"))
-
-
-def _registered(record: TableRecord) -> dict[str, object]:
-    return {
-        "table": record.name,
-        "source": _source(record),
-        "id": record.id,
-        "allowed": record.columns,
-        "categorical": record.categorical,
-        "shared_with": record.partners,
-    }
+        console.print(Text(f"  {finding.column} {finding.what}" if finding.column else f"  {finding.what}"))
 
 
 def _shown(record: TableRecord, summary: TableSummary, findings: tuple[Finding, ...]) -> dict[str, object]:
-    return _registered(record) | {
+    return msgspec.structs.asdict(table_shown(record)) | {
         "rows": summary.rows,
         "columns": summary.columns,
         "warnings": findings,

@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from parley.cli.explanations import is_explained
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.cli.output import answer
+from parley.core.errors import more
 from parley.party.consultation import consult_about, consult_about_us
 from parley.party.finding import Finding, is_well
 
@@ -55,6 +57,8 @@ def _report(findings: Sequence[Finding], *, as_json: bool) -> None:
             said = Text(each.found, overflow="fold")
             if each.remedy:
                 said.append(f"\nwhat to do: {each.remedy}", style="bold")
+            if is_explained(each.code):
+                said.append(f"\nmore: {more(each.code)}")
             table.add_row(Text(each.verdict, style=_STYLES[each.verdict]), each.check, said)
         console.print(table)
 

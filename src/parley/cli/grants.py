@@ -6,15 +6,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from parley.cli.asking import SHORT, ask, read
+from parley.cli.asking import ask, read
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, names
 from parley.cli.output import answer, columns
-from parley.cli.words import count, moment
 from parley.core.errors import UsageError
 from parley.ledger.contract.grants import Grant
 from parley.ledger.encoding import Value
 from parley.party import tables
 from parley.party.compose import CLOCKS
+from parley.party.words import SHORT, count, moment
 from parley.store.home import Home
 
 _DAY: Final = 86_400

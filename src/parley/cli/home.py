@@ -9,7 +9,7 @@ from parley.cli.identity import described
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.cli.output import answer, facts, read_aloud
 from parley.party.compose import found
-from parley.store.settings import Settings
+from parley.store.settings import Settings, checked_store
 
 
 def init(
@@ -46,6 +46,14 @@ def init(
             help="Smallest number of rows behind any sum that we give away.",
         ),
     ] = 10,
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="PostgreSQL database for peers, tables and runs; left out: a file in the home.",
+        ),
+    ] = "",
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,6 +63,7 @@ def init(
     Examples:
       parley init --name bank --listen 0.0.0.0:7443
       parley init --name operator --listen ''
+      parley init --name bank --store 'postgresql://parley:${PARLEY_DB_PASSWORD}@db/parley'
 
     With --listen '' nobody dials us: we dial every peer whose address we know and keep that link, over
     which the peer reaches us too. Two such parties reach one another through a member with
@@ -62,12 +71,15 @@ def init(
 
     The folder holds parley.toml (these settings, to be edited at will), identity/ (keys and
     certificates), party.db (peers, tables, runs) and models/. No key ever leaves it; back it up.
+    With --store the database holds what party.db would, and `parley store move` moves it later.
     identity/ca.pem is the certificate for every peer: see `parley identity`. Its key, ca.key, may be
     kept elsewhere; then bring it back every 60 days for `parley identity rotate`.
 
     If the folder already is a party's home, nothing is changed: choose another one.
     """
-    settings = Settings(party=name, listen=listen, threads=threads, minimum_rows=minimum_rows)
+    settings = Settings(
+        party=name, listen=listen, threads=threads, minimum_rows=minimum_rows, store=checked_store(store)
+    )
     record = described(found(home, settings), home, listen)
 
     def show(console: Console) -> None:

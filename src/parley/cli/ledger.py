@@ -14,13 +14,14 @@ from parley.cli.asking import read
 from parley.cli.files import not_readable, not_writable
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
 from parley.cli.output import Failure, Problem, answer, columns, facts
-from parley.cli.words import deed, moment
 from parley.core.errors import UsageError
 from parley.ledger.export import export
 from parley.ledger.verifier import Difference, Verified, verify
 from parley.party.chronicle import Chronicle, Entry
 from parley.party.compose import look
 from parley.party.proving import Snapshot, standing
+from parley.party.shown.records import record_shown
+from parley.party.words import deed, moment
 from parley.protocols.control import Condition
 from parley.store.home import Home
 
@@ -54,7 +55,7 @@ def show_history(
             table.add_row(str(each.number), moment(each.time), each.sender, _told(each))
         console.print(table)
 
-    answer({"records": [_record(each) for each in entries]}, show, as_json=as_json)
+    answer({"records": [record_shown(each) for each in entries]}, show, as_json=as_json)
 
 
 def _told(entry: Entry) -> Text:
@@ -64,22 +65,6 @@ def _told(entry: Entry) -> Text:
     if not entry.final:
         text.append("  pending", style="dim")
     return text
-
-
-def _record(entry: Entry) -> dict[str, object]:
-    return {
-        "number": entry.number,
-        "height": entry.height,
-        "time": entry.time,
-        "sender": entry.sender,
-        "type": entry.type,
-        "words": deed(entry),
-        "body": entry.body,
-        "digest": entry.digest,
-        "code": entry.code,
-        "reason": entry.reason,
-        "final": entry.final,
-    }
 
 
 @app.command("status")

@@ -11,12 +11,14 @@ import typer
 from typer.exceptions import TyperException
 
 from parley.cli import (
+    api,
     bench,
     config,
     consortium,
     data,
     demo,
     doctor,
+    explain,
     grants,
     home,
     identity,
@@ -28,6 +30,7 @@ from parley.cli import (
     receipts,
     run,
     runs,
+    store,
     up,
     votes,
 )
@@ -65,7 +68,10 @@ app.command("vote")(votes.vote)
 app.add_typer(votes.app, name="propose")
 app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
+app.command("explain")(explain.explain)
 app.add_typer(config.app, name="config")
+app.add_typer(store.app, name="store")
+app.add_typer(api.app, name="api")
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
 app.command("plans")(plans.plans)

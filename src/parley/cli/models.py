@@ -1,19 +1,16 @@
 """Our pieces of joint models."""
 
-from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Final
 
-import msgspec
-import numpy as np
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
 from parley.cli.output import answer, columns, facts, heading
-from parley.core.errors import UsageError
 from parley.learn.shares import ActiveShare, Feature, ModelShare
-from parley.learn.trees import SplitRule
+from parley.party.shown.models import ConditionShown, ModelShown, model_listed, model_shown
 from parley.store.home import Home
 
 app = group("Our piece of a joint model.")
@@ -29,7 +26,7 @@ def models(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> N
       parley models
     """
     opened = Home.open(home)
-    records = [_listed(opened, model) for model in opened.models()]
+    records = [model_listed(opened, model) for model in opened.models()]
 
     def show(console: Console) -> None:
         if not records:
@@ -44,47 +41,6 @@ def models(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> N
         console.print(table)
 
     answer({"models": records}, show, as_json=as_json)
-
-
-class _Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the list; ``problem`` says why a piece cannot be read."""
-
-    model: str
-    role: str = ""
-    trees: int | None = None
-    columns: int | None = None
-    splits: int | None = None
-    problem: str = ""
-
-
-def _listed(home: Home, model: str) -> _Listed:
-    try:
-        share = home.share(model)
-    except UsageError as error:
-        return _Listed(model=model, problem=error.what)
-    return _Listed(
-        model=model,
-        role=_role(share),
-        trees=len(share.trees) if isinstance(share, ActiveShare) else None,
-        columns=len(share.columns),
-        splits=len(share.rules),
-    )
-
-
-class _Condition(msgspec.Struct, frozen=True):
-    """What a split of ours tests, and in how many splits it is tested."""
-
-    column: str
-    left: str
-    splits: int
-
-
-class _Column(msgspec.Struct, frozen=True):
-    """A column of ours: the handle by which others know it (none if it is ours alone), and its splits."""
-
-    column: str
-    handle: str | None
-    splits: int
 
 
 @app.command("show")
@@ -109,20 +65,12 @@ def show_model(
     rows go left.
     """
     share = Home.open(home).share(model)
-    conditions = _conditions(share)
-    importances = share.importances() if isinstance(share, ActiveShare) else ()
-    record = {
-        "model": share.model,
-        "party": share.party,
-        "role": _role(share),
-        "columns": _columns(share),
-        "splits": conditions,
-        "importances": importances,
-    }
+    record = model_shown(share)
+    conditions, importances = record.splits, record.importances
 
     def show(console: Console) -> None:
         console.print(Text.assemble((share.model, "bold"), f", the piece of {share.party}"))
-        facts(console, _summary(share))
+        facts(console, _summary(share, record))
         heading(console, "what our splits test (rows that go left)")
         _show_conditions(console, conditions if everything else conditions[:_SHOWN])
         if len(conditions) > _SHOWN and not everything:
@@ -134,46 +82,19 @@ def show_model(
     answer(record, show, as_json=as_json)
 
 
-def _role(share: ModelShare) -> str:
-    return "active" if isinstance(share, ActiveShare) else "passive"
-
-
-def _columns(share: ModelShare) -> list[_Column]:
-    counts = Counter(rule.column for rule in share.rules)
-    passive = not isinstance(share, ActiveShare)
-    return [
-        _Column(column.name, f"#{place}" if passive else None, counts[place])
-        for place, column in enumerate(share.columns)
-    ]
-
-
-def _conditions(share: ModelShare) -> list[_Condition]:
-    """What is tested, most frequent first."""
-    counts = Counter((share.columns[rule.column].name, _in_words(share, rule)) for rule in share.rules)
-    found = [_Condition(column, left, splits) for (column, left), splits in counts.items()]
-    return sorted(found, key=lambda each: (-each.splits, each.column, each.left))
-
-
-def _in_words(share: ModelShare, rule: SplitRule) -> str:
-    column = share.columns[rule.column]
-    left = np.zeros(column.bins.bin_count, dtype=np.bool_)
-    left[list(rule.left_bins)] = True
-    return column.bins.describe(column.name, left)
-
-
-def _summary(share: ModelShare) -> list[tuple[str, str]]:
-    lines = [("our role", _role(share))]
+def _summary(share: ModelShare, record: ModelShown) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = [("our role", record.role)]
     if isinstance(share, ActiveShare):
         lines += [
             ("learns", share.parameters.objective),
             ("trees", f"{len(share.trees):,}"),
             ("parties", ", ".join(share.owners)),
         ]
-    known = ", ".join(f"{each.handle or ''} {each.column}".strip() for each in _columns(share))
+    known = ", ".join(f"{each.handle or ''} {each.column}".strip() for each in record.columns)
     return [*lines, ("our splits", f"{len(share.rules):,}"), ("our columns", known)]
 
 
-def _show_conditions(console: Console, conditions: list[_Condition]) -> None:
+def _show_conditions(console: Console, conditions: Sequence[ConditionShown]) -> None:
     table = columns("  splits", "condition", right=("  splits",))
     for each in conditions:
         table.add_row(f"{each.splits:,}", Text(each.left))

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from parley.cli.explanations import is_explained
 from parley.core import errors
-from parley.core.errors import ParleyError
+from parley.core.errors import ParleyError, more
 
 _WIDTH: Final = 110
 """Columns of text where the output is no terminal."""
@@ -41,8 +42,7 @@ class Problem:
     @property
     def exit_code(self) -> int:
         """The exit code of the error's family; see ``docs/exit-codes.md``."""
-        codes = {kind.family: kind.exit_code for kind in _families()}
-        return codes.get(self.family, INTERRUPTED if self.family == "interrupted" else 1)
+        return exit_code(self.family)
 
 
 class Failure(Exception):
@@ -51,6 +51,12 @@ class Failure(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.what)
         self.problem = problem
+
+
+def exit_code(family: str) -> int:
+    """The exit code of a family of errors; 1 for one that is not known here."""
+    codes = {kind.family: kind.exit_code for kind in _families()}
+    return codes.get(family, INTERRUPTED if family == "interrupted" else 1)
 
 
 def _families() -> Iterator[type[ParleyError]]:
@@ -92,6 +98,8 @@ def complain(problem: Problem, *, as_json: bool) -> None:
     line = Text.assemble(("error: ", "bold red"), problem.what, (f"  [{problem.code}]", "dim"))
     console.print(line, soft_wrap=True)
     console.print(Text.assemble(("  what to do: ", "bold"), problem.remedy), soft_wrap=True)
+    if is_explained(problem.code):
+        console.print(Text.assemble(("  more: ", "bold"), more(problem.code)), soft_wrap=True)
 
 
 def columns(*headings: str, right: Iterable[str] = ()) -> Table:

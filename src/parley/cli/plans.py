@@ -1,51 +1,23 @@
 """Plans on the ledger: what they ask for, and our word on them."""
 
-import hashlib
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from parley.cli.asking import SHORT, ask, read
+from parley.cli.asking import ask, read
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
 from parley.cli.output import answer, bullets, facts
-from parley.cli.words import count, moment
-from parley.ledger.contract.plans import Part, Terms
-from parley.party.chronicle import Proposed
-from parley.party.tables import allowed
-from parley.privacy.leakage import foreseen, statement
+from parley.ledger.contract.plans import Part
+from parley.party.shown.plans import PlanShown, plan_shown
+from parley.party.words import SHORT, count, moment
 from parley.store.home import Home
 
 app = group("One plan on the ledger.")
 
 PlanArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the plan; its beginning will do.")]
-
-
-class _Learnt(msgspec.Struct, frozen=True):
-    """What one party would learn besides its piece of the model."""
-
-    party: str
-    facts: tuple[str, ...]
-
-
-class _Shown(msgspec.Struct, frozen=True):
-    """A plan as it is shown; ``ours`` are the columns it would use of ours where it names none."""
-
-    id: str
-    proposer: str
-    status: str
-    approvals: tuple[str, ...]
-    missing: tuple[str, ...]
-    rejected: dict[str, str]
-    runs: int
-    active: str
-    terms: Terms
-    ours: tuple[str, ...]
-    learnt: tuple[_Learnt, ...]
-    known_statement: bool
 
 
 def plans(
@@ -65,8 +37,8 @@ def plans(
     and until when, what each party will learn, and who has approved. A plan runs when every owner
     of a table in it has approved it: `parley approve`, `parley reject`, or a standing grant.
     """
-    found = read(home, lambda ledger: ledger.plans())
-    records = [_shown(home, each) for each in found if everything or each.plan.status == "open"]
+    opened, found = Home.open(home), read(home, lambda ledger: ledger.plans())
+    records = [plan_shown(opened, each) for each in found if everything or each.plan.status == "open"]
 
     def show(console: Console) -> None:
         if not records:
@@ -85,7 +57,9 @@ def show_plan(plan: PlanArgument, *, home: HomeOption = DEFAULT_HOME, as_json: J
     Example:
       parley plan show 3f9ac2
     """
-    record = _shown(home, read(home, lambda ledger: ledger.plan(ledger.identify("plan", plan))))
+    record = plan_shown(
+        Home.open(home), read(home, lambda ledger: ledger.plan(ledger.identify("plan", plan)))
+    )
     answer(record, lambda console: _show(console, record), as_json=as_json)
 
 
@@ -143,45 +117,7 @@ def _say(home: Path, what: str, prefix: str, why: str | None, *, as_json: bool) 
     answer(record, show, as_json=as_json)
 
 
-def _shown(home: Path, proposed: Proposed) -> _Shown:
-    plan = proposed.plan
-    against = {name: word.why for name, word in proposed.words.items() if word.verdict != "approved"}
-    return _Shown(
-        id=proposed.id,
-        proposer=plan.proposer,
-        status=plan.status,
-        approvals=plan.approvals,
-        missing=proposed.missing if plan.status == "open" else (),
-        rejected=against,
-        runs=plan.runs,
-        active=plan.terms.active,
-        terms=plan.terms,
-        ours=_our_columns(home, plan.terms),
-        learnt=_learnt(plan.terms),
-        known_statement=hashlib.sha256(statement().encode()).hexdigest() == plan.terms.learns,
-    )
-
-
-def _our_columns(home: Path, terms: Terms) -> tuple[str, ...]:
-    """What of ours a plan would use that names no column: all that we allow."""
-    opened = Home.open(home)
-    for part in terms.parts:
-        ours = part.party == opened.settings.party and not part.columns and part.label is None
-        record = opened.catalogue.tables().get(part.table) if ours else None
-        if record is not None:
-            return allowed(record)
-    return ()
-
-
-def _learnt(terms: Terms) -> tuple[_Learnt, ...]:
-    """What each party will learn, the active one first."""
-    passive = [party for party in terms.parties if party != terms.active]
-    foresight = {peer: foreseen(terms.active, peer, terms.limits.rounds - 1) for peer in passive}
-    to_active = tuple(fact for told, _ in foresight.values() for fact in told)
-    return (_Learnt(terms.active, to_active), *(_Learnt(peer, told) for peer, (_, told) in foresight.items()))
-
-
-def _show(console: Console, shown: _Shown) -> None:
+def _show(console: Console, shown: PlanShown) -> None:
     terms, limits = shown.terms, shown.terms.limits
     style = {"approved": "green", "rejected": "red", "withdrawn": "red"}.get(shown.status, "cyan")
     heading = (f"plan {shown.id[:SHORT]}", "bold"), f"  proposed by {shown.proposer}  ", (shown.status, style)
@@ -207,7 +143,7 @@ def _show(console: Console, shown: _Shown) -> None:
     _show_learnt(console, shown)
 
 
-def _brings(part: Part, shown: _Shown) -> str:
+def _brings(part: Part, shown: PlanShown) -> str:
     if part.columns:
         brings = ", ".join(part.columns)
     elif part.label is not None:
@@ -219,7 +155,7 @@ def _brings(part: Part, shown: _Shown) -> str:
     return f"table {part.table}: {brings}{label}"
 
 
-def _show_learnt(console: Console, shown: _Shown) -> None:
+def _show_learnt(console: Console, shown: PlanShown) -> None:
     if not shown.known_statement:
         words = "another release of Parley proposed this, and says in other words what each party learns"
         console.print(Text(f"  {words}; this release would say:", style="yellow"))

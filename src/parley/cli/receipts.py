@@ -12,7 +12,6 @@ from parley.cli.asking import read
 from parley.cli.files import contents, write
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.cli.output import Failure, Problem, answer
-from parley.cli.words import deed, moment
 from parley.core.errors import UsageError
 from parley.ledger.block import Leaf
 from parley.ledger.notes import NoteError, NoteKey
@@ -20,6 +19,7 @@ from parley.ledger.proof import Receipt, ReceiptRefused, Trust, verify_receipt
 from parley.party.chronicle import Entry
 from parley.party.proving import prove as make_receipt
 from parley.party.proving import trust as trust_in
+from parley.party.words import deed, moment
 
 
 def prove(
@@ -167,7 +167,7 @@ def _trusted(path: Path) -> tuple[Trust, int]:
     try:
         known = msgspec.json.decode(contents(path), type=_Keys)
         return known.trust(), known.quorum
-    except (msgspec.MsgspecError, NoteError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, NoteError) as error:
         raise UsageError(
             "keys-unreadable",
             f"{path} holds no members' keys: {error}",

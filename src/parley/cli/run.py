@@ -6,19 +6,22 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
+from rich.text import Text
 from typer.core import TyperGroup
 
-from parley.cli import runs
+from parley.cli import logs, runs
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
-from parley.cli.output import Failure, Problem, answer
+from parley.cli.output import Failure, Problem, answer, remarks
 from parley.cli.progress import LiveLines
 from parley.cli.report import show_report
 from parley.core.errors import UsageError
-from parley.core.plan import read_plan
+from parley.core.plan import Plan, read_plan
 from parley.party.compose import submit
 from parley.party.gate import APPROVAL
 from parley.party.report import RunReport
+from parley.party.tables import foresee
 from parley.protocols import control
+from parley.store.home import Home
 
 
 class _Runs(TyperGroup):
@@ -42,6 +45,7 @@ That is short for `parley run start`; see its help.
 
 app = group(_TEXT, cls=_Runs)
 app.command("show")(runs.show_run)
+app.command("logs")(logs.show_log)
 app.command("cancel")(runs.cancel_run)
 app.command("resume")(runs.resume_run)
 
@@ -88,7 +92,8 @@ def start(
     --priority and then in turn.
 
     When a party stops or its link is down, the run stands still and goes on by itself, from the last
-    round that all have, to the very same model. `patience` in the plan's [limits] says for how long it
+    round that all have, to the very same model. `parley run logs RUN -f` tells what happens in it, at
+    each party of it. `patience` in the plan's [limits] says for how long it
     may stand still; `parley run cancel` ends it.
 
     \b
@@ -100,27 +105,39 @@ def start(
       peer-unreachable             its party is down, or a firewall is between
       certificate-unknown-to-peer  the peer has not added our certificate yet
       certificate-not-pinned       somebody else answers, or the peer has a new certificate
+      drift-column-gone            our table has changed: correct it, or `parley data add` it again
       table-not-shared             the peer runs `parley data add ... --share-with` for us
     """
     text = _read(plan)
-    read_plan(text)
+    _look_at_table(home, read_plan(text))
     try:
         with LiveLines() as lines:
             outcome = asyncio.run(submit(home, text, lines.tell, wait, priority))
     except KeyboardInterrupt:
-        raise Failure(_LEFT) from None
+        raise Failure(runs.LEFT) from None
     if isinstance(outcome, control.Failed):
         raise Failure(Problem(outcome.family, outcome.code, outcome.what, outcome.remedy))
     report = msgspec.json.decode(outcome.report, type=RunReport)
     answer(report, lambda console: show_report(console, report), as_json=as_json)
 
 
-_LEFT = Problem(
-    "interrupted",
-    "no-longer-watching",
-    "we no longer watch the run, but it goes on in our party",
-    "see how it stands with `parley runs`",
-)
+def _look_at_table(home: Path, plan: Plan) -> None:
+    """Say how our table drifted; one that cannot be read from here is our running party's to judge.
+
+    Raises:
+        UsageError: ``drift-column-gone`` or ``drift-type-changed``.
+    """
+    console = remarks()
+    try:
+        findings = foresee(Home.open(home), plan)
+    except UsageError as error:
+        if error.code.startswith("drift-"):
+            raise
+        console.print(Text(f"our table was not looked at for drift: {error.what}"), soft_wrap=True)
+        return
+    for finding in findings:
+        told = " ".join(filter(None, [finding.column, finding.what]))
+        console.print(Text(f"drift: {told}  [{finding.code}]"), soft_wrap=True)
 
 
 def _read(plan: Path) -> str:

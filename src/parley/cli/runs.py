@@ -3,18 +3,20 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from parley.cli.explanations import is_explained
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.cli.output import Failure, Problem, answer, columns, facts
-from parley.core.errors import UsageError
+from parley.core.errors import more
 from parley.core.plan import decode_plan
 from parley.party import compose
+from parley.party.shown.runs import known_run, run_shown
 from parley.protocols import control
 from parley.store.catalogue import RunRecord
 from parley.store.home import Home
@@ -22,6 +24,12 @@ from parley.store.home import Home
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run of `parley runs`.")]
 
 
+LEFT: Final = Problem(
+    "interrupted",
+    "no-longer-watching",
+    "we no longer watch the run, but it goes on in our party",
+    "see how it stands with `parley runs`",
+)
 _STYLES = {"finished": "green", "failed": "red", "cancelled": "red", "interrupted": "yellow"}
 
 
@@ -46,31 +54,14 @@ def runs(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
             table.add_row(
                 each.id,
                 _moment(each.began),
-                Text(_plan_name(each)),
+                Text(run_shown(each).plan),
                 each.role,
                 Text(each.state, style=_STYLES.get(each.state, "cyan")),
                 Text(_ending(each)),
             )
         console.print(table)
 
-    answer({"runs": [_record(each) for each in records]}, show, as_json=as_json)
-
-
-def _record(run: RunRecord) -> dict[str, object]:
-    return {
-        "run": run.id,
-        "began": run.began,
-        "plan": _plan_name(run),
-        "role": run.role,
-        "state": run.state,
-        "priority": run.priority,
-        "since": run.since or run.began,
-        "outcome": run.outcome,
-    }
-
-
-def _plan_name(run: RunRecord) -> str:
-    return decode_plan(run.plan.encode()).name
+    answer({"runs": [run_shown(each) for each in records]}, show, as_json=as_json)
 
 
 class _Outcome(msgspec.Struct):
@@ -96,10 +87,10 @@ def show_run(run: RunArgument, *, home: HomeOption = DEFAULT_HOME, as_json: Json
     \b
     Example:
       parley run show run-0123456789abcdef
+
+    How it came to that: `parley run logs RUN`.
     """
-    record = Home.open(home).catalogue.run(run)
-    if record is None:
-        raise UsageError("unknown-run", f"no run {run!r} is known here", remedy="see `parley runs`")
+    record = known_run(Home.open(home), run)
 
     def show(console: Console) -> None:
         plan = decode_plan(record.plan.encode())
@@ -120,10 +111,12 @@ def show_run(run: RunArgument, *, home: HomeOption = DEFAULT_HOME, as_json: Json
             lines.append(("because" if outcome.code else "found", ending))
         if outcome.remedy:
             lines.append(("what to do", outcome.remedy))
+        if is_explained(outcome.code):
+            lines.append(("more", more(outcome.code)))
         console.print(Text(record.id, style="bold"))
         facts(console, lines)
 
-    answer(_record(record), show, as_json=as_json)
+    answer(run_shown(record), show, as_json=as_json)
 
 
 def cancel_run(run: RunArgument, *, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:

@@ -8,10 +8,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from parley.cli.asking import SHORT, ask, read
+from parley.cli.asking import ask, read
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
 from parley.cli.output import answer
-from parley.cli.words import moment, subject_in_words
 from parley.core.errors import UsageError
 from parley.ledger.contract.consortium import VoteKind
 from parley.ledger.contract.rules import VERSIONS
@@ -19,6 +18,7 @@ from parley.ledger.contract.votes import Proposal
 from parley.ledger.encoding import Value
 from parley.party.compose import CLOCKS
 from parley.party.node import without_node
+from parley.party.words import SHORT, moment, subject_in_words
 
 app = group("Put something to the vote of the members.")
 

@@ -9,11 +9,17 @@
     ├── BudgetExhausted  a quota, memory or privacy budget is used up     exit 7
     └── ProtocolBug      our own mistake; please report it                exit 70
 
-Each carries a stable ``code`` (kebab case, documented, never reused), the private text for our own
-log, one thing to do, and a public text: the only words that may cross to a peer.
+Each carries a stable ``code`` (kebab case, never reused, explained by ``parley explain CODE``), the private
+text for our own log, one thing to do, and a public text: the only words that may cross to a peer. That is
+never made of the text of a foreign exception.
 """
 
 from typing import ClassVar
+
+
+def more(code: str) -> str:
+    """The command that explains an error."""
+    return f"parley explain {code}"
 
 
 class ParleyError(Exception):
@@ -38,7 +44,7 @@ class ParleyError(Exception):
         self.public = public if public is not None else f"{self.family}: {code}"
 
     def __str__(self) -> str:
-        return f"{self.what} [{self.code}]\n  what to do: {self.remedy}"
+        return f"{self.what} [{self.code}]\n  what to do: {self.remedy}\n  more: {more(self.code)}"
 
     def record(self) -> dict[str, str]:
         """The error as ``--json`` prints it."""

@@ -30,8 +30,8 @@ def room_for(path: Path) -> Iterator[None]:
         raise no_room(path) from error
 
 
-def no_room(path: Path) -> BudgetExhausted:
-    """The error of a full disk."""
+def no_room(path: Path | str) -> BudgetExhausted:
+    """The error of a full disk, for a file or for a database by the name that people know it by."""
     return BudgetExhausted(
         DISK_FULL,
         f"{path} cannot be written: there is no space left on its disk",

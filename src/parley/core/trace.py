@@ -67,7 +67,22 @@ class Received:
     seconds: float
 
 
-Event = StepBegan | PhaseBegan | PhaseAdvanced | PhaseEnded | Worked | Sent | Received
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """A message is due from ``peer``, which has been silent for ``seconds``; told once for each message."""
+
+    peer: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPeak:
+    """The process that computes has held ``held`` bytes at its most so far."""
+
+    held: int
+
+
+Event = StepBegan | PhaseBegan | PhaseAdvanced | PhaseEnded | Worked | Sent | Received | Waits | MemoryPeak
 
 
 class Sink(Protocol):

@@ -228,7 +228,7 @@ def _distinct(ids: pl.Series, rows: pl.Series, column: str, on_duplicate: OnDupl
             raise UsageError(
                 "id-duplicate",
                 f"{len(again)} ids in column {column!r} have occurred before: {rows_text(again)}",
-                remedy="remove the repeats, or say in the plan which row to keep: first, last or none (drop)",
+                remedy="make one row of each id in the source, or with a query, and register the table again",
             )
 
 
@@ -236,5 +236,5 @@ def _missing(rows: Rows, column: str, rule: IdRule) -> UsageError:
     return UsageError(
         "id-missing",
         f"{len(rows)} ids in column {column!r} are empty under the rule {rule}: {rows_text(rows)}",
-        remedy="fill them in, or say in the plan that rows without an id are dropped",
+        remedy="fill them in, or leave those rows out of the source or with a query",
     )

@@ -144,7 +144,7 @@ def decode_share(data: bytes, *, model: str | None = None) -> ModelShare:
                 remedy="use the release of Parley that wrote it, or train again",
             )
         share = msgspec.json.decode(data, type=Envelope).share
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(
             "share-malformed",
             f"the file is not a model share: {error}",

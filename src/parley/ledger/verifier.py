@@ -38,6 +38,8 @@ CLAIMS: Final = 512
 """Signatures that are handed to a thread together."""
 BEHIND: Final = 8
 """Such bundles that may wait for their turn."""
+AHEAD: Final = 64
+"""Checkpoints that may wait for theirs."""
 CHECKS: Final = (
     "every line is canonical and stands where it belongs",
     "the log begins with the genesis of the consortium",
@@ -129,8 +131,7 @@ def verify(
             replay.execute(line, block)
             progress(replay.replica.size)
         replay.signatures.finish()
-        checkpoints = pool.map(replay.judge, numbered)
-        return replay.verified(checkpoints, whole=whole)
+        return replay.verified(_judged(replay, pool, numbered), whole=whole)
 
 
 def _blocks(numbered: Iterator[tuple[int, bytes]], leaves: int) -> Iterator[tuple[int, list[bytes]]]:
@@ -149,6 +150,18 @@ def _blocks(numbered: Iterator[tuple[int, bytes]], leaves: int) -> Iterator[tupl
         block.append(data)
         height = found
     yield line, block
+
+
+def _judged(
+    replay: "_Replay", pool: ThreadPoolExecutor, numbered: Iterator[tuple[int, bytes]]
+) -> "Iterator[_Sealed]":
+    """The checkpoints in order, a few of them judged ahead; the file may have any number of lines."""
+    running: deque[Future[_Sealed]] = deque()
+    for each in numbered:
+        running.append(pool.submit(replay.judge, each))
+        if len(running) > AHEAD:
+            yield running.popleft().result()
+    yield from (each.result() for each in running)
 
 
 def _note(line: int, data: bytes) -> tuple[SignedNote, Checkpoint]:

@@ -260,6 +260,7 @@ def has_identity(folder: Path) -> bool:
     return any((folder / name).exists() for name in (CA_FILE, SINGLE_FILE))
 
 
+@functools.lru_cache(maxsize=1024)
 def read_certificate(pem: str) -> x509.Certificate:
     """The certificate in a text.
 
@@ -267,13 +268,20 @@ def read_certificate(pem: str) -> x509.Certificate:
         UsageError: ``certificate-unreadable``.
     """
     try:
-        return x509.load_pem_x509_certificate(pem.encode("utf-8"))
-    except ValueError as error:
+        certificate = x509.load_pem_x509_certificate(pem.encode("utf-8"))
+        _ = (
+            certificate.subject,
+            certificate.not_valid_after_utc,
+        )  # read only now, and they may not be readable
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ValueError, TypeError, ssl.SSLError, UnsupportedAlgorithm) as error:
         raise UsageError(
             "certificate-unreadable",
             f"the text holds no certificate in PEM form: {str(error)[:120]}",
             remedy="ask for the certificate file again; it begins with '-----BEGIN CERTIFICATE-----'",
         ) from error
+    else:
+        return certificate
 
 
 def read_private_key(pem: str, path: Path) -> Ed25519PrivateKey:

@@ -23,7 +23,7 @@ from parley.core.errors import (
     PolicyRefused,
     ProtocolBug,
 )
-from parley.core.trace import Received, Sent, Trace
+from parley.core.trace import Received, Sent, Trace, Waits
 from parley.core.transcript import Transcript
 from parley.net.transport import MAX_FRAME, Transport
 
@@ -34,6 +34,8 @@ _PUBLIC_LIMIT: Final = 400
 _CODE_LIMIT: Final = 64
 _FAREWELL: Final = 2.0
 _LAST_WORDS: Final = 1.0
+_SILENT: Final = 3.0
+"""Seconds of waiting for a message after which the trace is told of it."""
 _CODE_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 R = TypeVar("R")
@@ -253,6 +255,7 @@ class CheckedChannel:
 
     async def _recv(self) -> Message:
         began = self.trace.clock()
+        silent = asyncio.get_running_loop().call_later(_SILENT, self.trace.emit, Waits(self.peer, _SILENT))
         try:
             async with asyncio.timeout(self._setting.patience):
                 frame = await self._next_frame()
@@ -265,6 +268,8 @@ class CheckedChannel:
                 peer=self.peer,
                 remedy=f"ask {self.peer} whether its party is running and the link is up",
             ) from None
+        finally:
+            silent.cancel()
         message = self._decode(frame)
         self.trace.emit(Received(self.peer, type(message).__name__, len(frame), self.trace.clock() - began))
         if isinstance(message, Abort):
@@ -290,7 +295,7 @@ class CheckedChannel:
     def _decode(self, frame: bytes) -> Message:
         try:
             return self._decoder.decode(memoryview(frame)[_SEQUENCE_BYTES:])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             why = _shown(str(error), 200)
             raise self.fault("malformed-message", f"sent a message that does not decode: {why}") from None
 

@@ -209,5 +209,5 @@ def greeting_read(data: bytes) -> Greeting:
     """
     try:
         return _GREETING.decode(data[:MAX_CHUNK])
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise Broken("malformed-greeting", "sent no greeting of a link") from None

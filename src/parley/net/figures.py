@@ -17,6 +17,8 @@ class Figures:
         connected: whether there is a connection now.
         streams: that are open.
         bytes_in, bytes_out: chunks since the party started, in bytes.
+        chunks_in, chunks_out: the same, counted.
+        resent: chunks that had to be written again, over another connection.
         rate_in, rate_out: bytes per second over the last ten seconds.
         round_trip: seconds, of the last beat that was answered; None before the first.
     """
@@ -26,6 +28,9 @@ class Figures:
     streams: int
     bytes_in: int
     bytes_out: int
+    chunks_in: int
+    chunks_out: int
+    resent: int
     rate_in: float
     rate_out: float
     round_trip: float | None
@@ -37,6 +42,9 @@ class Meter:
     def __init__(self) -> None:
         self.bytes_in = 0
         self.bytes_out = 0
+        self.chunks_in = 0
+        self.chunks_out = 0
+        self.resent = 0
         self._samples: deque[tuple[float, int, int]] = deque(maxlen=OVER + 1)
 
     def sample(self, now: float) -> None:

@@ -224,6 +224,9 @@ class Link:
             streams=self._session.streams,
             bytes_in=self._meter.bytes_in,
             bytes_out=self._meter.bytes_out,
+            chunks_in=self._meter.chunks_in,
+            chunks_out=self._meter.chunks_out,
+            resent=self._meter.resent,
             rate_in=rate_in,
             rate_out=rate_out,
             round_trip=None if self.connection is None else self.connection.wire.round_trip,
@@ -407,7 +410,7 @@ class Link:
             held.over.set()
             held.wire.abort()
         try:
-            self._session.resume(heard)
+            self._meter.resent += self._session.resume(heard)
         except Broken as broken:
             self._over(_misconduct(broken))
             self._blame(connection.transport, broken)
@@ -437,6 +440,7 @@ class Link:
     def took(self, frame: bytes | bytearray) -> None:
         """Act on a chunk."""
         self._meter.bytes_in += len(frame)
+        self._meter.chunks_in += 1
         try:
             goodbye = self._session.take(frame)
         except Broken as broken:
@@ -462,6 +466,7 @@ class Link:
         try:
             while connection.wire.has_room() and (chunk := self._session.next()) is not None:
                 self._meter.bytes_out += connection.wire.offer(*chunk)
+                self._meter.chunks_out += 1
         finally:
             self._pumping = False
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -14,6 +15,7 @@ _MOST: Final = 16 * 1024
 _PORT: Final = 8080
 _OK: Final = range(200, 300)
 _AUTHENTICATE: Final = 407
+_STATUS: Final = re.compile(rb"[1-9][0-9]{2}")
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _request(proxies: Proxies, host: str, port: int) -> bytes:
 
 def _check(answer: bytes, proxies: Proxies, host: str, port: int, peer: str) -> None:
     words = answer.split(b"\r\n", 1)[0].split(None, 2)
-    speaks = len(words) > 1 and words[0].startswith(b"HTTP/1.") and words[1].isdigit()
+    speaks = len(words) > 1 and words[0].startswith(b"HTTP/1.") and _STATUS.fullmatch(words[1])
     status = int(words[1]) if speaks else 0
     if status in _OK and answer.endswith(b"\r\n\r\n"):
         return

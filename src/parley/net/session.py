@@ -163,15 +163,20 @@ class Session:
             self._saying = True
             self._wake()
 
-    def resume(self, heard: int) -> None:
+    def resume(self, heard: int) -> int:
         """Go on over another connection; the other end has had ``heard`` chunks.
+
+        Returns:
+            How many chunks are written again.
 
         Raises:
             Broken: it cannot have had so many.
         """
         self._count(heard)
         self._again = deque(self._kept)
+        again = len(self._again)
         self._wake()
+        return again
 
     def _heard_chunk(self) -> Parts:
         return parts(Kind.HEARD, 0, 0, self._say())

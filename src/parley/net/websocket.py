@@ -419,6 +419,8 @@ async def _welcome(wire: Wire, protocol: ServerProtocol) -> str:
     request = await wire.opening
     if not isinstance(request, Request):
         raise _Refused("it ended the connection before it asked for anything")
+    if protocol.eof_sent:  # because of what came behind the request
+        raise _Refused("it ended the connection, or broke the protocol, before it was answered")
     protocol.send_response(protocol.accept(request))
     wire.flush()
     if protocol.state is not State.OPEN:

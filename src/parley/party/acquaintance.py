@@ -4,6 +4,8 @@ One thing goes before the ledger: a peer that was replaced by hand (`parley peer
 copy of the ledger still has the certificate that no longer counts. That holds until the ledger has another.
 """
 
+from collections.abc import Mapping
+
 from parley.core.errors import UsageError
 from parley.ledger.contract import View
 from parley.net.certificates import fingerprint_of
@@ -12,9 +14,15 @@ from parley.store.catalogue import Peer
 from parley.store.home import Home
 
 
-def acquainted(home: Home, view: View | None) -> dict[str, Peer]:
-    """Everyone by name; ``view`` is the state of the ledger, if there is one and it is not empty."""
-    known = home.catalogue.peers()
+def acquainted(home: Home, told: Mapping[str, Peer], view: View | None) -> dict[str, Peer]:
+    """Everyone by name.
+
+    Args:
+        home: of our party.
+        told: whom our own people told us of.
+        view: the state of the ledger, if there is one and it is not empty.
+    """
+    known = dict(told)
     if view is not None:
         disowned = home.disowned
         for name in placeless(view):

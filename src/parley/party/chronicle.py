@@ -166,6 +166,12 @@ class Chronicle:
         query = "SELECT number, digest, data, receipt FROM leaf WHERE number >= ? ORDER BY number"
         return [_entry(row, final) for row in self._database.execute(query, (first,))]
 
+    def part(self, first: int, limit: int) -> list[Entry]:
+        """At most ``limit`` records of the history, from a number on."""
+        final = self.final
+        query = "SELECT number, digest, data, receipt FROM leaf WHERE number >= ? ORDER BY number LIMIT ?"
+        return [_entry(row, final) for row in self._database.execute(query, (first, limit))]
+
     def entry(self, number: int) -> Entry:
         """One record.
 

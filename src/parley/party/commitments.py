@@ -24,8 +24,10 @@ from parley.store.journal import Journal
 Commitment: TypeAlias = tuple[str, dict[str, Value]]
 """Type and body of a transaction that commits to a round."""
 
-_MOMENT: Final = 5.0
-"""Seconds a commitment waits for company."""
+_MOMENT: Final = 15.0
+_PART: Final = 4
+"""Seconds a commitment waits for company, and at most such a part of the plan's patience: what is committed
+to shows the ledger that the run goes on."""
 _PAUSED: Final = "run-state"
 _KNOWN: Final = "commitment-duplicate"
 """Refusals of a commitment that came while the run stood still, and a second time."""
@@ -113,7 +115,7 @@ class Commitments:
         """The commitments that come within a moment, and whether they are the last."""
         together = [first]
         with suppress(TimeoutError):
-            async with asyncio.timeout(_MOMENT):
+            async with asyncio.timeout(min(_MOMENT, self._run.alive().limits.patience / _PART)):
                 while len(together) < ROUNDS_AT_ONCE:
                     following = await self._due.get()
                     if following is None:

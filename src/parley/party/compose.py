@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 
 from parley.core.conversation import Channel
 from parley.core.errors import ParleyError, PolicyRefused, UsageError
+from parley.core.log import Log, Record
 from parley.core.trace import Trace
 from parley.ledger.contract import Receipt
 from parley.ledger.contract.fields import Role
@@ -29,6 +31,7 @@ from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial
 from parley.party import node, rotation
 from parley.party.acquaintance import acquainted, peer_of
 from parley.party.address import address_of
+from parley.party.board import Board, Observer
 from parley.party.credentials import Credentials, draw_next, forget_next, take_over
 from parley.party.desk import LEDGER, reaching
 from parley.party.entry import enter
@@ -48,12 +51,16 @@ from parley.party.ledger import (
 from parley.party.office import Clocks, Office
 from parley.party.rendezvous import Dial
 from parley.party.replacing import change_over
+from parley.party.running import Beside, Running, alone
 from parley.party.service import Party
+from parley.party.telemetry import spans_of
 from parley.party.tending import tend
 from parley.party.turns import Turns
+from parley.party.upkeep import keep_up, until_either
 from parley.protocols import control, joining
 from parley.protocols.examination import About
 from parley.store.catalogue import Peer
+from parley.store.database import PASSING
 from parley.store.home import Home
 from parley.store.keys import LedgerKeys
 from parley.store.settings import Settings
@@ -91,13 +98,30 @@ def found(path: Path, settings: Settings) -> Identity:
     return identity
 
 
-async def serve(path: Path, log: Callable[[str], None]) -> None:
+def log_of(settings: Settings, take: Callable[[Record], None]) -> Log:
+    """The log of a party; ``take`` takes each record."""
+    return Log(settings.party, CLOCKS.wall, take)
+
+
+async def serve(path: Path, log: Log, beside: Beside = alone) -> None:
     """Run a party until it is cancelled.
 
+    Args:
+        path: its home.
+        log: for the operator.
+        beside: serves as long as the party does.
+
     Raises:
-        UsageError: the folder is not a party's home, its ledger is damaged, or its port is taken.
+        UsageError: the folder is not a party's home or runs already, its store cannot be used, its
+            ledger is damaged, or its port is taken.
     """
     home = Home.open(path)
+    with home.held() as make_sure:
+        home.catalogue.peers()  # a store that cannot be used is said before a port is open
+        await _serve(home, make_sure, log, beside)
+
+
+async def _serve(home: Home, make_sure: Callable[[], None], log: Log, beside: Beside) -> None:
     credentials = Credentials(home.identity_folder, _now, log)
     reach = _Reach(home)
     ledger = await asyncio.to_thread(_ledger, home, reach.dial, log)
@@ -107,7 +131,10 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     around = Reach(credentials.current, reach.contact, reach.linked, reach.dial, proxies, listening=True)
     examiner = Examiner(around, reach.about, lambda: list(reach.peers()), CLOCKS.monotonic, log)
     turns = Turns(home.settings.runs_at_once)
-    party = Party(Office(home, reach.dial, CLOCKS, threads, log, turns, ledger), examiner)
+    board, spans = Board(CLOCKS.monotonic), spans_of(home.settings.party, os.environ, log)
+    observers: tuple[Observer, ...] = (board,) if spans is None else (board, spans)
+    office = Office(home, reach.dial, CLOCKS, threads, log, turns, ledger, observers)
+    party = Party(office, examiner)
     links = Links(
         credentials.current,
         reach.contact,
@@ -120,27 +147,33 @@ async def serve(path: Path, log: Callable[[str], None]) -> None:
     links.doubted = partial(change_over, ledger, home)
     reach.links = links
     front = _Front(home, links, party, log)
-    async with front.listener(credentials, reach.pins) as listener, links:
+    running = Running(credentials.current, office, party, links, board, reach.peers, CLOCKS.wall())
+    async with AsyncExitStack() as stack:
+        listener = await stack.enter_async_context(front.listener(credentials, reach.pins))
+        await stack.enter_async_context(links)
         front.announce(listener)
         credentials.look()
         log(f"its certificate is {grouped(credentials.current().fingerprint)}")
+        await stack.enter_async_context(beside(running))
         party.recover()
         keeping = [asyncio.create_task(credentials.keep(links.look))]
         if ledger is not None:
             keeping.append(asyncio.create_task(_watch(ledger, links)))
         try:
-            await (asyncio.Event().wait() if ledger is None else _keep(ledger, home, credentials, log))
+            await until_either(_keep(ledger, home, credentials, log), keep_up(office, make_sure))
         finally:
             for task in keeping:
                 task.cancel()
             await asyncio.gather(*keeping, return_exceptions=True)
             await party.stop()
+            if spans is not None:
+                await asyncio.to_thread(spans.close)
 
 
 class _Front:
     """Who comes in at the port, or, at a party that only dials out, at the one for our own command line."""
 
-    def __init__(self, home: Home, links: Links, party: Party, log: Callable[[str], None]) -> None:
+    def __init__(self, home: Home, links: Links, party: Party, log: Log) -> None:
         self._home = home
         self._links = links
         self._party = party
@@ -156,7 +189,7 @@ class _Front:
             credentials.current,
             pins if listen else {},
             self._connected,
-            on_refused=lambda address, why: self._log(f"turned away {address}: {why}"),
+            on_refused=lambda address, why: self._log.say("warning", f"turned away {address}: {why}"),
         )
 
     def announce(self, listener: PeerListener) -> None:
@@ -175,7 +208,7 @@ class _Front:
         elif path in {"/control", "/join"}:
             await self._party.connected(peer, path, transport)
         else:
-            self._log(f"{peer} asked for {path[:80]!r} beside its link")
+            self._log.about(peer=peer).say("warning", f"{peer} asked for {path[:80]!r} beside its link")
 
 
 async def _watch(ledger: PartyLedger, links: Links) -> None:
@@ -189,9 +222,12 @@ async def _watch(ledger: PartyLedger, links: Links) -> None:
 
 
 async def _keep(
-    ledger: PartyLedger, home: Home, credentials: Credentials, log: Callable[[str], None]
+    ledger: PartyLedger | None, home: Home, credentials: Credentials, log: Callable[[str], None]
 ) -> None:
-    """Run the ledger's engine, and what the party does on the ledger by itself."""
+    """Run the ledger's engine, and what the party does there by itself; without a ledger, wait."""
+    if ledger is None:
+        await asyncio.Event().wait()
+        return
 
     def endpoint() -> dict[str, Value]:
         return announcement(home.settings.reached_at(), credentials.current().certificate_pem)
@@ -211,15 +247,21 @@ class _Reach:
         self._home = home
         self.ledger: PartyLedger | None = None
         self.links: Links | None = None
+        self._told: dict[str, Peer] = {}
 
     def peers(self) -> dict[str, Peer]:
         """Everyone by name; what the ledger says goes before what we were told."""
+        with _if_there():  # else those that we knew last: links must not end with the store
+            self._told = self._home.catalogue.peers()
         begun = self.ledger is not None and self.ledger.member.log.size
-        return acquainted(self._home, self.ledger.view if self.ledger is not None and begun else None)
+        view = self.ledger.view if self.ledger is not None and begun else None
+        return acquainted(self._home, self._told, view)
 
     def pins(self) -> dict[str, PeerPin]:
         """Whom the listener lets in."""
-        invited = self._home.catalogue.invitations(CLOCKS.wall())
+        invited: dict[str, str] = {}
+        with _if_there():  # else a newcomer has to come again
+            invited = self._home.catalogue.invitations(CLOCKS.wall())
         certificates = invited | {name: peer.certificate for name, peer in self.peers().items()}
         return {name: PeerPin(name, certificate) for name, certificate in certificates.items()}
 
@@ -252,6 +294,16 @@ class _Reach:
         if self.ledger is None or log is None or not log.size:
             return About(release(), CLOCKS.wall(), "", 0)
         return About(release(), CLOCKS.wall(), consortium_of(self.ledger.view), log.replica.height)
+
+
+@contextmanager
+def _if_there() -> Iterator[None]:
+    """Does without a store that cannot be reached now."""
+    try:
+        yield
+    except ParleyError as error:
+        if error.code not in PASSING:
+            raise
 
 
 def _ledger(home: Home, reach: Dial, log: Callable[[str], None]) -> PartyLedger | None:

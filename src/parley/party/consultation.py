@@ -25,7 +25,7 @@ from parley.protocols.examination import About
 from parley.store.catalogue import Peer
 from parley.store.home import Home
 
-_NEEDED: Final = frozenset({"settings", "certificate", "party.db", "proxy"})
+_NEEDED: Final = frozenset({"settings", "certificate", "store", "proxy"})
 """Checks that must not have failed for anybody to be dialled."""
 _NOBODY: Final = frozenset({"party-not-running", "peer-unreachable"})
 """Errors by which a party is known not to be running, rather than not to answer."""
@@ -41,10 +41,7 @@ async def consult_about_us(folder: Path) -> tuple[Finding, ...]:
     if any(each.verdict == "failure" and each.check in _NEEDED for each in findings):
         first = "not looked at: the failures above come first"
         return (*findings, Finding("running", "skipped", first), Finding("clock", "skipped", first))
-    try:
-        home = Home.open(folder)
-    except UsageError as error:  # of another release
-        return (*findings, Finding.of("running", error), Finding("clock", "skipped", "not compared"))
+    home = Home.open(folder)
     identity = Identity.load(home.identity_folder)
     trouble = await _trouble(home, identity)
     if trouble is None:
@@ -106,12 +103,13 @@ async def _examiner(home: Home, identity: Identity) -> AsyncIterator[Examiner]:
 
 def _written_down(home: Home) -> tuple[dict[str, Peer], tuple[str, int]]:
     """Whom we know, with the ledger's id and height as our copy has them."""
-    peers, consortium, height = acquainted(home, None), "", 0
+    told = home.catalogue.peers()
+    peers, consortium, height = acquainted(home, told, None), "", 0
     if home.membership is not None:
         consortium = home.membership.consortium
         try:
             with Chronicle.open(home) as chronicle:
-                peers = acquainted(home, chronicle.view)
+                peers = acquainted(home, told, chronicle.view)
                 height = chronicle.height
         except UsageError:
             pass  # nothing fetched yet, or damaged, which `parley doctor` alone says

@@ -31,7 +31,7 @@ async def answer(channel: Channel, asked: Asked, ledger: PartyLedger | None, hom
 async def _done(asked: Asked, ledger: PartyLedger, home: Home) -> bytes:
     match asked:
         case control.Look():
-            return msgspec.json.encode(await _condition(ledger.member))
+            return msgspec.json.encode(await condition(ledger.member))
         case control.Promise(successor):
             return msgspec.json.encode(await ledger.member.promise(successor))
         case control.Rotate():
@@ -44,7 +44,8 @@ async def _done(asked: Asked, ledger: PartyLedger, home: Home) -> bytes:
             return msgspec.json.encode(receipt.value())
 
 
-async def _condition(member: LedgerEngine) -> control.Condition:
+async def condition(member: LedgerEngine) -> control.Condition:
+    """How a ledger member stands."""
     now = await member.condition()
     return control.Condition(
         leader=member.leader,

@@ -1,14 +1,17 @@
 """Where one run stands at our party: noted in the catalogue, moved by the table of `runstate` alone."""
 
+import time
 from typing import Final, Self
 
 import msgspec
 
-from parley.core.errors import BudgetExhausted, PolicyRefused
+from parley.core.errors import PolicyRefused
 from parley.core.plan import Plan, decode_plan, encode_plan
-from parley.party.failures import known
+from parley.party.diary import Diary
+from parley.party.failures import known, level_of
 from parley.party.office import Office
 from parley.party.runstate import TERMINAL, Event, State, move
+from parley.protocols.proposal import PASSIVE
 from parley.store.catalogue import RunRecord
 from parley.store.journal import Journal
 
@@ -45,7 +48,15 @@ class Course:
             priority=priority,
         )
         office.home.catalogue.keep_run(record)
-        return cls(office, record)
+        office.tell(record)
+        course = cls(office, record)
+        course.diary.stands(state)
+        return course
+
+    @property
+    def record(self) -> RunRecord:
+        """As the catalogue has it."""
+        return self._record
 
     @property
     def run(self) -> str:
@@ -78,6 +89,13 @@ class Course:
         return self._office.journal(self.run)
 
     @property
+    def diary(self) -> Diary:
+        """What is noted of it."""
+        diary = self._office.diaries.of(self.run, self.role)
+        diary.begin(self._record.attempts)
+        return diary
+
+    @property
     def why(self) -> str:
         """Why it stands still or has ended, in a line."""
         return msgspec.json.decode(self._record.outcome, type=_Why).what
@@ -88,29 +106,40 @@ class Course:
         return self._record.since + self.plan.limits.patience
 
     def move(self, event: Event, outcome: bytes = b"null") -> None:
-        """Something happened; ``outcome``: JSON of what is to be said about it."""
+        """Something happened, as it should; ``outcome``: JSON of what is to be said about it."""
+        self._move(event, outcome)
+        self.diary.stands(self.state)
+        self._let_go()
+
+    def _move(self, event: Event, outcome: bytes) -> None:
         state = move(self.state, event)
         since = self._record.since if state == self.state else self._office.clocks.wall()
         self._record = msgspec.structs.replace(
             self._record, state=state, outcome=msgspec.Raw(outcome), since=since
         )
-        try:
-            self._office.home.catalogue.keep_run(self._record)
-        except BudgetExhausted as full:  # known until a restart
-            self._office.log(f"{self.run} is {state}, which could not be noted: {full.what}")
+        self._office.note(self._record)
+        self._office.tell(self._record)
+
+    def _let_go(self) -> None:
+        """Of what is not needed once the run is over."""
+        state = self.state
         if state == "finished":
             self.journal.close()
         elif state in TERMINAL:
             self.journal.clear()
+        if state in TERMINAL:
+            self._office.diaries.forget(self.run)
 
-    def attempt(self) -> None:
-        """One more attempt begins.
+    def attempt(self, place: int) -> None:
+        """One more attempt begins, from a place.
 
         Raises:
-            PolicyRefused: there were too many: each tells the active party more sums of a round.
+            PolicyRefused: as a passive party: there were too many, and each tells the active party more sums
+                of a round.
+            ParleyError: it cannot be noted, so it must not begin.
         """
         attempts = self._record.attempts + 1
-        if attempts > MOST_ATTEMPTS:
+        if attempts > MOST_ATTEMPTS and self.role == PASSIVE:
             raise PolicyRefused(
                 "too-many-attempts",
                 f"{self.run} was interrupted {MOST_ATTEMPTS} times",
@@ -119,7 +148,12 @@ class Course:
             )
         self._record = msgspec.structs.replace(self._record, attempts=attempts)
         self._office.home.catalogue.keep_run(self._record)
+        self.diary.attempts(attempts, place)
 
     def stop(self, event: Event, error: BaseException) -> None:
         """It ended without a model, or stands still, for a reason."""
-        self.move(event, msgspec.json.encode(known(error).record()))
+        self._move(event, msgspec.json.encode(known(error).record()))
+        until = time.strftime("%H:%M", time.localtime(self.deadline))
+        remark = f"; it goes on by itself until {until}" if self.state == "interrupted" else ""
+        self.diary.stops(self.state, known(error), level_of(error), remark)
+        self._let_go()

@@ -15,9 +15,10 @@ from parley.core.errors import (
     ProtocolBug,
     UsageError,
 )
-from parley.core.files import DISK_FULL
+from parley.core.log import Level
 from parley.net.channel import STOPPED
 from parley.protocols import labour
+from parley.store.database import PASSING
 
 CANCELLED: Final = "run-cancelled"
 """The code by which everyone hears that a party no longer wants a run."""
@@ -81,13 +82,19 @@ def interrupts(error: BaseException) -> bool:
 
 
 def waits(error: BaseException) -> bool:
-    """Whether somebody merely has no room for the run now, even if not all have agreed to it yet."""
-    return isinstance(error, ParleyError) and error.code in (DISK_FULL, BUSY)
+    """Whether somebody merely cannot take part now, even if not all have agreed to the run yet."""
+    return isinstance(error, ParleyError) and error.code in (*PASSING, BUSY)
 
 
 def cancels(error: BaseException) -> bool:
     """Whether an error says that a party cancelled the run."""
     return isinstance(error, ParleyError) and error.code == CANCELLED
+
+
+def level_of(error: BaseException) -> Level:
+    """How an error stands in a log: what goes on by itself, or what somebody wanted, is no failure."""
+    ours = known(error)
+    return "warning" if interrupts(ours) or cancels(ours) or ours.code == STOPPED else "error"
 
 
 def cancelled(party: str, run: str) -> ParleyError:

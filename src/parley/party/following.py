@@ -46,6 +46,8 @@ class Following:
         self.run = run
         self.leader = leader
         self.course = course
+        self._diary = office.diaries.of(run, proposal.PASSIVE)
+        self._log = office.log.about(run=run, role=proposal.PASSIVE)
         self.meeting = Rendezvous(run, leader, office.home.settings.patience)
         self._agreed = self._began = course is not None
         self._unwanted = asyncio.Event()
@@ -102,24 +104,26 @@ class Following:
             office.admit(plan, line.peer)
             office.check_room()
             if gate is not None:  # before a row of ours is read
-                await gate.enter(plan, line.peer, *(() if self.course is None else _GOING_ON))
+                with self._diary.at_the_ledger("the run as it is proposed"):
+                    await gate.enter(plan, line.peer, *(() if self.course is None else _GOING_ON))
             entered = gate  # what is no run of ours is not ours to fail
-            hiring = hired(office, self.run, plan, meeting.conversation)
+            hiring = hired(office, self.run, plan, meeting.conversation, self._diary)
             worker = await workers.enter_async_context(hiring)
             course = self._known(plan)
             place = await self._agree(line, plan, course.journal)
-            course.attempt()
+            course.attempt(place)
             await asyncio.to_thread(course.journal.rewind, place)
             if course.state == "interrupted":
                 course.move("resume")
-            reached = await self._follow(line, worker, place, gate)
+            reached = await self._follow(line, worker, course, place, gate)
             followed = followed_of(course.journal, reached)
             office.home.keep_share(followed.share)
             if gate is None:  # noted first: once it has heard this, the active party does not come back
                 self._finished(course, followed)
             await line.send(proposal.Ended())
             if gate is not None:
-                await gate.hand_in(encode_share(followed.share))
+                with self._diary.at_the_ledger("the run finished, and our share"):
+                    await gate.hand_in(encode_share(followed.share))
                 self._finished(course, followed)
         except BaseException as error:
             self._over(error, entered)
@@ -131,7 +135,7 @@ class Following:
         else:
             course.move("finish", _outcome(followed))
         splits = len(followed.share.rules)
-        self._office.log(f"{self.run} finished: {followed.common} rows in common, {splits} splits of ours")
+        self._log(f"{self.run} finished: {followed.common} rows in common, {splits} splits of ours")
 
     async def _agree(self, line: Channel, plan: Plan, journal: Journal) -> int:
         """Agree to take part; returns the place to go on from, once all have agreed."""
@@ -141,7 +145,8 @@ class Following:
             async with asyncio.timeout(patience):
                 await proposal.agree(line, plan, places)
                 self._agreed = True
-                place = await proposal.hear_place(line, places)
+                with self._diary.waiting(self.leader, "its word to begin"):
+                    place = await proposal.hear_place(line, places)
         except TimeoutError:
             raise PeerLost(
                 "silent-peer",
@@ -158,12 +163,20 @@ class Following:
             self.course = Course.begin(self._office, self.run, proposal.PASSIVE, plan, "running")
         return self.course
 
-    async def _follow(self, line: Channel, worker: Worker, place: int, gate: Gate | None) -> int:
+    async def _follow(
+        self, line: Channel, worker: Worker, course: Course, place: int, gate: Gate | None
+    ) -> int:
+        sinks = self._office.sinks(course.record)
+        trace = Trace(self._office.clocks.monotonic, self._diary, *sinks)
+
         async def to_the_end() -> int:
             if gate is not None:
-                await gate.go_on(place)
-            reached = await worker.work(place, Trace(self._office.clocks.monotonic), gate)
-            await hearing
+                with self._diary.at_the_ledger("the run under way"):
+                    await gate.go_on(place)
+            reached = await worker.work(place, trace, gate)
+            self._diary.worked()
+            with self._diary.waiting(self.leader, "the end of the run"):
+                await hearing
             watching.cancel()
             return reached
 
@@ -246,14 +259,14 @@ class Following:
                     peer=self.leader,
                     remedy=f"ask {self.leader} to run the plan again",
                 )
-                self._office.log(f"{self.run} failed: {lines_of(error)}")
+                self._log.because(error).say("error", f"{self.run} failed: {lines_of(error)}")
                 await self._give_up(error)
                 return
             try:
                 async with asyncio.timeout(left):
                     await self._finish_alone(course)
             except PolicyRefused as error:
-                self._office.log(f"{self.run} failed: {lines_of(error)}")
+                self._log.because(error).say("error", f"{self.run} failed: {lines_of(error)}")
                 await self._give_up(error)
             except ParleyError:  # the ledger is silent: perhaps later
                 await asyncio.sleep(min(left, _AGAIN))

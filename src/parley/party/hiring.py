@@ -24,6 +24,7 @@ from parley.net.channel import CheckedChannel, Setting
 from parley.net.pipe import Pipe
 from parley.net.streams import Stream
 from parley.net.transport import Transport
+from parley.party.diary import Diary
 from parley.party.failures import out_of_memory, raised
 from parley.party.gate import Gate
 from parley.party.office import Office
@@ -43,6 +44,8 @@ _EVENTS: Final[dict[str, type[Any]]] = {
         events.Worked,
         events.Sent,
         events.Received,
+        events.Waits,
+        events.MemoryPeak,
     )
 }
 
@@ -122,18 +125,22 @@ class Worker:
 
 
 @asynccontextmanager
-async def hired(office: Office, run: str, plan: Plan, passing: Passing) -> AsyncIterator[Worker]:
+async def hired(
+    office: Office, run: str, plan: Plan, passing: Passing, diary: Diary
+) -> AsyncIterator[Worker]:
     """A worker that has looked at our table; killed at the end if it has not ended.
 
     Raises:
         ParleyError: as `Worker.ready`.
     """
+    office.workers.start(run)
     ours, theirs = socket.socketpair()
     with theirs:
         number = theirs.fileno()
         program = (sys.executable, "-m", "parley.party.worker", str(number))
         process = subprocess.Popen(program, pass_fds=[number])  # noqa: ASYNC220, S603 (ourselves; at once)
     passages = _Passages(passing)
+    diary.hired()
     try:
         pipe = await Pipe.over(ours, labour.WORKER, 1, passages.arrived)
         try:
@@ -150,6 +157,7 @@ async def hired(office: Office, run: str, plan: Plan, passing: Passing) -> Async
     finally:
         process.kill()
         process.wait()  # a matter of milliseconds, and nothing can come between
+        diary.let_go()
 
 
 class _Passages:

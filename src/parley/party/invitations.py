@@ -22,6 +22,8 @@ from parley.net.certificates import Identity
 
 _PREFIX: Final = "parley1."
 _CHECK_SUM: Final = 4
+_LATEST: Final = 1 << 35
+"""Seconds since 1970, the year 3058: certificates can say no date after 9999."""
 Text = Annotated[str, msgspec.Meta(max_length=256)]
 
 
@@ -43,7 +45,7 @@ class Invitation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     inviter: Text
     fingerprint: Text
     consortium: Text
-    until: int
+    until: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)]
     secret: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from parley.core.trace import Sink, StepBegan, Trace
 from parley.learn.shares import encode_share
 from parley.net.channel import CheckedChannel, Setting
 from parley.party.course import Course
-from parley.party.failures import cancelled, cancels, interrupts, lines_of, waits
+from parley.party.failures import cancelled, cancels, interrupts, known, level_of, lines_of, waits
 from parley.party.gate import Gate, terms_of
 from parley.party.hiring import Worker, hired
 from parley.party.office import Office
@@ -51,7 +51,10 @@ class Leading:
         self._office = office
         self._course = course
         self._tally = Tally(office.clocks.monotonic)
-        self._trace = Trace(office.clocks.monotonic, self._tally, *sinks)
+        self._diary = course.diary
+        self._log = office.log.about(run=course.run, role=course.role)
+        observing = office.sinks(course.record)
+        self._trace = Trace(office.clocks.monotonic, self._tally, self._diary, *observing, *sinks)
         self._unwanted = asyncio.Event()
         self._hurried = asyncio.Event()
         self._agreed = course.state not in NOT_BEGUN
@@ -76,7 +79,7 @@ class Leading:
             ParleyError: whatever ended it.
         """
         run, plan = self._course.run, self._course.plan
-        self._office.log(f"{run} begins: {plan.name!r} with {', '.join(plan.passive)}")
+        self._log(f"{run} begins: {plan.name!r} with {', '.join(plan.passive)}")
         try:
             async with self._spare:
                 # what we are to answer for is looked at before anyone is asked
@@ -121,12 +124,16 @@ class Leading:
         now = int(self._office.clocks.wall())
         terms = terms_of(self._course.plan, {self._office.name: worker.features}, now)
         with self._trace.phase("approve", 1, "plans") as phase:
-            asked = await self._unless_unwanted(gate.ask(terms))
+            with self._diary.at_the_ledger("the plan"):
+                asked = await self._unless_unwanted(gate.ask(terms))
             if not gate.is_approved(asked):
                 await self._spare.aclose()
-                await self._unless_unwanted(gate.approval(asked, wait, lambda words: phase.advance(0, words)))
+                with self._diary.at_the_ledger("the plan approved"):
+                    tell = lambda words: phase.advance(0, words)  # noqa: E731
+                    await self._unless_unwanted(gate.approval(asked, wait, tell))
                 worker = await self._unless_unwanted(self._first())
-            await self._unless_unwanted(gate.start(asked))
+            with self._diary.at_the_ledger("the run started"):
+                await self._unless_unwanted(gate.start(asked))
             phase.advance(1)
         return worker
 
@@ -185,12 +192,15 @@ class Leading:
                 await line.send(proposal.GoOn(place))
             if course.state == "interrupted":
                 course.move("resume")
-                self._office.log(f"{course.run} goes on from place {place}")
+                self._log(f"{course.run} goes on from place {place}")
+            course.attempt(place)
 
             async def to_the_end() -> int:
                 if gate is not None:
-                    await gate.go_on(place)
+                    with self._diary.at_the_ledger("the run under way"):
+                        await gate.go_on(place)
                 reached = await at_work.work(place, self._trace, gate)
+                self._diary.worked()
                 for line in lines:
                     await line.send(proposal.RunEnds())
                 watching.cancel()
@@ -203,7 +213,7 @@ class Leading:
     async def _hire(self, stack: AsyncExitStack) -> Worker:
         office, run = self._office, self._course.run
         passing = partial(dialled, office.dial, run)
-        return await stack.enter_async_context(hired(office, run, self._course.plan, passing))
+        return await stack.enter_async_context(hired(office, run, self._course.plan, passing, self._diary))
 
     async def _line(self, stack: AsyncExitStack, peer: str) -> Channel:
         transport = await self._office.dial(peer, f"/proposals/{self._course.run}")
@@ -222,8 +232,9 @@ class Leading:
     async def _agreement(self, line: Channel, plan: Plan) -> frozenset[int]:
         patience = self._office.home.settings.patience
         try:
-            async with asyncio.timeout(patience):
-                return await proposal.propose(line, plan)
+            with self._diary.waiting(line.peer, "its agreement"):
+                async with asyncio.timeout(patience):
+                    return await proposal.propose(line, plan)
         except TimeoutError:
             raise PeerLost(
                 "silent-peer",
@@ -243,10 +254,11 @@ class Leading:
         self._office.home.keep_share(led.share)
         if gate is not None:
             self._trace.emit(StepBegan("ledger"))
-            await gate.finish(encode_share(led.share), led.quality)
+            with self._diary.at_the_ledger("the run finished"):
+                await gate.finish(encode_share(led.share), led.quality)
         report = summarise(course.run, course.plan, led, self._tally.costs())
         course.move("finish", msgspec.json.encode(report))
-        self._office.log(f"{course.run} finished: {report.common} rows in common, {report.rounds} rounds")
+        self._log(f"{course.run} finished: {report.common} rows in common, {report.rounds} rounds")
         return report
 
     # ── what comes between ────────────────────────────────────────────────────────────────────────────
@@ -254,10 +266,12 @@ class Leading:
     async def _interrupted(self, error: ParleyError, gate: Gate | None) -> None:
         """Note that the run stands still, and why; a second attempt that fails changes nothing."""
         if self._course.state == "running":
-            self._office.log(f"{self._course.run} is interrupted: {lines_of(error)}")
+            self._log.because(error).say("warning", f"{self._course.run} is interrupted: {lines_of(error)}")
             self._course.stop("interrupt", error)
             if gate is not None and self._agreed:  # else it has not begun, and nobody waits for it
                 await gate.pause(error)
+        else:
+            self._diary.stands_still(error)
 
     async def _stand_still(self, seconds: float) -> None:
         self._hurried.clear()
@@ -277,7 +291,8 @@ class Leading:
         if gate is not None:
             await gate.end(error)
         self._course.stop("cancel" if cancels(error) else "fail", error)
-        self._office.log(f"{self._course.run} failed: {lines_of(error)}")
+        log = self._log.because(known(error))
+        log.say(level_of(error), f"{self._course.run} failed: {lines_of(error)}")
 
 
 async def _seen_off(line: Channel) -> None:

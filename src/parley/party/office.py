@@ -1,16 +1,23 @@
 """What all runs of a party stand on: its home, its clocks, its ways to the others, its ledger."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from parley.core.errors import PolicyRefused, UsageError
+from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.core.files import check_room
+from parley.core.log import Log
 from parley.core.plan import Plan
+from parley.core.trace import Sink
 from parley.party import tables
+from parley.party.board import Observer
+from parley.party.diary import Diaries
 from parley.party.gate import Gate
 from parley.party.ledger import PartyLedger
 from parley.party.rendezvous import Dial
+from parley.party.tallies import Workers
 from parley.party.turns import Turns
+from parley.store.catalogue import RunRecord
 from parley.store.home import Home
 from parley.store.journal import Journal
 
@@ -32,18 +39,29 @@ class Office:
         dial: connects to a peer for a path.
         clocks: time.
         threads: for computations.
-        log: takes a line for the operator of the party.
+        log: for the operator of the party.
         turns: of the runs that we lead.
         ledger: of the party's consortium; without one, runs are agreed between the parties alone.
+        observers: hear of every run.
+        workers: counts those of all runs.
+        owed: how runs stand whose store could not take it yet, by run.
     """
 
     home: Home
     dial: Dial
     clocks: Clocks
     threads: int
-    log: Callable[[str], None]
+    log: Log
     turns: Turns
     ledger: PartyLedger | None = None
+    observers: tuple[Observer, ...] = ()
+    workers: Workers = field(default_factory=Workers)
+    owed: dict[str, RunRecord] = field(default_factory=dict)
+
+    @cached_property
+    def diaries(self) -> Diaries:
+        """Of the runs that are under way."""
+        return Diaries(self.home, self.log, self.clocks.monotonic)
 
     def check_room(self) -> None:
         """Refuse to compute while there is too little room on the disk.
@@ -58,6 +76,31 @@ class Office:
         """Our party's."""
         return self.home.settings.party
 
+    def run(self, run: str) -> RunRecord | None:
+        """How a run stands, if it is noted."""
+        return self.owed.get(run) or self.home.catalogue.run(run)
+
+    def note(self, record: RunRecord) -> None:
+        """Note how a run stands; it is owed if the store cannot take it now, as it has happened anyway."""
+        try:
+            self.home.catalogue.keep_run(record)
+        except ParleyError as error:
+            self.owed[record.id] = record
+            self.log(f"{record.id} is {record.state}, which could not be noted yet: {error.what}")
+        else:
+            self.owed.pop(record.id, None)
+
+    def settle(self) -> None:
+        """Note what is owed.
+
+        Raises:
+            ParleyError: the store still cannot take it.
+        """
+        for record in list(self.owed.values()):
+            self.home.catalogue.keep_run(record)
+            del self.owed[record.id]
+            self.log(f"{record.id} is {record.state}, which is noted now")
+
     def journal(self, run: str) -> Journal:
         """What is kept of a run while it lasts."""
         return Journal(self.home.journal_folder(run))
@@ -67,6 +110,15 @@ class Office:
         if self.ledger is None:
             return None
         return Gate(self.ledger, run, self.journal(run))
+
+    def sinks(self, record: RunRecord) -> tuple[Sink, ...]:
+        """Who takes the trace of a run."""
+        return tuple(each.sink(record) for each in self.observers)
+
+    def tell(self, record: RunRecord) -> None:
+        """A run came to another state, or begins."""
+        for each in self.observers:
+            each.moved(record)
 
     def admit(self, plan: Plan, peer: str) -> None:
         """Whether our own rules allow a peer's plan, as far as can be said without reading our table.

@@ -36,12 +36,13 @@ def _on_ledger(home: Home, member: str) -> str | None:
 
 def _counting(home: Home, name: str) -> str | None:
     """The certificate by which we know a peer now."""
-    known: Peer | None
+    told = home.catalogue.peers()
+    known = told.get(name)
     try:
         with Chronicle.open(home) as ledger:
-            known = acquainted(home, ledger.view).get(name)
+            known = acquainted(home, told, ledger.view).get(name)
     except UsageError:  # no ledger, or nothing of it yet
-        known = home.catalogue.peers().get(name)
+        pass
     return None if known is None else known.certificate
 
 

@@ -28,7 +28,8 @@ from parley.party.counter import answer
 from parley.party.course import Course
 from parley.party.desk import Desk
 from parley.party.examination import Examiner
-from parley.party.failures import BUSY, known, lines_of, stopped
+from parley.party.failures import BUSY, known, level_of, lines_of, stopped
+from parley.party.finding import Finding
 from parley.party.following import Following, may_go_on
 from parley.party.gate import APPROVAL
 from parley.party.leading import LIFELINE, NOT_BEGUN, Leading
@@ -40,8 +41,6 @@ from parley.protocols import control, examination, proposal
 
 _FAREWELL: Final = 5.0
 """Seconds that runs and their watchers have to end when the party stops."""
-_KEPT: Final = 7 * 86400.0
-"""Seconds for which it is kept how a run ended, for a partner that has to hear it again."""
 _PATH: Final = re.compile(
     r"/(?:(control)|(ledger/replication|ledger/gossip|join)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/(alignment|boosting|prediction))"
 )
@@ -71,8 +70,6 @@ class Party:
         for record in self._home.catalogue.runs():
             course = Course(self._office, record)
             if course.state in TERMINAL:
-                if record.began < self._office.clocks.wall() - _KEPT:
-                    course.journal.clear()
                 continue
             if course.state in NOT_BEGUN:
                 leading = self._led[record.id] = Leading(self._office, course)
@@ -80,7 +77,8 @@ class Party:
                 continue
             if course.state == "running":
                 course.stop("interrupt", stopped())
-            self._log(f"{record.id} was under way when the party stopped; it goes on by itself")
+            log = self._log.about(run=record.id, role=record.role)
+            log(f"{record.id} was under way when the party stopped; it goes on by itself")
             if course.role == proposal.ACTIVE:
                 leading = self._led[record.id] = Leading(self._office, course)
                 self._start(record.id, leading.go_on())
@@ -98,6 +96,7 @@ class Party:
         ending: set[asyncio.Future[Any]] = {*self._running, *self._clients}
         if ending:
             await asyncio.wait(ending, timeout=_FAREWELL)
+        await self._office.diaries.close()
 
     async def connected(self, peer: str, path: str, transport: Transport) -> None:
         """Serve one connection until it is done; an error that nobody foresaw goes into our log."""
@@ -106,7 +105,7 @@ class Party:
         except ParleyError:
             raise
         except Exception as error:  # noqa: BLE001 (one connection must not harm another)
-            self._log(f"serving {peer} failed: {lines_of(error)}")
+            self._log.about(peer=peer).say("error", f"serving {peer} failed: {lines_of(error)}")
 
     async def _serve(self, peer: str, path: str, transport: Transport) -> None:
         if path == examination.PATH and self._examiner is not None:
@@ -150,16 +149,19 @@ class Party:
                 await answer(channel, asked, self._office.ledger, self._home)
 
     async def _examine(self, channel: Channel, peer: str) -> None:
-        """Say what is wrong between us and a peer."""
-        found = await self._examiner.report(peer) if self._examiner is not None else ()
-        await channel.send(control.Done(msgspec.json.encode(found)))
+        await channel.send(control.Done(msgspec.json.encode(await self.examine(peer))))
+
+    async def examine(self, peer: str) -> tuple[Finding, ...]:
+        """What is wrong between us and a peer; no peer: with our clock."""
+        return await self._examiner.report(peer) if self._examiner is not None else ()
 
     async def _run_for(self, channel: Channel, submitted: control.Submit) -> None:
         """Run a plan, and tell how it goes."""
         notes: asyncio.Queue[control.Progress | None] = asyncio.Queue()
         sink = ProgressSink(self._office.clocks.monotonic, notes.put_nowait)
         try:
-            running = self._lead(submitted, sink)
+            plan = read_plan(submitted.plan)
+            _, running = self._lead(plan, sink, wait=submitted.wait, priority=submitted.priority)
         except ParleyError as refused:
             await channel.send(_failed(refused))
             return
@@ -170,13 +172,34 @@ class Party:
         error = stopped() if running.cancelled() else running.exception()
         await channel.send(_failed(error) if error else control.Done(msgspec.json.encode(running.result())))
 
-    def _lead(self, submitted: control.Submit, *sinks: Sink) -> "asyncio.Task[RunReport]":
-        """Begin to lead the run of a plan; ``sinks`` take the trace.
+    def submit(self, plan: Plan, wait: float = APPROVAL, priority: int = 0) -> str:
+        """Begin to lead the run of a plan; returns the run.
+
+        Args:
+            plan: what is to be done.
+            wait: seconds to wait for the plan's approval on the ledger.
+            priority: among the runs that wait for their turn; the higher, the sooner.
 
         Raises:
-            UsageError: it is no plan, or another party's to lead.
+            UsageError: it is another party's to lead.
         """
-        plan = read_plan(submitted.plan)
+        run, _ = self._lead(plan, wait=wait, priority=priority)
+        return run
+
+    def _lead(
+        self, plan: Plan, *sinks: Sink, wait: float, priority: int
+    ) -> tuple[str, "asyncio.Task[RunReport]"]:
+        """Begin to lead the run of a plan; returns the run and its end.
+
+        Args:
+            plan: what is to be done.
+            sinks: take the trace.
+            wait: seconds to wait for the plan's approval on the ledger.
+            priority: among the runs that wait for their turn.
+
+        Raises:
+            UsageError: it is another party's to lead.
+        """
         if plan.active != self._name:
             raise UsageError(
                 "not-active",
@@ -184,9 +207,9 @@ class Party:
                 remedy=f"run the plan at {plan.active}",
             )
         run = f"run-{secrets.token_hex(8)}"
-        course = Course.begin(self._office, run, proposal.ACTIVE, plan, "queued", submitted.priority)
+        course = Course.begin(self._office, run, proposal.ACTIVE, plan, "queued", priority)
         leading = self._led[run] = Leading(self._office, course, *sinks)
-        return self._start(run, leading.run(submitted.wait))
+        return run, self._start(run, leading.run(wait))
 
     def _start(self, run: str, leading: Coroutine[Any, Any, RunReport]) -> "asyncio.Task[RunReport]":
         running = asyncio.create_task(leading)
@@ -204,20 +227,30 @@ class Party:
     async def _decide(self, channel: Channel, asked: control.Cancel | control.Resume) -> None:
         """Cancel a run, or go on with it at once."""
         try:
-            await (self._cancel(asked.run) if isinstance(asked, control.Cancel) else self._resume(asked.run))
+            await (self.cancel(asked.run) if isinstance(asked, control.Cancel) else self.resume(asked.run))
         except ParleyError as error:
             await channel.send(_failed(error))
         else:
             await channel.send(control.Done(msgspec.json.encode({"run": asked.run})))
 
-    async def _cancel(self, run: str) -> None:
+    async def cancel(self, run: str) -> None:
+        """End a run without a model, at every party.
+
+        Raises:
+            UsageError: it is unknown, or over.
+        """
         self._under_way(run)
         if run in self._led:
             self._led[run].cancel()
         elif not self._followed[run].cancel():
             await self._followed[run].refuse()
 
-    async def _resume(self, run: str) -> None:
+    async def resume(self, run: str) -> None:
+        """Go on at once with a run that stands still.
+
+        Raises:
+            UsageError: it is unknown, over, or led by another party.
+        """
         state = self._under_way(run)
         if run not in self._led:
             leader = self._followed[run].leader
@@ -231,7 +264,7 @@ class Party:
 
     def _under_way(self, run: str) -> str:
         """The state of a run that has not ended."""
-        record = self._home.catalogue.run(run)
+        record = self._office.run(run)
         if record is None:
             raise UsageError("unknown-run", f"no run {run!r} is known here", remedy="see `parley runs`")
         if record.state in TERMINAL or (run not in self._led and run not in self._followed):
@@ -246,6 +279,7 @@ class Party:
         trace = Trace(self._office.clocks.monotonic)
         setting = Setting(proposal.STEPS, proposal.PASSIVE, run, trace, LIFELINE)
         patience = self._home.settings.patience
+        log = self._log.about(run=run, role=proposal.PASSIVE, peer=peer)
         following = None
         try:
             async with (
@@ -256,19 +290,20 @@ class Party:
                 plan = await proposal.receive(line)
                 soon.reschedule(None)
                 purpose = " ".join(plan.purpose.split())
-                self._log(f"{peer} proposes {plan.name!r} as {run}: {purpose}")
+                log(f"{peer} proposes {plan.name!r} as {run}: {purpose}")
                 following = self._following(line, run, plan)
                 await following.attempt(line, plan, workers)
         except TimeoutError:
-            self._log(f"{peer} opened {run} and proposed nothing for {patience:g} s")
+            log.say("warning", f"{peer} opened {run} and proposed nothing for {patience:g} s")
         except Exception as error:
             verb = "stands still" if self._stands_still(run) else "failed"
-            self._log(f"{run} with {peer} {verb}: {lines_of(error)}")
+            log.because(known(error)).say(level_of(error), f"{run} with {peer} {verb}: {lines_of(error)}")
             raise known(error) from error
         finally:
             if following is not None:
                 if not following.under_way and self._followed.get(run) is following:
                     del self._followed[run]
+                    self._office.diaries.forget(run)
                 await following.tell_ledger()
 
     def _stands_still(self, run: str) -> bool:
@@ -277,7 +312,7 @@ class Party:
 
     def _following(self, line: Channel, run: str, plan: Plan) -> Following:
         """The run that a peer proposes: a new one, or one of ours to go on with."""
-        record = self._home.catalogue.run(run)
+        record = self._office.run(run)
         if record is not None:
             course = Course(self._office, record)
             may_go_on(course, line, plan)

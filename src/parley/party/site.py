@@ -22,7 +22,9 @@ from parley.party.chronicle import Chronicle
 from parley.party.credentials import AUTHORITY_WARNING, is_due, next_identity, next_step
 from parley.party.finding import Finding
 from parley.party.ledger import announced
-from parley.store.home import Home
+from parley.store.home import API_TOKEN_FILE, Home
+from parley.store.migrations import VERSION, check
+from parley.store.opening import named_database
 from parley.store.settings import SETTINGS_FILE, Settings, read_settings
 
 MIB: Final = 1 << 20
@@ -53,7 +55,7 @@ def examine_site(folder: Path, environment: Mapping[str, str], now: datetime) ->
     findings += [
         private(folder),
         certificate(folder, settings, now),
-        catalogue(folder / "party.db"),
+        store(folder, settings, environment),
         ledger(folder, settings),
         authority(folder, now),
         disk(folder, shutil.disk_usage(folder).free),
@@ -154,14 +156,26 @@ def _other_on_ledger(folder: Path, identity: Identity) -> Finding | None:
     )
 
 
-def catalogue(path: Path) -> Finding:
-    """Whether the database of peers, tables and runs is whole."""
-    trouble = _damage(path)
-    if trouble:
+def store(folder: Path, settings: Settings | None, environment: Mapping[str, str]) -> Finding:
+    """Whether the database of peers, tables and runs answers, is whole, and is one that we can work with."""
+    if settings is None:
+        return Finding("store", "skipped", "not looked at: the settings are not valid")
+    try:
+        with closing(named_database(folder, settings, environment)) as database:
+            damage, exposure = database.damage(), database.exposure()
+            version = check(database, database.read(database.version))
+            size = database.size()
+    except ParleyError as error:
+        return Finding.of("store", error)
+    found = f"{database.kind}, {database.place}"
+    if damage:
         return Finding(
-            "party.db", "failure", f"{path}: {trouble}", "stop the party and restore it from a backup"
+            "store", "failure", f"{found}: {damage}", "stop the party and restore it from a backup"
         )
-    return Finding("party.db", "ok", "peers, tables and runs: the database is whole")
+    if exposure:
+        return Finding("store", "warning", f"{found}: {exposure}", "add sslmode=verify-full to the url")
+    steps = "" if version == VERSION else f" of {VERSION}, brought up to date when it is next used"
+    return Finding("store", "ok", f"{found}: version {version}{steps}, {size / 1000:,.0f} kB")
 
 
 def ledger(folder: Path, settings: Settings | None) -> Finding:
@@ -184,8 +198,6 @@ def ledger(folder: Path, settings: Settings | None) -> Finding:
             found = f"{chronicle.size:,} records, {chronicle.final:,} final, height {chronicle.height:,}"
     except ParleyError as error:
         return Finding.of("ledger", error)
-    except sqlite3.DatabaseError as error:
-        return Finding("ledger", "skipped", f"not looked at: party.db cannot be read ({error})")
     return Finding("ledger", "ok", found)
 
 
@@ -276,9 +288,8 @@ def usable_cores() -> int:
 def _secrets(folder: Path) -> Iterator[Path]:
     identity = folder / "identity"
     yield from (path for path in folder.rglob("*.key") if path.is_file())
-    yield from (
-        path for path in (identity / "leaf.pem", identity / "key.pem", folder / "party.db") if path.exists()
-    )
+    others = (identity / "leaf.pem", identity / "key.pem", folder / "party.db", folder / API_TOKEN_FILE)
+    yield from (path for path in others if path.exists())
 
 
 def _damage(path: Path) -> str:

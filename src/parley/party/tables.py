@@ -8,6 +8,7 @@ import polars as pl
 from parley.core.errors import PolicyRefused, UsageError
 from parley.core.plan import Part, Plan
 from parley.crypto.randomness import derive
+from parley.data.drift import Limits, Shift, drift, schema_changes, shifts
 from parley.data.preflight import Finding, IdColumn, preflight
 from parley.data.sources import parse_source, read
 from parley.data.table import Table
@@ -15,16 +16,26 @@ from parley.ledger.encoding import Value, encode
 from parley.ledger.merkle import leaf_hash, root
 from parley.store.catalogue import TableRecord
 from parley.store.home import Home
+from parley.store.settings import Settings
 
 
-def load(record: TableRecord) -> Table:
-    """Read a registered table from its source.
+def load(record: TableRecord, part: Part | None = None) -> Table:
+    """Read a registered table from its source: all of it, or the columns that a part of a plan may use.
 
     Raises:
         UsageError: the source cannot be read, or lacks a declared column.
     """
-    frame = read(parse_source(record.source, record.query))
-    return Table.of(frame, categorical=record.categorical, ids=(record.id,))
+    columns = None if part is None else _used(record, part)
+    frame = read(parse_source(record.source, record.query), columns=columns)
+    categorical = [name for name in record.categorical if columns is None or name in columns]
+    return Table.of(frame, categorical=categorical, ids=(record.id,))
+
+
+def _used(record: TableRecord, part: Part) -> tuple[str, ...] | None:
+    """The columns that a part of a plan may use; nothing if that may be all there are."""
+    named = part.columns or record.columns
+    rest = (record.id, part.id, part.label, part.weight)
+    return tuple(dict.fromkeys([*filter(None, rest), *named])) if named else None
 
 
 def allowed(record: TableRecord) -> tuple[str, ...]:
@@ -36,7 +47,8 @@ def examine(home: Home, record: TableRecord) -> tuple[Table, tuple[Finding, ...]
     """Read a table once, and check it as far as can be done without a plan.
 
     Returns:
-        The table, and warnings about its columns.
+        The table, and warnings about its columns, and about how it differs from what was registered
+        under its name before.
 
     Raises:
         UsageError: the source cannot be read, an id is missing or occurs twice, a column cannot be
@@ -53,7 +65,60 @@ def examine(home: Home, record: TableRecord) -> tuple[Table, tuple[Finding, ...]
     table = load(record)
     learnt_from = record.columns or tuple(name for name in table.frame.columns if name != record.id)
     findings = preflight(table, IdColumn(record.id), None, learnt_from)
-    return table, tuple(findings)
+    return table, (*findings, *_since(home.catalogue.tables().get(record.name), table, home.settings))
+
+
+def foresee(home: Home, plan: Plan) -> tuple[Finding, ...]:
+    """Look at our table of a plan before the plan is proposed: how it drifted from what was registered.
+
+    Raises:
+        UsageError: ``drift-column-gone`` or ``drift-type-changed``, or the table cannot be read.
+    """
+    part = plan.parties.get(home.settings.party)
+    record = None if part is None else home.catalogue.tables().get(part.table)
+    if part is None or record is None or record.profile is None:
+        return ()
+    try:
+        table = load(record, part)
+    except UsageError as error:
+        if error.code != "column-unknown":
+            raise
+        table = load(record)  # whether the plan is wrong or the column is gone is seen in all of it
+    used = _used(record, part) or record.profile.names()
+    return drift(record.profile.only(used), table, limits_of(home.settings))
+
+
+def check(home: Home, record: TableRecord) -> tuple[Table, tuple[Finding, ...], tuple[Shift, ...]]:
+    """Read a registered table, and compare it with what was registered.
+
+    Returns:
+        The table, warnings, and for each registered column how far its values moved.
+
+    Raises:
+        UsageError: as `examine`, and ``drift-column-gone`` or ``drift-type-changed``.
+    """
+    table = load(record)
+    before = record.profile
+    usable = (record.id, *record.columns) if record.columns else None
+    kept = None if before is None else before.only(usable or before.names())
+    changes = () if kept is None else drift(kept, table, limits_of(home.settings))
+    learnt_from = record.columns or tuple(name for name in table.frame.columns if name != record.id)
+    findings = preflight(table, IdColumn(record.id), None, learnt_from)
+    return table, (*findings, *changes), () if kept is None else shifts(kept, table)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """From where on a change is worth a warning."""
+    return Limits(settings.drift_psi, settings.drift_missing, settings.drift_rows)
+
+
+def _since(before: TableRecord | None, table: Table, settings: Settings) -> tuple[Finding, ...]:
+    """How a table differs from the earlier registration, which it may in every way."""
+    if before is None or before.profile is None:
+        return ()
+    changed = schema_changes(before.profile, table)
+    alike = [name for name in before.profile.names() if name not in {each.column for each in changed}]
+    return (*changed, *drift(before.profile.only(alike), table, limits_of(settings)))
 
 
 def features(record: TableRecord, table: Table, part: Part) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from secrets import token_bytes
 from typing import Final, Never
@@ -24,7 +25,7 @@ import msgspec
 from parley.core.conversation import Channel, Steps
 from parley.core.errors import ProtocolBug
 from parley.core.plan import decode_plan
-from parley.core.trace import Event, Trace
+from parley.core.trace import Event, MemoryPeak, Trace
 from parley.core.transcript import Stretch, Transcript
 from parley.ledger.merkle import leaf_hash, root
 from parley.net.channel import CheckedChannel, Setting
@@ -42,6 +43,8 @@ LIFELINE: Final = 365 * 86400.0
 """Patience in seconds between party and worker: who is gone is noticed at once."""
 _TELL: Final = 0.05
 """Seconds between two reports of events."""
+_MEASURED: Final = 20
+"""Reports of events between two that say how much memory we hold."""
 _AFTER_THE_PARTY: Final = 1.0
 """Seconds by which we are more patient than our party, which knows better what is wrong."""
 _MIB: Final = 1 << 20
@@ -100,6 +103,7 @@ async def _work(pipe: Pipe, channel: Channel, task: labour.Task, events: "_Event
     finally:
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
+        events.measure()
     return work.journal.places()[-1]
 
 
@@ -108,7 +112,7 @@ def _prepared(home: Home, task: labour.Task, peers: "_Peers", witness: Witness) 
     plan = decode_plan(task.plan)
     part = plan.parties[home.settings.party]
     record = home.catalogue.table(part.table)
-    table = tables.load(record)
+    table = tables.load(record, part)
     means = Means(
         party=home.settings.party,
         model=task.run,
@@ -191,6 +195,7 @@ class _Events:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._waiting: list[Event] = []
+        self._held = 0
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
@@ -203,11 +208,32 @@ class _Events:
             named = ((type(each).__name__, msgspec.Raw(msgspec.msgpack.encode(each))) for each in told)
             await self._channel.send(labour.Happened(tuple(named)))
 
+    def measure(self) -> None:
+        """Take how much memory we have held at our most, if that is more than before."""
+        held = _peak()
+        if held > self._held:
+            self._held = held
+            self(MemoryPeak(held))
+
     async def tell_for_ever(self) -> None:
         """Until cancelled."""
-        while True:
+        for number in count():
             await asyncio.sleep(_TELL)
+            if number % _MEASURED == 0:
+                self.measure()
             await asyncio.shield(self.tell())
+
+
+def _peak() -> int:
+    """Bytes that this process has held at its most; 0 where the system does not say.
+
+    What `getrusage` says would count the party that started us, too.
+    """
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    return 0
 
 
 def _is_want_of_memory(error: Exception) -> bool:

@@ -447,7 +447,7 @@ def _refuse_repeats(channel: Channel, asker: Asker, one: Rows, other: Rows) -> N
         raise UsageError(
             "repeated-id",
             f"ids {first} and {second} of the table are the same",
-            remedy="remove repeated ids from the table, or say in the plan how to resolve them",
+            remedy="make one row of each id in the source of the table, or with a query",
         )
 
 
@@ -503,7 +503,7 @@ def _size(ids: IdBuffer) -> int:
         raise UsageError(
             "no-ids" if size < 1 else "too-many-ids",
             f"an alignment takes 1 to {MAX_IDS} ids, the table has {size}",
-            remedy="check the id column and the filter of the plan",
+            remedy="check the id column and the query of the table",
         )
     return size
 

@@ -1,28 +1,15 @@
-"""A party's catalogue in SQLite: whom it knows, which tables it registered, what it ran."""
+"""A party's catalogue: whom it knows, which tables it registered, what it ran; in whichever database."""
 
-import sqlite3
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Final, Literal
+from collections.abc import Iterable, Sequence
+from types import MappingProxyType
+from typing import Final, Literal, Self
 
 import msgspec
 
 from parley.core.errors import UsageError
-from parley.core.files import no_room
-
-VERSION: Final = 1
-_SCHEMA: Final = """
-    CREATE TABLE peers (name TEXT PRIMARY KEY, address TEXT NOT NULL, certificate TEXT NOT NULL);
-    CREATE TABLE tables (name TEXT PRIMARY KEY, record BLOB NOT NULL);
-    CREATE TABLE invitations (name TEXT PRIMARY KEY, certificate TEXT NOT NULL, until REAL NOT NULL);
-    CREATE TABLE runs (id TEXT PRIMARY KEY, began REAL NOT NULL, record BLOB NOT NULL);
-"""
-
-
-_NO_ROOM: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
-"""What SQLite says of a full disk: writing to a file, and making the one that readers share."""
+from parley.data.profile import TableProfile
+from parley.store.database import Database, Execute, Row, Value
+from parley.store.migrations import TABLES, begin, bring_up_to_date
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -44,6 +31,8 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
         columns: features that plans may use; none named means all but id and label.
         categorical: columns that are categories whatever their type.
         partners: parties whose plans may use the table.
+        profile: what its columns were like then, to see drift by; it never leaves the home. None of a table
+            that an earlier release registered.
     """
 
     name: str
@@ -53,6 +42,7 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     partners: tuple[str, ...] = ()
+    profile: TableProfile | None = None
 
 
 RunState = Literal["queued", "awaiting", "running", "interrupted", "finished", "failed", "cancelled"]
@@ -85,56 +75,43 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalogue:
-    """The tables of `_SCHEMA`; every method opens the file anew, so threads and processes may share it."""
+    """The tables of `migrations`, brought up to date.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        # without it SQLite would make files to open it by, and on a full disk not even reading would work
-        holding = sqlite3.connect(path, timeout=10, check_same_thread=False)
-        weakref.finalize(self, holding.close)
-        with self._open() as database:
-            holding.execute("PRAGMA user_version").fetchone()
-            (found,) = database.execute("PRAGMA user_version").fetchone()
-        if found != VERSION:
-            raise UsageError(
-                "catalogue-version",
-                f"{path} has catalogue version {found}, this release reads {VERSION}",
-                remedy="use the release of Parley that made the folder",
-            )
+    A method is one transaction: done whole or not at all.
 
-    @staticmethod
-    def create(path: Path) -> None:
-        """Make the file."""
-        database = sqlite3.connect(path)
-        try:
-            database.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA} PRAGMA user_version = {VERSION};")
-        finally:
-            database.close()
-        path.chmod(0o600)
+    Args:
+        database: where they are.
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self._path, timeout=10)
-        try:
-            with database:
-                yield database
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode in _NO_ROOM:
-                raise no_room(self._path) from error
-            raise
-        finally:
-            database.close()
+    Raises:
+        UsageError: as `migrations.bring_up_to_date`, and whatever `store.database` names; all methods too.
+        BudgetExhausted: ``disk-full``; all methods too.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        bring_up_to_date(database)
+
+    @classmethod
+    def create(cls, database: Database) -> Self:
+        """Make the tables in an empty database."""
+        begin(database)
+        return cls(database)
+
+    def _rows(self, statement: str, *values: Value) -> list[Row]:
+        return self.database.read(lambda execute: execute(statement, *values))
+
+    def _change(self, statement: str, *values: Value) -> list[Row]:
+        return self.database.write(lambda execute: execute(statement, *values))
+
+    # ── peers and invitations ─────────────────────────────────────────────────────────────────────────
 
     def keep_peer(self, peer: Peer) -> None:
         """Add a peer or replace what is known of it."""
-        with self._open() as database:
-            row = (peer.name, peer.address, peer.certificate)
-            database.execute("INSERT OR REPLACE INTO peers VALUES (?, ?, ?)", row)
+        self._change(KEEP["peers"], peer.name, peer.address, peer.certificate)
 
     def peers(self) -> dict[str, Peer]:
         """All peers by name."""
-        with self._open() as database:
-            rows = database.execute("SELECT name, address, certificate FROM peers ORDER BY name").fetchall()
+        rows = self._rows("SELECT name, address, certificate FROM peers ORDER BY name")
         return {row[0]: Peer(*row) for row in rows}
 
     def peer(self, name: str) -> Peer:
@@ -145,44 +122,32 @@ class Catalogue:
         """
         peers = self.peers()
         if name not in peers:
-            raise UsageError(
-                "unknown-peer",
-                f"party {name!r} is not known here; known are {', '.join(peers) or 'none'}",
-                remedy="exchange certificates and run `parley peer add`",
-            )
+            raise unknown_peer(name, peers)
         return peers[name]
 
     def keep_invitation(self, name: str, certificate: str, until: float) -> None:
         """Let a newcomer knock with a certificate, until a time in seconds since 1970."""
-        with self._open() as database:
-            database.execute(
-                "INSERT OR REPLACE INTO invitations VALUES (?, ?, ?)", (name, certificate, until)
-            )
+        self._change(KEEP["invitations"], name, certificate, until)
 
     def invitations(self, now: float) -> dict[str, str]:
         """Certificates of those who may knock, by name."""
-        with self._open() as database:
-            query = "SELECT name, certificate FROM invitations WHERE until > ?"
-            return dict(database.execute(query, (now,)).fetchall())
+        return dict(self._rows("SELECT name, certificate FROM invitations WHERE until > ?", now))
 
     def drop_invitation(self, name: str) -> None:
         """The newcomer has come in."""
-        with self._open() as database:
-            database.execute("DELETE FROM invitations WHERE name = ?", (name,))
+        self._change("DELETE FROM invitations WHERE name = ?", name)
+
+    # ── tables ────────────────────────────────────────────────────────────────────────────────────────
 
     def keep_table(self, table: TableRecord) -> None:
         """Register a table or replace its registration."""
-        with self._open() as database:
-            row = (table.name, msgspec.json.encode(table))
-            database.execute("INSERT OR REPLACE INTO tables VALUES (?, ?)", row)
+        self._change(KEEP["tables"], table.name, msgspec.json.encode(table))
 
     def tables(self) -> dict[str, TableRecord]:
         """All registered tables by name."""
-        with self._open() as database:
-            rows = database.execute("SELECT record FROM tables ORDER BY name").fetchall()
-        return {
-            table.name: table for table in (msgspec.json.decode(row[0], type=TableRecord) for row in rows)
-        }
+        rows = self._rows("SELECT record FROM tables ORDER BY name")
+        tables = (msgspec.json.decode(record, type=TableRecord) for (record,) in rows)
+        return {table.name: table for table in tables}
 
     def table(self, name: str) -> TableRecord:
         """One registered table.
@@ -199,25 +164,79 @@ class Catalogue:
             )
         return tables[name]
 
+    # ── runs ──────────────────────────────────────────────────────────────────────────────────────────
+
     def keep_run(self, run: RunRecord) -> None:
         """Note a run, or where it stands now."""
-        with self._open() as database:
-            row = (run.id, run.began, msgspec.json.encode(run))
-            database.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", row)
+        self._change(KEEP["runs"], run.id, run.began, msgspec.json.encode(run))
 
     def has_run(self, run: str) -> bool:
         """Whether a run is noted."""
-        with self._open() as database:
-            return database.execute("SELECT 1 FROM runs WHERE id = ?", (run,)).fetchone() is not None
+        return bool(self._rows("SELECT 1 FROM runs WHERE id = ?", run))
 
     def run(self, run: str) -> RunRecord | None:
         """One run, if it is noted."""
-        with self._open() as database:
-            row = database.execute("SELECT record FROM runs WHERE id = ?", (run,)).fetchone()
-        return None if row is None else msgspec.json.decode(row[0], type=RunRecord)
+        rows = self._rows("SELECT record FROM runs WHERE id = ?", run)
+        return msgspec.json.decode(rows[0][0], type=RunRecord) if rows else None
 
     def runs(self) -> list[RunRecord]:
         """All runs, oldest first."""
-        with self._open() as database:
-            rows = database.execute("SELECT record FROM runs ORDER BY began").fetchall()
-        return [msgspec.json.decode(row[0], type=RunRecord) for row in rows]
+        rows = self._rows("SELECT record FROM runs ORDER BY began, id")
+        return [msgspec.json.decode(record, type=RunRecord) for (record,) in rows]
+
+    def forget_runs(self, runs: Iterable[str]) -> None:
+        """Let go of what is noted of some runs."""
+        gone = tuple(runs)
+
+        def work(execute: Execute) -> None:
+            for run in gone:
+                execute("DELETE FROM runs WHERE id = ?", run)
+
+        self.database.write(work)
+
+    # ── the store itself ──────────────────────────────────────────────────────────────────────────────
+
+    def claim(self, owner: str) -> None:
+        """Make sure that the tables are those of one home.
+
+        Raises:
+            UsageError: ``store-of-another``.
+        """
+        query = "SELECT value FROM about WHERE name = 'owner'"
+
+        def work(execute: Execute) -> list[Row]:
+            execute(
+                "INSERT INTO about (name, value) VALUES ('owner', ?) ON CONFLICT (name) DO NOTHING", owner
+            )
+            return execute(query)
+
+        ((found,),) = self._rows(query) or self.database.write(work)
+        if found != owner:
+            raise UsageError(
+                "store-of-another",
+                f"the store {self.database.place} is that of another home",
+                remedy="name another schema, with store_schema in parley.toml, or another database",
+            )
+
+
+def unknown_peer(name: str, known: Iterable[str]) -> UsageError:
+    """The error of a peer that nobody has told us of."""
+    return UsageError(
+        "unknown-peer",
+        f"party {name!r} is not known here; known are {', '.join(known) or 'none'}",
+        remedy="exchange certificates and run `parley peer add`",
+    )
+
+
+def _keeping(table: str, columns: Sequence[str]) -> str:
+    key, *others = columns
+    values = ", ".join("?" for _ in columns)
+    changes = ", ".join(f"{each} = excluded.{each}" for each in others)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values}) "  # noqa: S608 (words of ours)
+        f"ON CONFLICT ({key}) DO UPDATE SET {changes}"
+    )
+
+
+KEEP: Final = MappingProxyType({table: _keeping(table, columns) for table, columns in TABLES.items()})
+"""Statements that add a row to a table, or replace the one with the same key."""

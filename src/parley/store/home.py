@@ -3,14 +3,24 @@
 parley.toml      settings, written by `parley init`, edited by people
 identity/        the authority that peers pin (ca.pem, ca.key), and what TLS uses (leaf.pem)
 handles.key      secret that orders own columns, so that a handle does not give away a name
-party.db         catalogue: peers, tables, runs
+party.db         catalogue: peers, tables, runs; unless the settings name a database for it
 models/          model shares, one file per model
+logs/            what happened in each run, a file per run
 runs/            what runs need to go on after an interruption, a folder per run
 control.port     ``host:port`` of the running party, for our own command line
+party.lock       held by the running party
+api.address      ``host:port`` of the running party's HTTP API
+api.token        what a request to that API has to show
 """
 
+import fcntl
+import hashlib
+import os
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,11 +30,17 @@ from parley.core.errors import UsageError
 from parley.core.files import write_atomically
 from parley.learn.shares import ModelShare, decode_share, encode_share
 from parley.store.catalogue import Catalogue
+from parley.store.database import running_already
+from parley.store.opening import named_database, new_database
 from parley.store.settings import SETTINGS_FILE, Settings, read_settings, written
 
 CONTROL_FILE: Final = "control.port"
+LOCK_FILE: Final = "party.lock"
+API_ADDRESS_FILE: Final = "api.address"
+API_TOKEN_FILE: Final = "api.token"  # noqa: S105 (where it lies)
 _SECRET_BYTES: Final = 32
 _DISOWNED_FILE: Final = "disowned.json"
+_OWNER_TAG: Final = b"parley/store-owner/v1\0"
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -43,18 +59,24 @@ class NodePlan(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Home:
-    """An opened home folder."""
+    """An opened home folder. Its catalogue is opened when it is first asked for.
+
+    Attributes:
+        path: of the folder.
+        settings: as they were when it was opened.
+        environment: where variables of the settings are looked up.
+    """
 
     path: Path
     settings: Settings
-    catalogue: Catalogue
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
     @classmethod
     def create(cls, path: Path, settings: Settings) -> Self:
         """Make the folder.
 
         Raises:
-            UsageError: it already holds a party.
+            UsageError: it already holds a party, or its store cannot be made or is another's.
         """
         if (path / SETTINGS_FILE).exists():
             raise UsageError(
@@ -64,8 +86,10 @@ class Home:
             )
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         (path / "models").mkdir(exist_ok=True, mode=0o700)
-        write_atomically(path / "handles.key", secrets.token_bytes(_SECRET_BYTES))
-        Catalogue.create(path / "party.db")
+        home = cls(path, settings)
+        if not (path / "handles.key").exists():  # else an attempt was made before
+            write_atomically(path / "handles.key", secrets.token_bytes(_SECRET_BYTES))
+        Catalogue.create(new_database(path, settings, home.environment)).claim(home.owner)
         write_atomically(path / SETTINGS_FILE, written(settings).encode())
         return cls.open(path)
 
@@ -76,7 +100,48 @@ class Home:
         Raises:
             UsageError: there is none, or its settings are not valid.
         """
-        return cls(path, read_settings(path), Catalogue(path / "party.db"))
+        return cls(path, read_settings(path))
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Peers, tables and runs.
+
+        Raises:
+            UsageError: ``store-of-another``, ``catalogue-version``, and whatever `store.database` names.
+        """
+        catalogue = Catalogue(named_database(self.path, self.settings, self.environment))
+        if self.settings.store:  # a file in the home is the home's
+            catalogue.claim(self.owner)
+        return catalogue
+
+    @property
+    def owner(self) -> str:
+        """What tells this home from others, in a database that several may share."""
+        return hashlib.sha256(_OWNER_TAG + self.handles_secret).hexdigest()[:32]
+
+    @contextmanager
+    def held(self, settings: Settings | None = None) -> Iterator[Callable[[], None]]:
+        """Keep other processes from running this party while entered: here, and wherever its store is used.
+
+        Gives a function that makes sure of it anew, to be called now and then; it may wait.
+
+        Args:
+            settings: others than the home's own, of the store to be held.
+
+        Raises:
+            UsageError: ``party-running``, on entering and of the function too.
+        """
+        handle = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise running_already(f"the party of {self.path}") from None
+            opened = named_database(self.path, settings or self.settings, self.environment)
+            with closing(opened) as database, database.hold() as make_sure:
+                yield make_sure
+        finally:
+            os.close(handle)
 
     @property
     def membership(self) -> Membership | None:
@@ -120,6 +185,52 @@ class Home:
             write_atomically(self.path / CONTROL_FILE, address.encode())
 
     @property
+    def api_address(self) -> str:
+        """Where the running party's HTTP API answers, ``host:port``.
+
+        Raises:
+            UsageError: ``api-off``, or ``party-not-running``: nothing says where.
+        """
+        if not self.settings.api:
+            raise UsageError(
+                "api-off",
+                f"{self.settings.party} has no API: {SETTINGS_FILE} says api = ''",
+                remedy=f'write api = "127.0.0.1:0" into {SETTINGS_FILE}, and start the party again',
+            )
+        try:
+            return (self.path / API_ADDRESS_FILE).read_text()
+        except OSError:
+            raise UsageError(
+                "party-not-running",
+                f"no {API_ADDRESS_FILE} is in its home",
+                remedy=f"start it with `parley up --home {self.path}`",
+            ) from None
+
+    def keep_api_address(self, address: str) -> None:
+        """Note where the HTTP API answers; empty: nowhere any more."""
+        path = self.path / API_ADDRESS_FILE
+        if address:
+            write_atomically(path, address.encode())
+        else:
+            path.unlink(missing_ok=True)
+
+    @property
+    def api_token_file(self) -> Path:
+        """Where the token of the HTTP API lies."""
+        return self.path / API_TOKEN_FILE
+
+    def api_token(self, *, renewed: bool = False) -> str:
+        """The token of the HTTP API, 256 random bits as text; made if there is none, or to be another one."""
+        if not renewed:
+            try:
+                return self.api_token_file.read_text()
+            except OSError:
+                pass  # none yet
+        token = secrets.token_urlsafe(_SECRET_BYTES)
+        write_atomically(self.api_token_file, token.encode())
+        return token
+
+    @property
     def node_folder(self) -> Path:
         """The home of our CometBFT node."""
         return (self.path / "node").absolute()
@@ -143,6 +254,11 @@ class Home:
     def journal_folder(self, run: str) -> Path:
         """Where what is kept of a run lies while it lasts."""
         return self.path / "runs" / run
+
+    def journals(self) -> list[str]:
+        """The runs of which anything is kept beside their record."""
+        folder = self.path / "runs"
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     @property
     def handles_secret(self) -> bytes:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from parley.core.errors import UsageError
+from parley.data.urls import POSTGRES_SCHEMES, redacted
 
 SETTINGS_FILE: Final = "parley.toml"
 _EVERYWHERE: Final = ("0.0.0.0", "::", "[::]", "")  # noqa: S104 (compared, not bound)
@@ -42,6 +43,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     disk: Annotated[
         int, Meta(ge=0, description="MiB that must be free on the home's disk before a run begins or goes on")
     ] = 256
+    drift_psi: Annotated[
+        float,
+        Meta(
+            ge=0, description="population stability index of a column from which on its values have drifted"
+        ),
+    ] = 0.25
+    drift_missing: Annotated[
+        float, Meta(ge=0, description="change of the share of missing cells that counts as drift")
+    ] = 0.1
+    drift_rows: Annotated[
+        float, Meta(ge=0, description="change of the row count, as a share of it, that counts as drift")
+    ] = 0.5
     address: Annotated[
         str, Meta(description="HOST:PORT by which others reach us; empty if that is listen itself")
     ] = ""
@@ -49,6 +62,50 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         bool,
         Meta(description="whether parties that only dial out may reach one another through us, unread"),
     ] = False
+    store: Annotated[
+        str,
+        Meta(
+            description="postgresql://USER:${VARIABLE}@HOST/DATABASE for peers, tables and runs; "
+            "empty: party.db in the home"
+        ),
+    ] = ""
+    store_schema: Annotated[
+        str,
+        Meta(max_length=63, description="schema of that database that is ours alone; empty: parley_NAME"),
+    ] = ""
+    keep_runs: Annotated[
+        int,
+        Meta(ge=0, description="days for which the record of a run is kept after it has ended; 0: for ever"),
+    ] = 0
+    keep_journals: Annotated[
+        int,
+        Meta(ge=1, description="days for which a partner that was away can still hear how a run ended"),
+    ] = 7
+    keep_logs: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="days for which logs of runs and old ones of our node are kept; 0: for ever",
+        ),
+    ] = 30
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={_shown(self, name)!r}" for name in self.__struct_fields__)
+        return f"Settings({values})"
+
+    def schema(self) -> str:
+        """Our schema in the database that ``store`` names."""
+        return self.store_schema or f"parley_{self.party.replace('-', '_')}"
+
+    api: Annotated[
+        str,
+        Meta(description="loopback HOST:PORT of the local HTTP API; port 0: any free one; empty: none"),
+    ] = "127.0.0.1:0"
+
+    log_format: Annotated[
+        Literal["text", "json"],
+        Meta(description="how `parley up` writes its log: text for people, or json, an object per line"),
+    ] = "text"
 
     def reached_at(self) -> str:
         """Where others reach us; empty if we only dial out.
@@ -110,9 +167,27 @@ def read_settings(folder: Path) -> Settings:
         if name not in Settings.__struct_fields__:
             raise _unknown(folder, name)
     try:
-        return msgspec.convert(stated, Settings)
+        settings = msgspec.convert(stated, Settings)
     except msgspec.ValidationError as error:
         raise _bad(folder, str(error)) from None
+    checked_store(settings.store)
+    return settings
+
+
+def checked_store(store: str) -> str:
+    """The setting ``store``, if it is one.
+
+    Raises:
+        UsageError: ``bad-settings``.
+    """
+    if store and not store.startswith(POSTGRES_SCHEMES):
+        raise UsageError(
+            "bad-settings",
+            f"{redacted(store)!r} names no store",
+            remedy="give the url of a PostgreSQL database, postgresql://USER:${VARIABLE}@HOST/DATABASE, or "
+            "nothing for a file in the home",
+        )
+    return store
 
 
 def explained(folder: Path) -> tuple[Setting, ...]:
@@ -123,7 +198,7 @@ def explained(folder: Path) -> tuple[Setting, ...]:
     """
     settings, stated = read_settings(folder), _stated(folder)
     return tuple(
-        Setting(name, getattr(settings, name), "file" if name in stated else "default", text)
+        Setting(name, _shown(settings, name), "file" if name in stated else "default", text)
         for name, text in helps().items()
     )
 
@@ -139,6 +214,12 @@ def written(settings: Settings) -> str:
     values = ((name, getattr(settings, name)) for name in Settings.__struct_fields__)
     lines = [f"{name} = {msgspec.json.encode(value).decode()}" for name, value in values]
     return "\n".join(["# Settings of this party; `parley config show` explains them.", *lines, ""])
+
+
+def _shown(settings: Settings, name: str) -> object:
+    """The value of a setting, without a password."""
+    value = getattr(settings, name)
+    return redacted(value) if name == "store" else value
 
 
 def _stated(folder: Path) -> dict[str, Any]:

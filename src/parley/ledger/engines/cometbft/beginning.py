@@ -74,7 +74,7 @@ class Beginning:
             if "genesis" in value:
                 return cls(Founding(value["genesis"]), nodes)
             return cls(Carried(msgspec.convert(value["checkpoint"], str)), nodes)
-        except (ValueError, msgspec.ValidationError) as error:
+        except (ValueError, RecursionError, msgspec.ValidationError) as error:
             raise _invalid(str(error)) from None
 
 

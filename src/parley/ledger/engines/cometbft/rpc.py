@@ -166,7 +166,7 @@ def _read(shape: type[Answer[_Read]], method: str, body: bytes) -> _Read:
         if answer.error is not None:
             raise _RefusedError(method, answer.error)
         return msgspec.json.decode(answer.result, type=shape, strict=False).read()
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PeerMisbehaved(
             "node-answer",
             f"{PEER} answered {method} with what cannot be read: {error}",

@@ -22,6 +22,8 @@ import msgspec
 
 from parley.core.conversation import Message, Repeat, Step, steps
 from parley.ledger.block import LEAF_LIMIT
+from parley.ledger.contract.fields import Party
+from parley.ledger.encoding import MAX_INT
 from parley.ledger.engines.embedded.replication import BLOCK_LEAVES, Envelope, Note, Size
 
 CALLER: Final = "caller"
@@ -33,9 +35,9 @@ PROMISES: Final = 64
 class Promised(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A promise about who orders: its epoch, the successor, and the fields of `contract.takeover.Promise`."""
 
-    epoch: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
-    successor: Annotated[str, msgspec.Meta(max_length=32)]
-    member: Annotated[str, msgspec.Meta(max_length=32)]
+    epoch: Annotated[int, msgspec.Meta(ge=1, le=MAX_INT)]
+    successor: Party
+    member: Party
     era: Size
     size: Size
     root: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]

@@ -18,6 +18,7 @@ import msgspec
 
 from parley.core.conversation import Choice, Message, Repeat, Step, steps
 from parley.ledger.block import LEAF_LIMIT
+from parley.ledger.encoding import MAX_INT
 
 SEQUENCER: Final = "sequencer"
 FOLLOWER: Final = "follower"
@@ -25,7 +26,7 @@ NOTE_LIMIT: Final = 64 * 1024
 BLOCK_LEAVES: Final = 4096
 ENVELOPE_LIMIT: Final = 1 << 16
 
-Size = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 Note = Annotated[bytes, msgspec.Meta(max_length=NOTE_LIMIT)]
 Envelope = Annotated[bytes, msgspec.Meta(max_length=ENVELOPE_LIMIT)]
 Leaves = Annotated[

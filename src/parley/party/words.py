@@ -6,12 +6,13 @@ from typing import Any, Final
 
 import msgspec
 
-from parley.cli.asking import SHORT
 from parley.ledger.contract import plan_id
 from parley.ledger.contract.plans import Terms
 from parley.ledger.contract.refusal import Refusal
 from parley.party.chronicle import Entry
 
+SHORT: Final = 12
+"""Letters of an id that are shown; any unique beginning is accepted."""
 Body = Mapping[str, Any]
 """The body of a transaction; of a refused one, it may hold anything."""
 

@@ -1,0 +1,318 @@
+"""The metrics of a party, as one table, and their text for Prometheus.
+
+The text format: https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
+
+import os
+import platform
+import resource
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from parley import _native
+from parley.api.aside import Aside
+from parley.api.delay import LoopDelay
+from parley.net.figures import Figures
+from parley.party.examination import release
+from parley.party.running import Running
+from parley.party.runstate import STATES
+from parley.store.catalogue import RunRecord
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+Value: TypeAlias = tuple[tuple[str, ...], float]
+"""The values of a metric's labels, and its own."""
+
+
+@dataclass(frozen=True)
+class LedgerFigures:
+    """Where our ledger member stands: leaves, final ones, height, members heard, whether it has halted."""
+
+    size: int
+    final: int
+    height: int
+    heard: int
+    halted: bool
+
+
+@dataclass(frozen=True)
+class ProcessFigures:
+    """Resident bytes, open files, and seconds of computation of the party's own process."""
+
+    resident: int
+    files: int
+    seconds: float
+
+    @classmethod
+    def read(cls) -> "ProcessFigures":
+        """As they are now."""
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 (a count, not paths)
+        return cls(pages * resource.getpagesize(), files, used.ru_utime + used.ru_stime)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that is counted, at one moment."""
+
+    party: str
+    began: float
+    links: tuple[Figures, ...]
+    runs: tuple[RunRecord, ...]
+    workers: int
+    restarts: int
+    ledger: LedgerFigures | None
+    process: ProcessFigures
+    delay: float
+
+    @classmethod
+    async def taken(cls, running: Running, delay: LoopDelay, aside: Aside) -> "Scene":
+        """As things are now."""
+        office = running.office
+        ledger = None
+        if office.ledger is not None:
+            member = office.ledger.member
+            connected = (await member.condition()).connected
+            ledger = LedgerFigures(
+                member.log.size,
+                member.log.final_size,
+                member.log.replica.height,
+                len(connected),
+                halted=bool(member.halted),
+            )
+        links, workers = running.links.figures(), office.workers
+        runs, process = await aside.do(lambda: (office.home.catalogue.runs(), ProcessFigures.read()))
+        return cls(
+            party=office.name,
+            began=running.began,
+            links=links,
+            runs=tuple(runs),
+            workers=workers.started,
+            restarts=workers.restarted,
+            ledger=ledger,
+            process=process,
+            delay=delay.longest,
+        )
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric.
+
+    Attributes:
+        name: with its unit, as Prometheus has names.
+        kind: whether it only grows while the party runs.
+        help: what it is.
+        labels: names.
+        read: its values in a scene.
+    """
+
+    name: str
+    kind: Literal["gauge", "counter"]
+    help: str
+    labels: tuple[str, ...]
+    read: Callable[[Scene], Iterable[Value]]
+
+
+def _one(value: Callable[[Scene], float]) -> Callable[[Scene], Iterable[Value]]:
+    return lambda scene: [((), value(scene))]
+
+
+def _links(value: Callable[[Figures], float | None]) -> Callable[[Scene], Iterable[Value]]:
+    return lambda scene: [((link.peer,), known) for link in scene.links if (known := value(link)) is not None]
+
+
+def _ledger(value: Callable[[LedgerFigures], float]) -> Callable[[Scene], Iterable[Value]]:
+    return lambda scene: [] if scene.ledger is None else [((), value(scene.ledger))]
+
+
+def _by_state(scene: Scene) -> Iterator[Value]:
+    counts = Counter(run.state for run in scene.runs)
+    yield from (((state,), counts[state]) for state in STATES)
+
+
+METRICS: Final = (
+    Metric(
+        "parley_build_info",
+        "gauge",
+        "Always 1; the labels say what runs.",
+        ("party", "version", "python", "kernels"),
+        lambda scene: [((scene.party, release(), platform.python_version(), _native.kernel_path()), 1)],
+    ),
+    Metric(
+        "parley_start_time_seconds",
+        "gauge",
+        "When the party was started, seconds since 1970.",
+        (),
+        _one(lambda scene: scene.began),
+    ),
+    Metric(
+        "parley_link_up",
+        "gauge",
+        "Whether there is a connection with the peer now.",
+        ("peer",),
+        _links(lambda link: link.connected),
+    ),
+    Metric(
+        "parley_link_streams",
+        "gauge",
+        "Conversations with the peer that are open.",
+        ("peer",),
+        _links(lambda link: link.streams),
+    ),
+    Metric(
+        "parley_link_received_bytes_total",
+        "counter",
+        "Bytes of chunks that came over the link.",
+        ("peer",),
+        _links(lambda link: link.bytes_in),
+    ),
+    Metric(
+        "parley_link_sent_bytes_total",
+        "counter",
+        "Bytes of chunks that were written to the link.",
+        ("peer",),
+        _links(lambda link: link.bytes_out),
+    ),
+    Metric(
+        "parley_link_received_chunks_total",
+        "counter",
+        "Chunks, the messages of a link, that came.",
+        ("peer",),
+        _links(lambda link: link.chunks_in),
+    ),
+    Metric(
+        "parley_link_sent_chunks_total",
+        "counter",
+        "Chunks that were written.",
+        ("peer",),
+        _links(lambda link: link.chunks_out),
+    ),
+    Metric(
+        "parley_link_resent_chunks_total",
+        "counter",
+        "Chunks that were to be written again, because a connection broke.",
+        ("peer",),
+        _links(lambda link: link.resent),
+    ),
+    Metric(
+        "parley_link_round_trip_seconds",
+        "gauge",
+        "Of the last beat that was answered; absent before the first.",
+        ("peer",),
+        _links(lambda link: link.round_trip),
+    ),
+    Metric(
+        "parley_runs",
+        "gauge",
+        "Runs that we led or followed, ever, by where they stand.",
+        ("state",),
+        _by_state,
+    ),
+    Metric(
+        "parley_run_attempts_total",
+        "counter",
+        "Workers that were started, one for each attempt at a run.",
+        (),
+        _one(lambda scene: scene.workers),
+    ),
+    Metric(
+        "parley_worker_restarts_total",
+        "counter",
+        "Workers that were started for a run that had had one before.",
+        (),
+        _one(lambda scene: scene.restarts),
+    ),
+    Metric(
+        "parley_ledger_records",
+        "gauge",
+        "Records that our copy of the ledger holds.",
+        (),
+        _ledger(lambda ledger: ledger.size),
+    ),
+    Metric(
+        "parley_ledger_height",
+        "gauge",
+        "Of the last block that we executed.",
+        (),
+        _ledger(lambda ledger: ledger.height),
+    ),
+    Metric(
+        "parley_ledger_pending_records",
+        "gauge",
+        "Records that no majority has signed for yet: how far finality lags.",
+        (),
+        _ledger(lambda ledger: ledger.size - ledger.final),
+    ),
+    Metric(
+        "parley_ledger_members_heard",
+        "gauge",
+        "Members whose machines ours is connected to for the ledger.",
+        (),
+        _ledger(lambda ledger: ledger.heard),
+    ),
+    Metric(
+        "parley_ledger_halted",
+        "gauge",
+        "Whether our member signs nothing any more.",
+        (),
+        _ledger(lambda ledger: ledger.halted),
+    ),
+    Metric(
+        "process_resident_memory_bytes",
+        "gauge",
+        "Memory of the party's own process, without its workers.",
+        (),
+        _one(lambda scene: scene.process.resident),
+    ),
+    Metric(
+        "process_open_fds",
+        "gauge",
+        "Files and connections that it has open.",
+        (),
+        _one(lambda scene: scene.process.files),
+    ),
+    Metric(
+        "process_cpu_seconds_total",
+        "counter",
+        "Computation of the process, without its workers.",
+        (),
+        _one(lambda scene: scene.process.seconds),
+    ),
+    Metric(
+        "parley_event_loop_delay_seconds",
+        "gauge",
+        "The longest that the event loop was held up in the last ten seconds.",
+        (),
+        _one(lambda scene: scene.delay),
+    ),
+)
+
+
+def exposition(scene: Scene) -> str:
+    """All metrics as Prometheus reads them."""
+    return "".join(f"{line}\n" for metric in METRICS for line in _lines(metric, scene))
+
+
+def page() -> str:
+    """The table as Markdown, for docs/metrics.md."""
+    rows = (f"| `{each.name}` | {each.kind} | {', '.join(each.labels)} | {each.help} |" for each in METRICS)
+    return "\n".join(["| metric | kind | labels | what it is |", "|---|---|---|---|", *rows, ""])
+
+
+def _lines(metric: Metric, scene: Scene) -> Iterator[str]:
+    yield f"# HELP {metric.name} {metric.help}"
+    yield f"# TYPE {metric.name} {metric.kind}"
+    for values, value in metric.read(scene):
+        pairs = ",".join(
+            f'{name}="{_escaped(text)}"' for name, text in zip(metric.labels, values, strict=True)
+        )
+        yield f"{metric.name}{{{pairs}}} {float(value)!r}" if pairs else f"{metric.name} {float(value)!r}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,55 @@
+"""Which HTTP status an error has: by its family, and within usage by its code."""
+
+from typing import Final
+
+from parley.core.errors import (
+    BudgetExhausted,
+    ParleyError,
+    PeerAborted,
+    PeerLost,
+    PeerMisbehaved,
+    PolicyRefused,
+    ProtocolBug,
+    UsageError,
+)
+
+_BY_FAMILY: Final = {
+    UsageError.family: 400,
+    PolicyRefused.family: 403,
+    BudgetExhausted.family: 429,
+    ProtocolBug.family: 500,
+    PeerMisbehaved.family: 502,
+    PeerAborted.family: 502,
+    ParleyError.family: 503,
+    PeerLost.family: 504,
+}
+_BY_CODE: Final = {
+    "api-token": 401,
+    "no-such-path": 404,
+    "method-not-allowed": 405,
+    "body-too-slow": 408,
+    "body-too-large": 413,
+    "body-not-understood": 415,
+    "run-over": 409,
+    "not-ours-to-resume": 409,
+    "no-consortium": 409,
+    "ledger-not-fetched": 409,
+}
+_ABSENT: Final = ("unknown-", "no-such-")
+"""How the codes of things begin that are not there."""
+
+
+def status_of(error: ParleyError) -> int:
+    """The HTTP status of an error."""
+    if error.code in _BY_CODE:
+        return _BY_CODE[error.code]
+    if error.family == UsageError.family and error.code.startswith(_ABSENT):
+        return 404
+    return _BY_FAMILY.get(error.family, 500)
+
+
+def unforeseen() -> ParleyError:
+    """What is said of an exception that nobody foresaw: nothing of its text."""
+    return ProtocolBug(
+        "internal", "the request failed in a way that nobody foresaw", remedy="report it with the party's log"
+    )

@@ -1,0 +1,74 @@
+"""The whole API, one line for each thing that can be asked.
+
+Who may: ``anyone`` on this machine, or who shows the ``token`` of the home. What a route does is said by the
+first line of its handler; what it takes and answers, by the types. The OpenAPI document is made of all that.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from parley.api import answers, asked, handlers, pages
+from parley.api.metrics import CONTENT_TYPE
+from parley.party.shown.models import ModelShown
+from parley.party.shown.plans import PlanShown
+from parley.party.shown.runs import RunShown
+
+
+@dataclass(frozen=True)
+class Route:
+    """One thing that can be asked.
+
+    Attributes:
+        method: of HTTP.
+        path: with the names of fields in braces.
+        takes: the type of the request.
+        answers: the type of the answer, or the media type of one that is no JSON.
+        who: may ask.
+        does: the handler.
+        status: of a good answer.
+        text: a field that may come as the whole body, and that body's media type.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    takes: type[asked.Asked]
+    answers: type[Any] | str
+    who: Literal["anyone", "token"]
+    does: Callable[[handlers.Counter, Any], Any]
+    status: int = 200
+    text: tuple[str, str] | None = None
+
+    @property
+    def summary(self) -> str:
+        """What it does, in a line."""
+        return (self.does.__doc__ or "").strip().splitlines()[0]
+
+
+_EVENTS: Final = "text/event-stream"
+_TOML: Final = ("plan", "application/toml")
+
+# fmt: off
+ROUTES: Final = (
+    Route("GET", "/v1/party", asked.Nothing, answers.PartyShown, "token", handlers.party),
+    Route("GET", "/v1/settings", asked.Nothing, answers.Settings, "token", handlers.settings),
+    Route("GET", "/v1/doctor", asked.AboutPeer, answers.Findings, "token", handlers.doctor),
+    Route("GET", "/v1/peers", asked.Nothing, answers.Peers, "token", handlers.peers),
+    Route("GET", "/v1/tables", asked.Nothing, answers.Tables, "token", handlers.tables),
+    Route("GET", "/v1/plans", asked.ListPlans, answers.Plans, "token", handlers.plans),
+    Route("GET", "/v1/plans/{plan}", asked.OnePlan, PlanShown, "token", handlers.plan),
+    Route("GET", "/v1/runs", asked.Nothing, answers.Runs, "token", handlers.runs),
+    Route("POST", "/v1/runs", asked.SubmitPlan, RunShown, "token", handlers.submit, 202, _TOML),
+    Route("GET", "/v1/runs/{run}", asked.OneRun, RunShown, "token", handlers.run),
+    Route("GET", "/v1/runs/{run}/events", asked.OneRun, _EVENTS, "token", handlers.watch),
+    Route("POST", "/v1/runs/{run}/cancel", asked.OneRun, RunShown, "token", handlers.cancel, 202),
+    Route("POST", "/v1/runs/{run}/resume", asked.OneRun, RunShown, "token", handlers.resume, 202),
+    Route("GET", "/v1/models", asked.Nothing, answers.Models, "token", handlers.models),
+    Route("GET", "/v1/models/{model}", asked.OneModel, ModelShown, "token", handlers.model),
+    Route("GET", "/v1/ledger", asked.Nothing, answers.LedgerShown, "token", handlers.ledger),
+    Route("GET", "/v1/ledger/records", asked.Page, answers.Records, "token", handlers.records),
+    Route("GET", "/metrics", asked.Nothing, CONTENT_TYPE, "token", handlers.metrics),
+    Route("GET", "/openapi.json", asked.Nothing, "application/json", "anyone", pages.openapi),
+    Route("GET", "/docs", asked.Nothing, "text/html; charset=utf-8", "anyone", pages.docs),
+)
+# fmt: on

@@ -1,0 +1,1 @@
+"""What of a party its own people see, as records: the commands print them, the API answers with them."""

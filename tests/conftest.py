@@ -1,0 +1,11 @@
+"""What tests of several folders share and what is started once."""
+
+import pytest
+
+from tests.postgres import running_server
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    with running_server() as server:
+        yield server
