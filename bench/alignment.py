@@ -26,7 +26,8 @@ from rich.table import Table
 
 from parley import _native
 from parley.core.trace import Event, Received, Sent, Trace, Worked
-from parley.net.certificates import Identity, create_identity
+from parley.net.authority import create_identity
+from parley.net.certificates import Identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial

@@ -34,7 +34,8 @@ from parley.learn.metrics import auc
 from parley.learn.objectives import objective_for
 from parley.learn.parameters import BoostingParameters
 from parley.learn.scoring import directions, margins
-from parley.net.certificates import Identity, create_identity
+from parley.net.authority import create_identity
+from parley.net.certificates import Identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial

@@ -40,7 +40,8 @@ from parley.ledger.engines.embedded.prove import Snapshot
 from parley.ledger.export import export
 from parley.ledger.transaction import SignedTransaction, Transaction, sign
 from parley.ledger.verifier import verify
-from parley.net.certificates import Identity, create_identity
+from parley.net.authority import create_identity
+from parley.net.certificates import Identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial
 

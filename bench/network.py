@@ -26,7 +26,8 @@ from rich.table import Table
 from parley.core.conversation import Message, Repeat, Step, steps
 from parley.core.trace import Trace
 from parley.net import tls
-from parley.net.certificates import Identity, create_identity
+from parley.net.authority import create_identity
+from parley.net.certificates import Identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.links import Contact, Links
 from parley.net.transport import Transport

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from parley.core.trace import Event, Received, Sent
-from parley.net.certificates import create_identity
+from parley.net.authority import create_identity
 from parley.net.links import Contact, Links
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from parley.core.errors import UsageError
 from parley.core.trace import Trace
-from parley.net.certificates import create_identity
+from parley.net.authority import create_identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.links import LINK, Contact, Links
 from parley.net.memory import memory_pair
@@ -85,7 +85,7 @@ class Linked:
 
     Args:
         name: of the party.
-        peers: names of those it knows.
+        peers: names of those it knows; `pins` says by what, where that is not usual.
         on_connection: serves what arrives; by default it is put into `arrived` and held.
         listens: whether it has a port.
         options: for `Links`.
@@ -97,7 +97,9 @@ class Linked:
         self.arrived = asyncio.Queue()
         self._serve = on_connection or self._hold
         self.log = []
-        self.links = Links(identity_of(name), self.known, self._serve, log=self.log.append, **options)
+        self.identity = identity_of(name)
+        self.pins = {}
+        self.links = Links(lambda: self.identity, self.known, self._serve, log=self.log.append, **options)
         self._listens = listens
         self._stack = AsyncExitStack()
         self.address = ""
@@ -105,7 +107,10 @@ class Linked:
     def known(self, peer):
         if peer not in self.addresses:
             raise UsageError("stranger", peer, remedy="none")
-        return Contact(pin_of(peer), self.addresses[peer])
+        return Contact(self.pins.get(peer) or pin_of(peer), self.addresses[peer])
+
+    def _all_pins(self):
+        return {peer: self.known(peer).pin for peer in self.addresses}
 
     async def _hold(self, _peer, path, transport):
         over = asyncio.Event()
@@ -118,8 +123,7 @@ class Linked:
 
     async def __aenter__(self):
         if self._listens:
-            pins = {peer: pin_of(peer) for peer in self.addresses}
-            listener = PeerListener("127.0.0.1", 0, identity_of(self.name), pins, self._accept)
+            listener = PeerListener("127.0.0.1", 0, lambda: self.identity, self._all_pins, self._accept)
             await self._stack.enter_async_context(listener)
             self.address = listener.address
         await self._stack.enter_async_context(self.links)

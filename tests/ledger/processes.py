@@ -17,7 +17,7 @@ from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.engines.embedded.prove import Snapshot
 from parley.ledger.export import export
 from parley.ledger.verifier import verify
-from parley.net.certificates import create_identity
+from parley.net.authority import create_identity
 
 from tests.ledger.members import key
 

@@ -63,7 +63,7 @@ class Runner:
         self.config = config
         self.identity = Identity.load(self.folder / self.name)
         self.pins = {
-            other: PeerPin(other, (self.folder / other / "certificate.pem").read_text())
+            other: PeerPin(other, (self.folder / other / "ca.pem").read_text())
             for other in self.ports
             if other != self.name
         }

@@ -4,13 +4,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.x509.oid import NameOID
 
 from parley.core.errors import (
     PeerError,
@@ -20,7 +15,7 @@ from parley.core.errors import (
     UsageError,
 )
 from parley.net import tls
-from parley.net.certificates import Identity, create_identity
+from parley.net.authority import create_identity
 from parley.net.websocket import PeerListener, PeerPin, dial
 
 from tests.channels import identity_of, listening, pin_of
@@ -120,13 +115,6 @@ async def test_a_server_with_another_certificate_is_misconduct_with_both_fingerp
     assert identity_of("right").fingerprint in shown
 
 
-async def test_an_expired_certificate_is_refused():
-    old = create_identity("right", now=datetime.now(UTC) - timedelta(days=800))
-    async with PeerListener("127.0.0.1", 0, old, {"left": pin_of("left")}, nothing) as listener:
-        error = await refusal(listener.address, identity_of("left"), PeerPin("right", old.certificate_pem))
-    assert error.code == "certificate-expired"
-
-
 async def test_the_peer_list_may_change_while_the_listener_runs():
     pins = {}
     async with listening(nothing, pins=lambda: pins) as listener:
@@ -147,34 +135,6 @@ async def test_a_peer_list_that_cannot_be_read_turns_newcomers_away_and_says_so(
     async with listening(nothing, unreadable, on_refused=lambda *what: refused.append(what)) as listener:
         await refusal(listener.address, identity_of("left"), pin_of("right"))
     assert "peers.toml is damaged" in refused[0][1]
-
-
-async def test_a_pinned_peer_cannot_vouch_for_another():
-    parent = create_identity("left")
-    key = serialization.load_pem_private_key(parent.private_key_pem.encode(), None)
-    signer = x509.load_pem_x509_certificate(parent.certificate_pem.encode())
-    child_key = Ed25519PrivateKey.generate()
-    child = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "child")]))
-        .issuer_name(signer.subject)
-        .public_key(child_key.public_key())
-        .serial_number(7)
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
-        .sign(key, None)
-    )
-    encoding = serialization.Encoding.PEM
-    identity = Identity(
-        "child",
-        child.public_bytes(encoding).decode(),
-        child_key.private_bytes(
-            encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode(),
-    )
-    async with listening(nothing, {"left": PeerPin("left", parent.certificate_pem)}) as listener:
-        error = await refusal(listener.address, identity, pin_of("right"))
-    assert error.code == "certificate-unknown-to-peer"
 
 
 async def test_older_tls_is_refused():

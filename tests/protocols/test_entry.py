@@ -7,7 +7,7 @@ import pytest
 
 from parley.core.errors import PeerAborted, UsageError
 from parley.core.trace import Trace
-from parley.net.certificates import create_identity
+from parley.net.authority import create_identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.memory import memory_pair
 from parley.party.entry import enter

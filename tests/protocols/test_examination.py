@@ -11,7 +11,7 @@ import pytest
 
 from parley.core.errors import PeerMisbehaved
 from parley.core.trace import Trace
-from parley.net.certificates import create_identity
+from parley.net.authority import create_identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.layers import DIALLED, LAYER_OF, LAYERS, layer_of
 from parley.net.memory import memory_pair

@@ -131,7 +131,7 @@ class Party:
         assert made.code == 0, made.answer
         settings = self.home / "parley.toml"
         settings.write_text(settings.read_text().replace('api = "127.0.0.1:0"', f'api = "{api}"'))
-        self.certificate = self.home / "identity" / "certificate.pem"
+        self.certificate = self.home / "identity" / "ca.pem"
 
     def do(self, *words):
         """Run a command at this party."""

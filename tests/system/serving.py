@@ -4,10 +4,12 @@ import asyncio
 import http.client
 import json
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from parley.api.server import serving
+from parley.core.log import Log
 from parley.party.compose import serve
 
 from tests.system.parties import Party, until
@@ -60,10 +62,11 @@ class ServedHere(Party):
         super().__init__(folder, name, api="127.0.0.1:0")
         self._loop = loop
         self._lines = []
+        self._log = Log(name, time.time, lambda record: self._lines.append(record.text))
         self._serving = None
 
     def up(self):
-        self._serving = self._loop.start(serve(self.home, self._lines.append, serving))
+        self._serving = self._loop.start(serve(self.home, self._log, serving))
         until(lambda: self._serving.done() or any("its API answers" in line for line in self._lines))
         assert not self._serving.done(), self._serving.exception()
         return self

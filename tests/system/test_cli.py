@@ -6,6 +6,8 @@ import subprocess
 import polars as pl
 import pytest
 
+from parley.net.authority import create_single
+
 from tests.system.parties import (
     EXAMPLE,
     Party,
@@ -98,6 +100,53 @@ def test_words_for_people(folder, bank):
         assert expected in ended.stdout
         assert ended.stderr == ""
         assert not any(line != line.rstrip() for line in ended.stdout.splitlines())
+
+
+# ── certificates ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_new_certificate_for_tls_is_used_while_the_party_runs_and_no_peer_is_told(bank, operator, tmp_path):
+    before = bank.done("identity", "show")
+    assert (before["authority"]["key"], before["replacing"]) == (True, None)
+    assert before["authority"]["days_left"] > 3640
+    assert 85 < before["leaf"]["days_left"] <= 90
+    key = (bank.home / "identity" / "ca.key").rename(tmp_path / "ca.key")
+    failed(bank.do("identity", "rotate"), "usage", "authority-key-missing", 2)
+    after = bank.done("identity", "rotate", "--ca-key", key)
+    assert not after["authority"]["key"]
+    key.rename(bank.home / "identity" / "ca.key")
+    assert after["leaf"]["fingerprint"] != before["leaf"]["fingerprint"]
+    assert after["fingerprint"] == before["fingerprint"]
+    bank.wait_for("a new certificate from now on")
+    assert bank.done("doctor", "operator")["well"]
+    assert operator.done("peer", "list")["peers"][0]["fingerprint"] == after["fingerprint"]
+
+
+def test_a_home_from_before_is_used_as_it_is_until_it_is_replaced(tmp_path):
+    shop = Party(tmp_path, "shop")
+    folder = shop.home / "identity"
+    for file in folder.iterdir():
+        file.unlink()
+    single = create_single("shop")
+    single.save(folder)
+    shop.up()
+    try:
+        shown = shop.done("identity")
+        assert (shown["authority"], shown["certificate"]) == (None, str(folder / "certificate.pem"))
+        failed(shop.do("identity", "rotate"), "usage", "no-authority", 2)
+        assert running(shop)
+        replaced = shop.done("identity", "replace")
+        assert (replaced["record"], replaced["certificate"]) == (None, str(folder / "ca.pem"))
+        assert replaced["fingerprint"] != shown["fingerprint"]
+        assert running(shop)
+        shop.wait_for("a new certificate from now on")
+    finally:
+        shop.stop()
+
+
+def running(party):
+    findings = {each["check"]: each["verdict"] for each in party.done("doctor")["findings"]}
+    return findings["running"] == "ok"
 
 
 def test_a_query_is_a_table_wherever_the_party_runs(folder, bank, monkeypatch):

@@ -7,13 +7,13 @@ import time
 import msgspec
 import pytest
 
-from parley.core.errors import PeerAborted
+from parley.core.errors import PeerAborted, PolicyRefused
 from parley.core.plan import read_plan
 from parley.core.trace import Trace
 from parley.net.certificates import Identity
 from parley.net.channel import CheckedChannel, Setting
-from parley.net.links import Contact, Links
-from parley.net.websocket import PeerPin
+from parley.net.links import LINK, Contact, Links
+from parley.net.websocket import PeerPin, dial
 from parley.party.invitations import Invitation
 from parley.protocols import proposal
 
@@ -233,6 +233,47 @@ def test_a_run_that_the_ledger_does_not_know_is_refused(folder, members):
     operator.wait_for("[run-not-on-ledger]")
 
 
+def test_a_replaced_certificate_counts_as_soon_as_the_ledger_has_it(folder, members, tmp_path):
+    """The sequencer's, while the regulator is away; its way back leads through the operator."""
+    bank, operator, regulator = members
+    stolen = Identity.load(bank.home / "identity")
+    before = {party: len(party.said()) for party in members}
+    regulator.stop()
+    bank.done("identity", "rotate")
+    replaced = bank.done("identity", "replace")
+    now = Identity.load(bank.home / "identity")
+    assert replaced["replacing"] is None
+    assert replaced["fingerprint"].replace(" ", "").lower() == now.fingerprint != stolen.fingerprint
+    assert bank.done("ledger", "show")["records"][replaced["record"]]["type"] == "member.announce"
+
+    for party in (bank, operator):
+        party.wait_for("[certificate-revoked]", before[party])
+    theirs = PeerPin("operator", Identity.load(operator.home / "identity").certificate_pem)
+    with pytest.raises(PolicyRefused) as caught:
+        asyncio.run(dial(operator.address, stolen, theirs, LINK))
+    assert caught.value.code == "certificate-unknown-to-peer"
+    ours = PeerPin("bank", now.certificate_pem)
+    with pytest.raises(PolicyRefused):
+        asyncio.run(dial(bank.address, stolen, ours, "/control"))
+
+    regulator.up()
+    caught_up(regulator, bank)
+    until(lambda: regulator.do("doctor", "bank").answer["well"])
+    assert bank.done("run", approved(bank, operator, plan(folder, purpose="anew")))["rounds"] == 3
+    caught_up(regulator, bank)
+    _by_hand(regulator, bank, Party(tmp_path, "bank"))
+
+
+def _by_hand(regulator, bank, other):
+    """What our own people say of a peer goes before what the ledger has of it now."""
+    add = ("peer", "add", "bank", "--certificate")
+    failed(regulator.do(*add, other.certificate), "usage", "peer-has-another-certificate", 2)
+    regulator.done(*add, other.certificate, "--replace")
+    until(lambda: not regulator.do("doctor", "bank").answer["well"])
+    regulator.done(*add, bank.certificate, "--replace")
+    until(lambda: regulator.do("doctor", "bank").answer["well"])
+
+
 # ── invitations ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -283,7 +324,7 @@ def test_a_party_that_listens_everywhere_must_say_where(tmp_path):
 # ── standing, and things that stop ────────────────────────────────────────────────────────────────────
 
 
-def test_a_suspended_member_starts_nothing_until_it_is_reinstated(tmp_path):
+def test_a_suspended_member_starts_nothing_and_a_removed_one_loses_its_links(tmp_path):
     with consortium(tmp_path) as (bank, operator, regulator):
         path = approved(bank, operator, plan(tmp_path, runs=2))
         _decided(bank, regulator, "suspend")
@@ -292,6 +333,11 @@ def test_a_suspended_member_starts_nothing_until_it_is_reinstated(tmp_path):
         failed(bank.do("run", path), "refused", "ledger-party-not-active", 3)
         _decided(bank, regulator, "reinstate")
         assert bank.done("run", path)["rounds"] == 3
+        _decided(bank, regulator, "remove")
+        for party in (bank, operator):
+            party.wait_for("[peer-let-go]")
+        (failure, *_) = bank.do("doctor", "operator").answer["findings"]
+        assert (failure["check"], failure["code"]) == ("peer", "unknown-peer")
 
 
 _GRANT = ("--to", "bank", "--table", "subscribers", "--purpose", "monthly")

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from parley import _native
-from parley.net.certificates import VALIDITY, create_identity
+from parley.net.authority import AUTHORITY_VALIDITY, VALIDITY, Authority, create_identity, create_single
 from parley.party import site
-from parley.party.site import MIB, RENEWAL, examine_site
+from parley.party.credentials import AUTHORITY_WARNING
+from parley.party.site import MIB, examine_site
 from parley.store.settings import SETTINGS_FILE
 
 from tests.system.parties import Party, caught_up, failed, invited, parley, spawned
@@ -20,6 +21,7 @@ CHECKS = [
     "certificate",
     "store",
     "ledger",
+    "authority",
     "disk",
     "memory",
     "cores",
@@ -44,7 +46,7 @@ def found(party, environment=None, now=NOW):
 def test_a_site_that_is_well(bank):
     findings = found(bank)
     assert list(findings) == CHECKS
-    for check in ("settings", "home", "certificate", "store", "proxy"):
+    for check in ("settings", "home", "certificate", "authority", "store", "proxy"):
         assert findings[check].verdict == "ok", findings[check]
     assert findings["ledger"].verdict == "skipped"
 
@@ -90,21 +92,62 @@ def test_a_home_that_others_can_look_into(bank):
 
 
 def test_a_key_that_others_can_read(bank):
-    (bank.home / "identity" / "key.pem").chmod(0o640)
+    (bank.home / "identity" / "leaf.pem").chmod(0o640)
     assert found(bank)["certificate"].code == "key-exposed"
 
 
+HOUR = timedelta(hours=1)
+DUE = (VALIDITY + timedelta(days=1)) / 3
+"""Of a certificate of TLS, left when it is to be renewed: it begins a day early."""
+
+
 @pytest.mark.parametrize(
-    ("left", "verdict"),
-    [
-        (RENEWAL + timedelta(hours=1), "ok"),
-        (RENEWAL - timedelta(hours=1), "warning"),
-        (timedelta(hours=1), "warning"),
-        (-timedelta(hours=1), "failure"),
-    ],
+    ("left", "verdict"), [(DUE + HOUR, "ok"), (DUE - HOUR, "warning"), (HOUR, "warning"), (-HOUR, "failure")]
 )
 def test_a_certificate_near_its_end(bank, left, verdict):
-    assert found(bank, now=NOW + VALIDITY - left)["certificate"].verdict == verdict
+    findings = found(bank, now=NOW + VALIDITY - left)
+    assert findings["certificate"].verdict == verdict
+    if verdict == "warning":
+        assert "parley identity rotate" in findings["certificate"].remedy
+        (bank.home / "identity" / "ca.key").unlink()
+        findings = found(bank, now=NOW + VALIDITY - left)
+        assert "bring ca.key back" in findings["certificate"].remedy
+        assert "kept elsewhere" in findings["authority"].found
+
+
+def test_an_authority_near_its_end(bank):
+    (bank.home / "identity" / "leaf.pem").unlink()
+    folder = bank.home / "identity"
+    for left, verdict in ((AUTHORITY_WARNING + HOUR, "ok"), (AUTHORITY_WARNING - HOUR, "warning")):
+        moment = NOW + AUTHORITY_VALIDITY - left
+        Authority.load(folder).issue(now=moment).save_leaf(folder)
+        finding = found(bank, now=moment)["authority"]
+        assert finding.verdict == verdict
+    assert "parley identity replace" in finding.remedy
+
+
+def test_a_home_without_an_authority(bank):
+    folder = bank.home / "identity"
+    for file in folder.iterdir():
+        file.unlink()
+    single = create_single("bank")
+    single.save(folder)
+    findings = found(bank)
+    assert findings["certificate"].verdict == findings["authority"].verdict == "ok"
+    late = found(bank, now=single.ends - HOUR)["certificate"]
+    assert late.verdict == "warning"
+    assert "parley identity replace" in late.remedy
+
+
+def test_an_identity_from_before_a_replacement(bank):
+    """A copy brought back: the ledger has another certificate since."""
+    bank.done("consortium", "create", "test")
+    folder = bank.home / "identity"
+    for file in folder.iterdir():
+        file.unlink()
+    create_identity("bank").save(folder)
+    finding = found(bank)["authority"]
+    assert (finding.verdict, finding.code) == ("failure", "certificate-revoked")
 
 
 def test_a_certificate_of_another_party(bank):

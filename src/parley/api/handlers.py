@@ -63,7 +63,7 @@ def party(at: Counter, _: asked.Nothing) -> answers.PartyShown:
         release=release(),
         home=str(home.path.absolute()),
         listen=home.settings.listen,
-        fingerprint=grouped(at.running.identity.fingerprint),
+        fingerprint=grouped(at.running.identity().fingerprint),
         consortium="" if home.membership is None else home.membership.consortium,
         began=at.running.began,
         threads=office.threads,

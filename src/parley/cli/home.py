@@ -1,16 +1,14 @@
-"""Making a party and saying who it is."""
+"""Making a party."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from parley.cli.identity import described
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.cli.output import answer, facts, read_aloud
-from parley.net.certificates import CERTIFICATE_FILE, Identity, grouped
 from parley.party.compose import found
-from parley.store.home import Home
 from parley.store.settings import Settings, checked_store
 
 
@@ -71,17 +69,18 @@ def init(
     which the peer reaches us too. Two such parties reach one another through a member with
     relay = true in its parley.toml, which cannot read what it passes on.
 
-    The folder holds parley.toml (these settings, to be edited at will), identity/ (key and
-    certificate), party.db (peers, tables, runs) and models/. The key never leaves it; back it up.
+    The folder holds parley.toml (these settings, to be edited at will), identity/ (keys and
+    certificates), party.db (peers, tables, runs) and models/. No key ever leaves it; back it up.
     With --store the database holds what party.db would, and `parley store move` moves it later.
-    The certificate is for every peer: see `parley identity`.
+    identity/ca.pem is the certificate for every peer: see `parley identity`. Its key, ca.key, may be
+    kept elsewhere; then bring it back every 60 days for `parley identity rotate`.
 
     If the folder already is a party's home, nothing is changed: choose another one.
     """
     settings = Settings(
         party=name, listen=listen, threads=threads, minimum_rows=minimum_rows, store=checked_store(store)
     )
-    record = _record(found(home, settings), home, listen)
+    record = described(found(home, settings), home, listen)
 
     def show(console: Console) -> None:
         console.print(f"{name} has a home in {home}", markup=False)
@@ -95,41 +94,3 @@ def init(
         )
 
     answer(record, show, as_json=as_json)
-
-
-def identity(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Say who we are: name, fingerprint, certificate.
-
-    \b
-    Example:
-      parley identity
-
-    Send the certificate file to the peer by any means; it is not secret. Then read the
-    fingerprint to one another by telephone. Whoever has the same sixteen groups on the screen
-    has the right file.
-    """
-    opened = Home.open(home)
-    record = _record(Identity.load(opened.identity_folder), home, opened.settings.listen)
-
-    def show(console: Console) -> None:
-        facts(
-            console,
-            [
-                ("party", record["party"]),
-                ("listens on", record["listen"] or "no port: it dials out"),
-                ("certificate", record["certificate"]),
-                ("fingerprint", read_aloud(record["fingerprint"])),
-            ],
-        )
-
-    answer(record, show, as_json=as_json)
-
-
-def _record(identity: Identity, home: Path, listen: str) -> dict[str, str]:
-    return {
-        "party": identity.party,
-        "home": str(home),
-        "listen": listen,
-        "certificate": str(home / "identity" / CERTIFICATE_FILE),
-        "fingerprint": grouped(identity.fingerprint),
-    }

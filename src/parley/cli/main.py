@@ -21,6 +21,7 @@ from parley.cli import (
     explain,
     grants,
     home,
+    identity,
     ledger,
     models,
     options,
@@ -57,7 +58,7 @@ Exit codes: 0 done, 1 stopped, 2 usage or data, 3 refused by a rule, 4 peer lost
 
 app = options.group(_TEXT)
 app.command("init")(home.init)
-app.command("identity")(home.identity)
+app.add_typer(identity.app, name="identity")
 app.add_typer(consortium.app, name="consortium")
 app.command("invite")(consortium.invite)
 app.command("join")(consortium.join)

@@ -15,7 +15,7 @@ from parley.party.peers import register_peer
 from parley.store.catalogue import Peer
 from parley.store.home import Home
 
-app = group("Our peers, each known by one certificate.")
+app = group("Our peers, each known by the certificate of its authority.")
 
 
 @app.command("add")
@@ -43,11 +43,13 @@ def add(
     Example:
       parley peer add operator --address operator.example:7443 --certificate operator.pem
 
-    From now on the peer is accepted by this very certificate and no other. The party that holds
-    the label dials the others, so it needs their addresses; they need no address of it.
+    The certificate is that of the peer's own authority. From now on the peer is accepted by what
+    this very authority signs, and by no other. The party that holds the label dials the others, so
+    it needs their addresses; they need no address of it.
 
     Adding a peer again changes its address. If its certificate differs from the pinned one, this
-    is refused until you have compared fingerprints and say --replace.
+    is refused until you have compared fingerprints and say --replace. That goes before what our
+    copy of the ledger has of a member now, and links under the old certificate end at once.
     """
     try:
         pem = certificate.read_text(encoding="ascii")

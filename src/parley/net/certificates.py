@@ -1,7 +1,10 @@
-"""A party's identity: an Ed25519 key and the self-signed certificate that its peers pin.
+"""A party's identity: the certificate that its peers pin, and the key and certificate that TLS uses.
 
-There is no certificate authority. Each party hands its certificate to its peers once, they compare
-the fingerprint by telephone or in the invitation, and from then on accept that very certificate.
+What is pinned is the party's own authority (`authority`), which signs the certificate that TLS uses. Each
+party hands the authority's certificate to its peers once, they compare the fingerprint by telephone or in the
+invitation, and from then on accept what that authority has signed in the party's name, and no other.
+
+An older home has one certificate that signs itself and is pinned as it is. It is used until it is replaced.
 """
 
 import functools
@@ -9,31 +12,35 @@ import hashlib
 import re
 import ssl
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from parley.core.errors import UsageError
 from parley.core.files import write_atomically
+from parley.net.vouching import Unvouched, check_authority, check_vouched, is_authority, name_in
 
-VALIDITY: Final = timedelta(days=730)
-"""How long a new certificate lasts."""
+CA_FILE: Final = "ca.pem"
+"""The authority's certificate: what peers pin."""
 
-CLOCK_SKEW: Final = timedelta(days=1)
-"""A new certificate is valid from this long ago, so that a peer whose clock lags accepts it."""
+LEAF_FILE: Final = "leaf.pem"
+"""Key and certificate that TLS uses, in one file, so that they are replaced in one step."""
 
-CERTIFICATE_FILE: Final = "certificate.pem"
-KEY_FILE: Final = "key.pem"
+SINGLE_FILE: Final = "certificate.pem"
+SINGLE_KEY_FILE: Final = "key.pem"
+"""The certificate of a home without an authority, and its key."""
 
 _PARTY: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _GROUP: Final = 4
+_CERTIFICATE_BEGINS: Final = "-----BEGIN CERTIFICATE-----"
 
 
 def check_party(name: str) -> str:
@@ -59,7 +66,9 @@ def fingerprint_of(certificate_pem: str) -> str:
         UsageError: the text holds no certificate.
 
     """
-    return hashlib.sha256(_certificate(certificate_pem).public_bytes(serialization.Encoding.DER)).hexdigest()
+    return hashlib.sha256(
+        read_certificate(certificate_pem).public_bytes(serialization.Encoding.DER)
+    ).hexdigest()
 
 
 def named_in(certificate_pem: str) -> str:
@@ -69,7 +78,7 @@ def named_in(certificate_pem: str) -> str:
         UsageError: the text holds no certificate.
 
     """
-    return _common_name(_certificate(certificate_pem))
+    return name_in(read_certificate(certificate_pem))
 
 
 def valid_until(certificate_pem: str) -> datetime:
@@ -79,7 +88,25 @@ def valid_until(certificate_pem: str) -> datetime:
         UsageError: the text holds no certificate.
 
     """
-    return _certificate(certificate_pem).not_valid_after_utc
+    return read_certificate(certificate_pem).not_valid_after_utc
+
+
+def check_pinnable(certificate_pem: str) -> None:
+    """Whether a certificate can be pinned: an authority must be one that may sign, or nothing would ever fit.
+
+    Raises:
+        UsageError: ``certificate-unreadable``, ``certificate-invalid``.
+    """
+    certificate = read_certificate(certificate_pem)
+    try:
+        if is_authority(certificate):
+            check_authority(certificate)
+    except Unvouched as error:
+        raise UsageError(
+            error.code,
+            f"the certificate of {name_in(certificate)[:64]!r} cannot be pinned: {error.why}",
+            remedy="ask for the file that `parley identity` names there",
+        ) from None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -90,12 +117,14 @@ def announced_by(party: str, certificate_der: bytes) -> str | None:
     """
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
-        if _common_name(certificate) != party:
+        if name_in(certificate) != party:
             return None
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate_der)
-        return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
-    except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm, ssl.SSLError):
+        pem = certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+        check_pinnable(pem)
+    except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm, ssl.SSLError, UsageError):
         return None
+    return pem
 
 
 def grouped(fingerprint: str) -> str:
@@ -109,132 +138,135 @@ class Identity:
     """What a party proves itself with.
 
     Attributes:
-        party: the party's name, the certificate's common name.
-        certificate_pem: the public half, given to every peer.
-        private_key_pem: the secret half (PKCS #8, unencrypted); never shown.
+        party: the party's name, in both certificates.
+        certificate_pem: what peers pin, given to every one of them: the authority's certificate, or, without
+            an authority, the party's only one.
+        leaf_pem: the certificate that TLS uses; without an authority the same.
+        private_key_pem: the secret half of that (PKCS #8, unencrypted); never shown.
 
     """
 
     party: str
     certificate_pem: str
+    leaf_pem: str
     private_key_pem: str = field(repr=False)
 
     @property
+    def has_authority(self) -> bool:
+        """Whether peers pin an authority, so that the certificate of TLS may change."""
+        return self.leaf_pem != self.certificate_pem
+
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """The certificate's SHA-256, 64 hex digits."""
+        """The SHA-256 of what peers pin, 64 hex digits."""
         return fingerprint_of(self.certificate_pem)
 
+    @functools.cached_property
+    def leaf_fingerprint(self) -> str:
+        """The SHA-256 of the certificate that TLS uses, 64 hex digits."""
+        return fingerprint_of(self.leaf_pem)
+
+    @functools.cached_property
+    def begins(self) -> datetime:
+        """From when on the certificate that TLS uses is valid."""
+        return read_certificate(self.leaf_pem).not_valid_before_utc
+
+    @functools.cached_property
+    def ends(self) -> datetime:
+        """When the certificate that TLS uses ends."""
+        return valid_until(self.leaf_pem)
+
+    @property
+    def chain_pem(self) -> str:
+        """What is presented: the certificate of TLS, then what peers pin, for who has its fingerprint."""
+        return self.leaf_pem + self.certificate_pem if self.has_authority else self.leaf_pem
+
     def save(self, folder: Path) -> None:
-        """Write both files into ``folder``; the key first and readable by its owner only.
+        """Write the files into ``folder``; the key first and readable by its owner only.
 
         Raises:
             UsageError: an identity is there already, or the folder cannot be written.
 
         """
-        if (folder / CERTIFICATE_FILE).exists():
+        if has_identity(folder):
             raise UsageError(
                 "identity-exists",
                 f"{folder} holds an identity already",
                 remedy="use it, or choose another folder; a replaced key locks out every peer that pins it",
             )
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(folder / KEY_FILE, self.private_key_pem.encode(), mode=0o600)
-            write_atomically(folder / CERTIFICATE_FILE, self.certificate_pem.encode(), mode=0o644)
-        except OSError as error:
-            raise UsageError(
-                "identity-not-writable",
-                f"the identity cannot be written to {folder}: {error.strerror}",
-                remedy="choose a folder this user may write to",
-            ) from error
+        with writing(folder):
+            if self.has_authority:
+                self.save_leaf(folder)
+                write_atomically(folder / CA_FILE, self.certificate_pem.encode(), mode=0o644)
+            else:
+                write_atomically(folder / SINGLE_KEY_FILE, self.private_key_pem.encode(), mode=0o600)
+                write_atomically(folder / SINGLE_FILE, self.certificate_pem.encode(), mode=0o644)
+
+    def save_leaf(self, folder: Path) -> None:
+        """Put key and certificate of TLS in place of those before, in one step."""
+        write_atomically(folder / LEAF_FILE, (self.private_key_pem + self.leaf_pem).encode(), mode=0o600)
 
     @classmethod
     def load(cls, folder: Path, *, now: datetime | None = None) -> Self:
         """Read what `save` wrote.
 
-        Numbered checks: 1 both files are there, 2 the key is private, 3 both decode, 4 they belong
-        together, 5 the name may name a party, 6 the certificate is valid at ``now``.
+        Numbered checks: 1 the files are there, 2 the key is private, 3 all decode, 4 the key belongs to the
+        certificate, 5 the name may name a party, 6 the certificate of TLS is valid at ``now``, 7 our own
+        authority vouches for it, by the rules by which peers judge it.
 
         Raises:
             UsageError: a check failed; the text says which.
 
         """
+        moment = datetime.now(UTC) if now is None else now
         # 1, 2
-        key_pem = _read(folder / KEY_FILE)
-        certificate_pem = _read(folder / CERTIFICATE_FILE)
-        _check_private(folder / KEY_FILE)
+        if (folder / CA_FILE).exists() or not (folder / SINGLE_FILE).exists():
+            pinned_pem, source = _read(folder / CA_FILE), folder / LEAF_FILE
+            key_pem, leaf_pem = _parted(_read(source))
+        else:
+            pinned_pem = leaf_pem = _read(folder / SINGLE_FILE)
+            source = folder / SINGLE_KEY_FILE
+            key_pem = _read(source)
+        check_private(source)
         # 3
-        certificate = _certificate(certificate_pem)
-        key = _private_key(key_pem, folder / KEY_FILE)
+        pinned, leaf = read_certificate(pinned_pem), read_certificate(leaf_pem)
+        key = read_private_key(key_pem, source)
         # 4
-        if certificate.public_key() != key.public_key():
-            raise UsageError(
-                "identity-mismatched",
-                f"the key and the certificate in {folder} do not belong together",
-                remedy="restore both files from the same backup",
-            )
+        if leaf.public_key() != key.public_key():
+            raise _mismatched(folder, "the key and the certificate")
         # 5
-        party = check_party(_common_name(certificate))
+        party = check_party(name_in(leaf))
         # 6
-        _check_valid(certificate, folder, datetime.now(UTC) if now is None else now)
-        return cls(party, certificate_pem, key_pem)
+        _check_valid(leaf, folder, moment)
+        # 7
+        try:
+            check_vouched(leaf, pinned, party, moment)
+        except Unvouched as error:
+            raise _mismatched(folder, f"{CA_FILE} and {LEAF_FILE}", f": {error.why}") from None
+        return cls(party, pinned_pem, leaf_pem, key_pem)
 
 
-def create_identity(party: str, *, now: datetime | None = None, seed: bytes | None = None) -> Identity:
-    """A new key and certificate for ``party``, valid for two years from ``now`` (default: the clock's).
-
-    With 32 secret bytes as ``seed`` and the same ``now``, whoever knows them makes the same identity.
-
-    Raises:
-        UsageError: ``party`` cannot name a party.
-
-    """
-    check_party(party)
-    moment = (datetime.now(UTC) if now is None else now).replace(microsecond=0)
-    key = Ed25519PrivateKey.generate() if seed is None else Ed25519PrivateKey.from_private_bytes(seed)
-    serial = x509.random_serial_number() if seed is None else 1
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, party)])
-    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(serial)
-        .not_valid_before(moment - CLOCK_SKEW)
-        .not_valid_after(moment + VALIDITY)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(party)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_signing_only(), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .sign(key, None)
-    )
-    return Identity(
-        party,
-        certificate.public_bytes(serialization.Encoding.PEM).decode("ascii"),
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode("ascii"),
-    )
+IdentitySource: TypeAlias = Identity | Callable[[], Identity]
+"""An identity, or what tells the one that counts now."""
 
 
-def _signing_only() -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def present_identity(source: IdentitySource) -> Identity:
+    """The identity that counts now."""
+    return source if isinstance(source, Identity) else source()
+
+
+def has_identity(folder: Path) -> bool:
+    """Whether a folder holds an identity, of whichever kind."""
+    return any((folder / name).exists() for name in (CA_FILE, SINGLE_FILE))
 
 
 @functools.lru_cache(maxsize=1024)
-def _certificate(pem: str) -> x509.Certificate:
-    """The certificate in a text; one that TLS cannot be told of is none, or it would stop us listening."""
+def read_certificate(pem: str) -> x509.Certificate:
+    """The certificate in a text.
+
+    Raises:
+        UsageError: ``certificate-unreadable``.
+    """
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode("utf-8"))
         _ = (
@@ -252,7 +284,12 @@ def _certificate(pem: str) -> x509.Certificate:
         return certificate
 
 
-def _private_key(pem: str, path: Path) -> Ed25519PrivateKey:
+def read_private_key(pem: str, path: Path) -> Ed25519PrivateKey:
+    """The key in a text that came from ``path``.
+
+    Raises:
+        UsageError: ``key-unreadable``.
+    """
     try:
         key = serialization.load_pem_private_key(pem.encode("utf-8"), password=None)
     except (ValueError, TypeError) as error:
@@ -266,13 +303,8 @@ def _bad_key(path: Path) -> UsageError:
     return UsageError(
         "key-unreadable",
         f"{path} holds no unencrypted Ed25519 private key in PEM form",
-        remedy="restore it from a backup, or create a new identity and send its certificate to every peer",
+        remedy="restore it from a backup, or run `parley identity replace`",
     )
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else ""
 
 
 def _check_valid(certificate: x509.Certificate, folder: Path, now: datetime) -> None:
@@ -280,7 +312,7 @@ def _check_valid(certificate: x509.Certificate, folder: Path, now: datetime) -> 
         raise UsageError(
             "identity-expired",
             f"the certificate in {folder} expired on {certificate.not_valid_after_utc:%Y-%m-%d}",
-            remedy="create a new identity and send its certificate to every peer",
+            remedy="run `parley identity rotate`, or `parley identity replace` where there is no authority",
         )
     if now < certificate.not_valid_before_utc:
         raise UsageError(
@@ -291,13 +323,18 @@ def _check_valid(certificate: x509.Certificate, folder: Path, now: datetime) -> 
         )
 
 
-def _check_private(path: Path) -> None:
+def check_private(path: Path) -> None:
+    """Whether only its user can read a file.
+
+    Raises:
+        UsageError: ``key-exposed``.
+    """
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise UsageError(
             "key-exposed",
             f"{path} can be read by other users (mode {mode:04o}, expected 0600)",
-            remedy=f"run `chmod 600 {path}`, and make a new identity if others use this machine",
+            remedy=f"run `chmod 600 {path}`; if others use this machine, run `parley identity replace` too",
         )
 
 
@@ -315,4 +352,36 @@ def _read(path: Path) -> str:
             "identity-corrupt",
             f"{path} is not a PEM file",
             remedy="restore it from a backup",
+        ) from error
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """Key and certificate of a leaf file."""
+    key, begin, certificate = text.partition(_CERTIFICATE_BEGINS)
+    return key, begin + certificate
+
+
+def _mismatched(folder: Path, what: str, why: str = "") -> UsageError:
+    return UsageError(
+        "identity-mismatched",
+        f"{what} in {folder} do not belong together{why}",
+        remedy="restore all files there from the same backup",
+    )
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Makes the folder of an identity, and says in our own words that it cannot be written.
+
+    Raises:
+        UsageError: ``identity-not-writable``.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield
+    except OSError as error:
+        raise UsageError(
+            "identity-not-writable",
+            f"the identity cannot be written to {folder}: {error.strerror}",
+            remedy="choose a folder this user may write to",
         ) from error

@@ -14,7 +14,9 @@ _SECONDS = 10.0
 
 
 async def shown_certificate(address: str, peer: str, fingerprint: str, proxies: Proxies = NO_PROXY) -> str:
-    """The certificate in PEM that answers at ``host:port``, if it has the fingerprint.
+    """The authority, in PEM, of whoever answers at ``host:port``, if it has the fingerprint.
+
+    Whether that authority vouches for who answers is seen when it is pinned and dialled.
 
     Raises:
         PeerLost: nobody answers, or not with TLS; or the proxy does not let us through.
@@ -24,7 +26,7 @@ async def shown_certificate(address: str, peer: str, fingerprint: str, proxies: 
     try:
         async with asyncio.timeout(_SECONDS):
             stream = await connect(host.strip("[]"), int(port), peer, proxies)
-            pem = ssl.DER_cert_to_PEM_cert(await tls.shown(stream))
+            shown = await tls.shown(stream)
     except (OSError, TimeoutError, ValueError) as error:
         raise PeerLost(
             "peer-unreachable",
@@ -32,12 +34,12 @@ async def shown_certificate(address: str, peer: str, fingerprint: str, proxies: 
             peer=peer,
             remedy=f"ask {peer} whether its party is running and the port is open",
         ) from None
-    shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-    if shown != fingerprint:
+    certificate = shown[-1]
+    if (found := hashlib.sha256(certificate).hexdigest()) != fingerprint:
         raise PeerMisbehaved(
             "certificate-not-pinned",
-            f"{address} shows certificate {grouped(shown)}, the invitation names {grouped(fingerprint)}",
+            f"{address} shows certificate {grouped(found)}, the invitation names {grouped(fingerprint)}",
             peer=peer,
             remedy="do not go on: compare fingerprints with whoever invited you",
         )
-    return pem
+    return ssl.DER_cert_to_PEM_cert(certificate)

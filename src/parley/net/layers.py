@@ -29,6 +29,9 @@ DIALLED: Final[tuple[Layer, ...]] = LAYERS[LAYERS.index("name") : LAYERS.index("
 
 _CODES: Final[Mapping[Layer, tuple[str, ...]]] = {
     "ourselves": (
+        "authority-expired",
+        "authority-key-missing",
+        "authority-key-wrong",
         "bad-party-name",
         "identity-corrupt",
         "identity-exists",
@@ -39,16 +42,22 @@ _CODES: Final[Mapping[Layer, tuple[str, ...]]] = {
         "identity-not-yet-valid",
         "key-exposed",
         "key-unreadable",
+        "no-authority",
         "not-listening",
         "port-unavailable",
         "process-gone",
     ),
-    "peer": ("bad-address", "certificate-unreadable", "own-name", "unknown-peer"),
+    "peer": ("bad-address", "certificate-unreadable", "own-name", "peer-let-go", "unknown-peer"),
     "name": ("name-unknown",),
     "proxy": ("bad-proxy", "proxy-auth", "proxy-refused", "proxy-unreachable"),
     "tcp": ("connect-timeout", "peer-unreachable"),
     "tls": ("handshake-timeout", "tls-failed"),
-    "their-certificate": ("certificate-expired", "certificate-not-pinned"),
+    "their-certificate": (
+        "certificate-expired",
+        "certificate-invalid",
+        "certificate-not-pinned",
+        "certificate-revoked",
+    ),
     "our-certificate": ("certificate-unknown-to-peer",),
     "websocket": (
         "fragmented-frame",

@@ -36,7 +36,7 @@ from parley.net.figures import Figures, Meter
 from parley.net.session import Met, Session, token
 from parley.net.streams import THEY_CLOSED, WE_CLOSED, Stream
 from parley.net.websocket import HANDSHAKE, WebSocketTransport
-from parley.net.wire import BEAT, MISSED_BEATS, Ending
+from parley.net.wire import BEAT, MISSED_BEATS, Ending, is_dismissal
 
 GRACE: Final = 8.0
 """Seconds after the last sign of life within which a link may come back."""
@@ -112,6 +112,7 @@ class Link:
         arrived: called with the path and every stream that the peer opens.
         log: takes a line when the peer cannot be dialled, or can again, or breaks the rules.
         relays: whether our own party joins streams of others.
+        dismissed: called when the peer has ended the link for good, with why.
     """
 
     def __init__(
@@ -123,8 +124,10 @@ class Link:
         log: Callable[[str], None],
         *,
         relays: bool = False,
+        dismissed: Callable[[Ending], None] = lambda _: None,
     ) -> None:
         self.peer = peer
+        self._dismissed = dismissed
         self.relays = False
         """Whether the peer joins streams of others."""
         self._we_relay = relays
@@ -201,6 +204,16 @@ class Link:
         """Break the connection, as the network might."""
         if self.connection is not None:
             self.connection.wire.abort()
+
+    def dismiss(self, ending: Ending) -> None:
+        """End the connection and all that runs over it, for a reason that the other end is told."""
+        connection = self.connection
+        self._over(ending, abort=False)
+        if connection is not None:
+            self._log(f"the link ends: {self.peer} {ending.what} [{ending.code}]")
+            connection.wire.dismiss(ending)
+        if self.dialling is not None and self.keep:
+            self.dial()
 
     def figures(self) -> Figures:
         """How the link does just now."""
@@ -461,9 +474,11 @@ class Link:
         """The connection is gone: wait for another one, unless one of us broke the rules."""
         connection, self.connection = self.connection, None
         self._counted.set()
-        if ending.family is not PeerLost:
+        if ending.family is not PeerLost or is_dismissal(ending):
             self._log(f"the link ends: {self.peer} {ending.what} [{ending.code}]")
             self._over(ending)
+            if is_dismissal(ending):
+                self._dismissed(ending)
         elif self._grace is None:
             silent = MISSED_BEATS * BEAT if ending.code == "peer-silent" else 0.0
             left = max(GRACE - silent, LEAST_GRACE)

@@ -4,12 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from parley.core.errors import ParleyError, PeerLost, UsageError
-from parley.net.certificates import Identity
+from parley.core.errors import ParleyError, PeerLost, PolicyRefused, UsageError
+from parley.net.certificates import Identity, IdentitySource, present_identity
 from parley.net.figures import Figures
 from parley.net.link import PATIENCE, Link
 from parley.net.proxy import NO_PROXY, Proxies
@@ -18,7 +19,8 @@ from parley.net.session import token
 from parley.net.streams import Stream
 from parley.net.tls import PeerPin
 from parley.net.transport import Transport
-from parley.net.websocket import PeerListener, WebSocketTransport, dial
+from parley.net.websocket import PeerListener, Proof, WebSocketTransport, dial
+from parley.net.wire import LET_GO, REVOKED, Ending
 
 LINK: Final = "/link"
 """The path that a link's connections ask for."""
@@ -27,7 +29,10 @@ CONVERSATIONS: Final = 64
 """Conversations begun by one peer that we serve at the same time."""
 
 LOOK_AROUND: Final = 5.0
-"""Seconds after which new peers are dialled whose links are to be kept."""
+"""Seconds after which links are looked at again, and new peers are dialled whose links are to be kept."""
+
+DIAL_ANEW: Final = timedelta(days=1)
+"""How long before its certificate ends a connection is made anew, if we have a newer one."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +47,21 @@ class Links:
     """The links of one party; use it as an asynchronous context.
 
     Args:
-        identity: who we are.
-        known: the contact of a peer; raises `UsageError` for a stranger. Asked anew for every conversation:
-            a peer that is let go of loses its link.
+        identity: who we are, or what tells it; asked anew for every connection.
+        known: the contact of a peer; raises `UsageError` for a stranger. Asked anew for every conversation,
+            and every few seconds: a peer that is let go of, or has another certificate, loses its link.
         on_connection: called with the peer's name, the path it asks for and the stream, which is closed when
             the call returns.
         proxies: through which we dial.
         kept: the peers whose links are to be there always, asked anew every few seconds.
         relays: whether we join streams of parties that do not reach one another.
         log: takes a line for the operator of the party.
+        clock: by which certificates end.
     """
 
     def __init__(
         self,
-        identity: Identity,
+        identity: IdentitySource,
         known: Callable[[str], Contact],
         on_connection: Callable[[str, str, Transport], Awaitable[None]],
         *,
@@ -63,13 +69,17 @@ class Links:
         kept: Callable[[], Iterable[str]] = tuple,
         relays: bool = False,
         log: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._identity = identity
+        self._source = identity
         self._known = known
         self._on_connection = on_connection
         self._proxies = proxies
         self._kept = kept
         self._log = log
+        self._clock = clock
+        self.doubted: Callable[[], None] = lambda: None
+        """Called when a peer does not take the certificate by which we are known, or not any more."""
         self._relays = relays
         self._relayed = PeerListener(
             "", 0, identity, self._pins, self._accept_relayed, on_refused=self._not_relayed
@@ -114,11 +124,63 @@ class Links:
             return
         await self._link(peer).accept(transport)
 
+    def look(self) -> None:
+        """End links that stand on what counts no more; make those anew whose certificate ends soon."""
+        for link in tuple(self._links.values()):
+            connection = link.connection
+            if connection is None:
+                continue
+            proof = connection.transport.proof
+            if (ending := self._objection(link.peer, proof)) is not None:
+                self._end(link, ending)
+            elif self._is_due(proof):
+                link.drop()  # it is dialled again, and the conversations go on
+
     def figures(self) -> tuple[Figures, ...]:
         """How every link does, ascending by peer."""
         return tuple(link.figures() for _, link in sorted(self._links.items()))
 
     # Inside
+
+    @property
+    def _identity(self) -> Identity:
+        return present_identity(self._source)
+
+    def _objection(self, peer: str, proof: Proof) -> Ending | None:
+        """Why a connection may not go on; nothing if it may."""
+        try:
+            pin = self._known(peer).pin
+        except UsageError:
+            return LET_GO
+        except ParleyError:  # a catalogue that cannot be read just now
+            return None
+        same = pin.fingerprint == proof.pinned and self._identity.fingerprint == proof.ours.fingerprint
+        return None if same else REVOKED
+
+    def _is_due(self, proof: Proof) -> bool:
+        """Whether a connection is to be made anew: we have a newer certificate, or one of both has ended."""
+        now = self._clock()
+        newer = self._identity.leaf_fingerprint != proof.ours.leaf_fingerprint
+        return now >= proof.until or (newer and now >= proof.ours.ends - DIAL_ANEW)
+
+    def _dismissed(self, ending: Ending) -> None:
+        if ending is REVOKED:
+            self.doubted()
+
+    def _end(self, link: Link, ending: Ending) -> None:
+        """End a link for good; a peer that we do not know any more is not dialled either."""
+        if ending is LET_GO:
+            link.keep, link.dialling = False, None
+        link.dismiss(ending)
+
+    def _turn_away(self, link: Link) -> None:
+        """End a link with whom we know no longer, or cannot know just now."""
+        connection = link.connection
+        ending = None if connection is None else self._objection(link.peer, connection.transport.proof)
+        if ending is not None:
+            self._end(link, ending)
+        else:
+            link.drop()
 
     def _link(self, peer: str) -> Link:
         if peer == self._identity.party:
@@ -131,14 +193,15 @@ class Links:
                 partial(self._arrived, peer),
                 self._log,
                 relays=self._relays,
+                dismissed=self._dismissed,
             )
         return self._links[peer]
 
     def _point(self, link: Link, contact: Contact) -> None:
         """Have the link dialled where the peer is now, and as who it is now."""
         connection = link.connection
-        if connection is not None and connection.transport.fingerprint != contact.pin.fingerprint:
-            link.drop()
+        if connection is not None and (ending := self._objection(link.peer, connection.transport.proof)):
+            self._end(link, ending)
         others = any(other.relays for other in self._links.values() if other is not link)
         if contact.address:
             link.dialling = partial(self._dial, link.peer)
@@ -147,9 +210,14 @@ class Links:
 
     async def _dial(self, peer: str, seconds: float) -> WebSocketTransport:
         contact = self._known(peer)
-        return await dial(
-            contact.address, self._identity, contact.pin, LINK, proxies=self._proxies, timeout=seconds
-        )
+        try:
+            return await dial(
+                contact.address, self._identity, contact.pin, LINK, proxies=self._proxies, timeout=seconds
+            )
+        except PolicyRefused as error:
+            if error.code == "certificate-unknown-to-peer":
+                self.doubted()
+            raise
 
     async def _dial_through_others(self, peer: str, seconds: float) -> WebSocketTransport:
         """Connect to a peer that has no address by way of a member that relays."""
@@ -198,8 +266,7 @@ class Links:
         link = self._links[peer]
         connection = link.connection
         if connection is None or not self._still_known(peer, connection.transport.fingerprint):
-            self._log(f"turned away {peer}: its certificate is not pinned any more")
-            asyncio.get_running_loop().call_soon(link.drop)
+            asyncio.get_running_loop().call_soon(self._turn_away, link)
         elif self._conversations[peer] >= CONVERSATIONS:
             self._log(f"turned away {peer}: it holds {CONVERSATIONS} conversations already")
             self._begin(stream.close())
@@ -247,6 +314,10 @@ class Links:
     async def _keep_all(self) -> None:
         """Dial whomever is to be kept, for ever."""
         while True:
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001 (whatever a look meets, the next one follows)
+                self._log(f"could not look after the links: {type(error).__name__}: {error}")
             for peer in self._kept():
                 try:
                     link, contact = self._link(peer), self._known(peer)

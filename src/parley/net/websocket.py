@@ -8,6 +8,8 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -21,10 +23,11 @@ from websockets.uri import parse_uri
 
 from parley.core.errors import BudgetExhausted, ParleyError, PeerLost, PeerMisbehaved, UsageError
 from parley.net import tls
-from parley.net.certificates import Identity
+from parley.net.certificates import Identity, IdentitySource, present_identity
 from parley.net.proxy import NO_PROXY, Proxies, connect_through
 from parley.net.tls import PeerPin
 from parley.net.transport import MAX_FRAME
+from parley.net.vouching import Unvouched, name_in
 from parley.net.wire import CLOSING, Wire
 
 __all__ = ["PeerListener", "PeerPin", "Pins", "WebSocketTransport", "dial"]
@@ -43,14 +46,34 @@ _SWITCHING: Final = 101
 Pins = Mapping[str, PeerPin]
 
 
+@dataclass(frozen=True)
+class Proof:
+    """By what both ends have proven who they are.
+
+    Attributes:
+        ours: the identity with which we did.
+        pinned: fingerprint of the certificate that vouches for the other end.
+        until: when the first of the certificates ends, on either side.
+    """
+
+    ours: Identity
+    pinned: str
+    until: datetime
+
+
 class WebSocketTransport:
     """A `Transport` over TLS; made by `dial` and `PeerListener`."""
 
-    def __init__(self, peer: str, wire: Wire, fingerprint: str) -> None:
+    def __init__(self, peer: str, wire: Wire, proof: Proof) -> None:
         self._peer = peer
         self._wire = wire
-        self.fingerprint = fingerprint
-        """Of the certificate by which the other end has proven who it is."""
+        self.proof = proof
+        """By what both ends have proven who they are."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the pinned certificate that vouches for the other end."""
+        return self.proof.pinned
 
     @property
     def wire(self) -> Wire:
@@ -87,8 +110,8 @@ async def dial(
 ) -> WebSocketTransport:
     """Connect to ``pin`` at ``address`` (``wss://host:port`` or ``host:port``) and ask for ``path``.
 
-    Numbered checks: 1 the name is known, 2 the port answers, 3 TLS 1.3 with a certificate that the
-    pin vouches for, 4 it is the pinned certificate itself, 5 the peer knows ours, 6 it speaks WebSocket.
+    Numbered checks: 1 the name is known, 2 the port answers, 3 TLS 1.3 with a certificate that OpenSSL can
+    lead back to the pin, 4 the pin vouches for it (`vouching`), 5 the peer knows ours, 6 it speaks WebSocket.
 
     Args:
         address: where the peer listens.
@@ -104,7 +127,7 @@ async def dial(
         PeerLost: ``name-unknown``, ``peer-unreachable``, ``connect-timeout``, ``tls-failed``,
             ``handshake-timeout``, ``upgrade-refused``, ``proxy-unreachable``, ``proxy-refused``.
         PolicyRefused: ``proxy-auth``, ``certificate-unknown-to-peer``, ``certificate-expired``.
-        PeerMisbehaved: ``certificate-not-pinned``, ``malformed-websocket``.
+        PeerMisbehaved: ``certificate-not-pinned``, ``certificate-invalid``, ``malformed-websocket``.
 
     """
     host, port = _parse(address, path)
@@ -119,14 +142,14 @@ async def dial(
                 stream = await stream_of(over)
             connected = True
             try:
-                await _secure(stream, wire, identity, pin, host)  # 3, 4
+                proof = await _secure(stream, wire, identity, pin, host)  # 3, 4
                 await _upgrade(wire, protocol, pin.name)  # 5, 6
             except BaseException:
                 stream.abort()
                 raise
     except TimeoutError:
         raise _too_slow(pin.name, address, timeout, connected=connected) from None
-    return WebSocketTransport(pin.name, wire, pin.fingerprint)
+    return WebSocketTransport(pin.name, wire, proof)
 
 
 async def stream_of(connected: socket.socket) -> asyncio.Transport:
@@ -142,11 +165,11 @@ class PeerListener:
     Args:
         host: the interface to listen on.
         port: the port; 0 lets the system choose, see `address`.
-        identity: who we are.
+        identity: who we are, or a function that returns it; asked anew for every newcomer.
         pins: the peers by name, or a function that returns them; asked anew for every newcomer, so
             the peer list may change while the listener runs.
         on_connection: called with the peer's name, the path it asks for and the transport, which is
-            closed when the call returns. Our own certificate is welcome, under our own name.
+            closed when the call returns. Our own authority's certificates are welcome, under our own name.
         on_refused: told the address and the reason of every newcomer that was turned away; of a peer
             that has too many connections, its name.
 
@@ -156,7 +179,7 @@ class PeerListener:
         self,
         host: str,
         port: int,
-        identity: Identity,
+        identity: IdentitySource,
         pins: Pins | Callable[[], Pins],
         on_connection: Callable[[str, str, WebSocketTransport], Awaitable[None]],
         *,
@@ -237,13 +260,15 @@ class PeerListener:
         try:
             if self._newcomers <= NEWCOMERS:
                 async with asyncio.timeout(HANDSHAKE):
-                    peer, fingerprint = await self._identify(stream, wire)
+                    peer, proof = await self._identify(stream, wire)
                     path = await _welcome(wire, protocol)
-                return peer, path, WebSocketTransport(peer, wire, fingerprint)
+                return peer, path, WebSocketTransport(peer, wire, proof)
         except TimeoutError:
             reason = f"no complete handshake within {HANDSHAKE:g} s"
         except _Refused as refused:
             reason = str(refused)
+        except Unvouched as error:
+            reason = f"its certificate is refused: {error.why} [{error.code}]"
         except (UsageError, BudgetExhausted) as error:
             reason = f"our own peer list cannot be used: {error.what}"
         except OSError as error:
@@ -257,20 +282,21 @@ class PeerListener:
         self._on_refused(f"{_bracketed(str(host))}:{port}", reason)
         return None
 
-    async def _identify(self, stream: asyncio.Transport, wire: Wire) -> tuple[str, str]:
-        """The name of the party whose certificate the newcomer proved to own, and its fingerprint."""
+    async def _identify(self, stream: asyncio.Transport, wire: Wire) -> tuple[str, Proof]:
+        """The party that the newcomer proved to be, and by what; raises `Unvouched`."""
         pins = self._pins() if callable(self._pins) else self._pins
-        context = tls.server_context(self._identity, pins.values())
+        ours = present_identity(self._identity)
+        context = tls.server_context(ours, pins.values())
         secured = await _start_tls(stream, wire, context, None)
-        # whoever bears our name may command us: that is our own certificate and no pin's
-        names = {pin.fingerprint: name for name, pin in pins.items() if name != self._identity.party}
-        names[self._identity.fingerprint] = self._identity.party
-        fingerprint = tls.presented(secured)
-        peer = names.get(fingerprint)
-        if peer is None:
-            raise _Refused("its certificate is signed by a pinned one, but is not pinned itself")
+        leaf = tls.presented(secured)
+        # whoever bears our name may command us: our own authority vouches for it, and no pin
+        own = PeerPin(ours.party, ours.certificate_pem)
+        pin = {**pins, ours.party: own}.get(name_in(leaf))
+        if pin is None:
+            raise _Refused("its certificate names nobody in our peer list")
+        until = min(tls.check_presented(leaf, pin), ours.ends)
         wire.attach(secured)
-        return peer, fingerprint
+        return pin.name, Proof(ours, pin.fingerprint, until)
 
 
 class _Refused(Exception):
@@ -320,22 +346,24 @@ async def connect(host: str, port: int, peer: str, proxies: Proxies) -> asyncio.
     return stream
 
 
-async def _secure(stream: asyncio.Transport, wire: Wire, identity: Identity, pin: PeerPin, host: str) -> None:
+async def _secure(
+    stream: asyncio.Transport, wire: Wire, identity: Identity, pin: PeerPin, host: str
+) -> Proof:
     try:
         secured = await _start_tls(stream, wire, tls.client_context(identity, pin), host)
+        until = tls.check_presented(tls.presented(secured), pin)
     except ssl.SSLCertVerificationError as error:
-        if tls.outdated(error):
-            raise tls.handshake_failed(pin, error) from error
         raise tls.not_pinned(pin, await _look(stream)) from error
+    except Unvouched as error:
+        raise tls.not_vouched(pin, error) from error
     except OSError as error:
         raise tls.handshake_failed(pin, error) from error
-    if (got := tls.presented(secured)) != pin.fingerprint:
-        raise tls.not_pinned(pin, got)
     wire.attach(secured)
+    return Proof(identity, pin.fingerprint, min(until, identity.ends))
 
 
 async def _look(stream: asyncio.Transport) -> str | None:
-    """What the other end presents, if it lets itself be asked once more."""
+    """Fingerprint of what the other end would have us pin, if it lets itself be asked once more."""
     where = stream.get_extra_info("peername")
     if not where:  # no address of its own
         return None

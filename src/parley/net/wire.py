@@ -76,6 +76,27 @@ class Ending:
         return self.family(self.code, f"{peer} {self.what}", peer=peer, remedy=self.remedy)
 
 
+REVOKED: Final = Ending(
+    PeerLost,
+    "certificate-revoked",
+    "is no longer connected: a certificate by which the link began counts no more, theirs or ours",
+    "wait, if one of both was replaced just now: a new link comes up; else compare fingerprints",
+)
+LET_GO: Final = Ending(
+    PeerLost,
+    "peer-let-go",
+    "is no longer connected: one of us does not know the other any more",
+    "see `parley members` and `parley peer list` on both sides",
+)
+_DISMISSALS: Final = {4001: REVOKED, 4002: LET_GO}
+"""Numbers of a close frame (RFC 6455, 7.4.2: private use) that tell why a link is over for good."""
+
+
+def is_dismissal(ending: Ending) -> bool:
+    """Whether a connection was ended on purpose together with all that ran over it."""
+    return ending in _DISMISSALS.values()
+
+
 class Taker(Shape):
     """Takes frames as they come, instead of a program that waits for them."""
 
@@ -194,6 +215,14 @@ class Wire(asyncio.Protocol):
         self._fault(CloseCode.POLICY_VIOLATION, code, what)
         self.flush()
 
+    def dismiss(self, ending: Ending) -> None:
+        """Break off for good, nobody having broken a rule; the close frame tells the other end why."""
+        self._end(ending)
+        if self.protocol.state is State.OPEN:
+            number = next(each for each, known in _DISMISSALS.items() if known is ending)
+            self.protocol.fail(number, ending.code)
+        self.flush()
+
     async def close(self) -> None:
         """Say goodbye and wait until the other end has everything, as long as it makes progress."""
         self._end(Ending(PeerLost, "connection-closed", "is no longer connected: we closed the connection"))
@@ -217,10 +246,11 @@ class Wire(asyncio.Protocol):
         if self._transport is None or self._gone.is_set():
             return
         family = None if self._ending is None else self._ending.family
+        told = family is PeerMisbehaved or (self._ending is not None and is_dismissal(self._ending))
         for piece in self.protocol.data_to_send():
             if piece:
                 self._transport.write(piece)
-            elif family is not PeerMisbehaved:
+            elif not told:
                 self._transport.close()
         if self._transport.is_closing():
             return  # asyncio may have let go of TLS already, and cannot say what waits
@@ -229,7 +259,7 @@ class Wire(asyncio.Protocol):
             self.abort()
         elif family is PeerAborted:
             self._transport.close()
-        elif family is PeerMisbehaved and self._cut is None:
+        elif told and self._cut is None:
             # What is still coming in has to be read, or the stream would be reset before the other
             # end has our close frame.
             self._cut = asyncio.get_running_loop().call_later(LINGER, self.abort)
@@ -374,6 +404,8 @@ class Wire(asyncio.Protocol):
             self._end(Ending(PeerMisbehaved, "malformed-websocket", "broke the WebSocket protocol"))
         elif closed is not None and closed.code in {CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY}:
             self._end(Ending(PeerLost, "connection-closed", "closed the connection"))
+        elif closed is not None and closed.code in _DISMISSALS:
+            self._end(_DISMISSALS[closed.code])
         elif closed is not None and closed.code == CloseCode.MESSAGE_TOO_BIG:
             self._end(Ending(PeerAborted, "frame-too-large", "refused a frame of ours as too large"))
         elif closed is not None:

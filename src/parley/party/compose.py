@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from parley.ledger.contract.fields import Role
 from parley.ledger.encoding import Value
 from parley.ledger.engines.embedded.member import LedgerMember, Surroundings
 from parley.ledger.engines.moving import MovingMember
-from parley.net.certificates import Identity, create_identity, grouped
+from parley.net.authority import Authority
+from parley.net.certificates import Identity, grouped, has_identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.knock import shown_certificate
 from parley.net.links import LINK, Contact, Links
@@ -27,8 +29,10 @@ from parley.net.proxy import Proxies
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial
 from parley.party import node, rotation
+from parley.party.acquaintance import acquainted, peer_of
 from parley.party.address import address_of
 from parley.party.board import Board, Observer
+from parley.party.credentials import Credentials, draw_next, forget_next, take_over
 from parley.party.desk import LEDGER, reaching
 from parley.party.entry import enter
 from parley.party.examination import Examiner, Reach, release
@@ -46,6 +50,7 @@ from parley.party.ledger import (
 )
 from parley.party.office import Clocks, Office
 from parley.party.rendezvous import Dial
+from parley.party.replacing import change_over
 from parley.party.running import Beside, Running, alone
 from parley.party.service import Party
 from parley.party.telemetry import spans_of
@@ -54,7 +59,7 @@ from parley.party.turns import Turns
 from parley.party.upkeep import keep_up, until_either
 from parley.protocols import control, joining
 from parley.protocols.examination import About
-from parley.store.catalogue import Peer, unknown_peer
+from parley.store.catalogue import Peer
 from parley.store.database import PASSING
 from parley.store.home import Home
 from parley.store.keys import LedgerKeys
@@ -65,15 +70,20 @@ _SILENCE = 365 * 86400.0
 _LOOPBACK = "127.0.0.1"
 
 
+def _now() -> datetime:
+    return datetime.fromtimestamp(CLOCKS.wall(), UTC)
+
+
 def found(path: Path, settings: Settings) -> Identity:
-    """Make a home folder with a fresh identity.
+    """Make a home folder with a fresh identity, under an authority of its own.
 
     Raises:
         UsageError: name or address cannot be used, or the folder holds a party already or cannot be written.
     """
     if settings.listen:
         address_of(settings.listen)
-    identity = create_identity(settings.party)
+    authority = Authority.create(settings.party)
+    identity = authority.issue()
     try:
         home = Home.create(path, settings)
     except OSError as error:
@@ -82,6 +92,8 @@ def found(path: Path, settings: Settings) -> Identity:
             f"{path} cannot be made a home: {error.strerror}",
             remedy="choose a folder that this user may write to",
         ) from error
+    if not has_identity(home.identity_folder):  # else it is not ours to overwrite, and saving refuses
+        authority.save(home.identity_folder)
     identity.save(home.identity_folder)
     return identity
 
@@ -110,13 +122,13 @@ async def serve(path: Path, log: Log, beside: Beside = alone) -> None:
 
 
 async def _serve(home: Home, make_sure: Callable[[], None], log: Log, beside: Beside) -> None:
-    identity = Identity.load(home.identity_folder)
-    reach = _Reach(home, identity)
+    credentials = Credentials(home.identity_folder, _now, log)
+    reach = _Reach(home)
     ledger = await asyncio.to_thread(_ledger, home, reach.dial, log)
     reach.ledger = ledger
     threads = home.settings.threads or os.cpu_count() or 1
     proxies = Proxies.read(os.environ)
-    around = Reach(identity, reach.contact, reach.linked, reach.dial, proxies, listening=True)
+    around = Reach(credentials.current, reach.contact, reach.linked, reach.dial, proxies, listening=True)
     examiner = Examiner(around, reach.about, lambda: list(reach.peers()), CLOCKS.monotonic, log)
     turns = Turns(home.settings.runs_at_once)
     board, spans = Board(CLOCKS.monotonic), spans_of(home.settings.party, os.environ, log)
@@ -124,7 +136,7 @@ async def _serve(home: Home, make_sure: Callable[[], None], log: Log, beside: Be
     office = Office(home, reach.dial, CLOCKS, threads, log, turns, ledger, observers)
     party = Party(office, examiner)
     links = Links(
-        identity,
+        credentials.current,
         reach.contact,
         party.connected,
         proxies=proxies,
@@ -132,19 +144,27 @@ async def _serve(home: Home, make_sure: Callable[[], None], log: Log, beside: Be
         relays=home.settings.relay,
         log=log,
     )
+    links.doubted = partial(change_over, ledger, home)
     reach.links = links
     front = _Front(home, links, party, log)
-    running = Running(identity, office, party, links, board, reach.peers, CLOCKS.wall())
+    running = Running(credentials.current, office, party, links, board, reach.peers, CLOCKS.wall())
     async with AsyncExitStack() as stack:
-        listener = await stack.enter_async_context(front.listener(identity, reach.pins))
+        listener = await stack.enter_async_context(front.listener(credentials, reach.pins))
         await stack.enter_async_context(links)
         front.announce(listener)
-        log(f"its certificate is {grouped(identity.fingerprint)}")
+        credentials.look()
+        log(f"its certificate is {grouped(credentials.current().fingerprint)}")
         await stack.enter_async_context(beside(running))
         party.recover()
+        keeping = [asyncio.create_task(credentials.keep(links.look))]
+        if ledger is not None:
+            keeping.append(asyncio.create_task(_watch(ledger, links)))
         try:
-            await until_either(_keep(ledger, home, identity, log), keep_up(office, make_sure))
+            await until_either(_keep(ledger, home, credentials, log), keep_up(office, make_sure))
         finally:
+            for task in keeping:
+                task.cancel()
+            await asyncio.gather(*keeping, return_exceptions=True)
             await party.stop()
             if spans is not None:
                 await asyncio.to_thread(spans.close)
@@ -159,14 +179,14 @@ class _Front:
         self._party = party
         self._log = log
 
-    def listener(self, identity: Identity, pins: Callable[[], dict[str, PeerPin]]) -> PeerListener:
+    def listener(self, credentials: Credentials, pins: Callable[[], dict[str, PeerPin]]) -> PeerListener:
         """The listener, not entered yet."""
         listen = self._home.settings.listen
         host, port = address_of(listen) if listen else (_LOOPBACK, 0)
         return PeerListener(
             host,
             port,
-            identity,
+            credentials.current,
             pins if listen else {},
             self._connected,
             on_refused=lambda address, why: self._log.say("warning", f"turned away {address}: {why}"),
@@ -191,14 +211,27 @@ class _Front:
             self._log.about(peer=peer).say("warning", f"{peer} asked for {path[:80]!r} beside its link")
 
 
+async def _watch(ledger: PartyLedger, links: Links) -> None:
+    """Have the links looked at as soon as the ledger says something else of who is who."""
+    before: tuple[Peer, ...] = ()
+    async for _ in ledger.member.changes():
+        after = tuple(neighbours(ledger.view)) if ledger.member.log.size else ()
+        if after != before:
+            links.look()
+        before = after
+
+
 async def _keep(
-    ledger: PartyLedger | None, home: Home, identity: Identity, log: Callable[[str], None]
+    ledger: PartyLedger | None, home: Home, credentials: Credentials, log: Callable[[str], None]
 ) -> None:
     """Run the ledger's engine, and what the party does there by itself; without a ledger, wait."""
     if ledger is None:
         await asyncio.Event().wait()
         return
-    endpoint = announcement(home.settings.reached_at(), identity.certificate_pem)
+
+    def endpoint() -> dict[str, Value]:
+        return announcement(home.settings.reached_at(), credentials.current().certificate_pem)
+
     tending = asyncio.create_task(tend(ledger, home, endpoint, log))
     try:
         await ledger.member.run()
@@ -210,9 +243,8 @@ async def _keep(
 class _Reach:
     """Whom a party knows: the members of its ledger, the peers it was told of, and who is invited."""
 
-    def __init__(self, home: Home, identity: Identity) -> None:
+    def __init__(self, home: Home) -> None:
         self._home = home
-        self._identity = identity
         self.ledger: PartyLedger | None = None
         self.links: Links | None = None
         self._told: dict[str, Peer] = {}
@@ -221,11 +253,9 @@ class _Reach:
         """Everyone by name; what the ledger says goes before what we were told."""
         with _if_there():  # else those that we knew last: links must not end with the store
             self._told = self._home.catalogue.peers()
-        known = dict(self._told)
-        if self.ledger is not None and self.ledger.member.log.size:
-            known |= {peer.name: peer for peer in neighbours(self.ledger.view)}
-        known.pop(self._home.settings.party, None)
-        return known
+        begun = self.ledger is not None and self.ledger.member.log.size
+        view = self.ledger.view if self.ledger is not None and begun else None
+        return acquainted(self._home, self._told, view)
 
     def pins(self) -> dict[str, PeerPin]:
         """Whom the listener lets in."""
@@ -241,10 +271,8 @@ class _Reach:
         Raises:
             UsageError: it is a stranger.
         """
-        known = self.peers()
-        if peer not in known:
-            raise unknown_peer(peer, known)
-        return Contact(PeerPin(peer, known[peer].certificate), known[peer].address)
+        known = peer_of(self.peers(), peer)
+        return Contact(PeerPin(peer, known.certificate), known.address)
 
     def kept(self) -> tuple[str, ...]:
         """With whom there is to be a link always: with everyone, if nobody can dial us."""
@@ -417,6 +445,35 @@ async def prepare_node(path: Path, listen: str, address: str) -> control.Done | 
 async def promise(path: Path, successor: str) -> control.Done | control.Failed:
     """Ask our own running party to promise that another member orders, the sequencer being lost."""
     return await _ask(path, control.Promise(successor), lambda _: None)
+
+
+async def replace_identity(path: Path, *, at_once: bool) -> control.Done | control.Failed | None:
+    """Draw another identity, and have it take the place of ours; nothing if it cannot be announced now.
+
+    In a consortium our running party announces it, and uses it when the ledger has it; if the party is not
+    running, when it is started. Without one the new identity is in place at once.
+
+    Args:
+        path: home of the party.
+        at_once: put it in place before the ledger has it.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    home = Home.open(path)
+    draw_next(home.identity_folder, home.settings.party)
+    if home.membership is None:
+        take_over(home.identity_folder)
+        forget_next(home.identity_folder)
+        return None
+    if at_once:
+        take_over(home.identity_folder)
+    try:
+        return await _ask(path, control.Replace(), lambda _: None)
+    except UsageError as error:
+        if error.code not in ("party-not-running", "identity-missing", "identity-expired"):
+            raise
+        return None
 
 
 async def rotate_key(path: Path) -> control.Done | control.Failed:

@@ -15,11 +15,11 @@ from parley.net.tls import PeerPin
 from parley.net.transport import Transport
 from parley.net.websocket import dial
 from parley.party import compose
+from parley.party.acquaintance import acquainted, peer_of
 from parley.party.chronicle import Chronicle
 from parley.party.compose import CLOCKS
 from parley.party.examination import Examiner, Reach, release
 from parley.party.finding import Finding
-from parley.party.ledger import neighbours
 from parley.party.site import examine_site
 from parley.protocols.examination import About
 from parley.store.catalogue import Peer
@@ -84,7 +84,7 @@ async def _examiner(home: Home, identity: Identity) -> AsyncIterator[Examiner]:
     peers, about = _written_down(home)
 
     def contact(peer: str) -> Contact:
-        known = peers.get(peer) or home.catalogue.peer(peer)
+        known = peer_of(peers, peer)
         return Contact(PeerPin(peer, known.certificate), known.address)
 
     proxies = Proxies.read(os.environ)
@@ -103,16 +103,16 @@ async def _examiner(home: Home, identity: Identity) -> AsyncIterator[Examiner]:
 
 def _written_down(home: Home) -> tuple[dict[str, Peer], tuple[str, int]]:
     """Whom we know, with the ledger's id and height as our copy has them."""
-    peers, consortium, height = home.catalogue.peers(), "", 0
+    told = home.catalogue.peers()
+    peers, consortium, height = acquainted(home, told, None), "", 0
     if home.membership is not None:
         consortium = home.membership.consortium
         try:
             with Chronicle.open(home) as chronicle:
-                peers |= {each.name: each for each in neighbours(chronicle.view)}
+                peers = acquainted(home, told, chronicle.view)
                 height = chronicle.height
         except UsageError:
             pass  # nothing fetched yet, or damaged, which `parley doctor` alone says
-    peers.pop(home.settings.party, None)
     return peers, (consortium, height)
 
 

@@ -8,11 +8,12 @@ from parley.core.conversation import Channel
 from parley.core.errors import ParleyError
 from parley.ledger.engines.engine import LedgerEngine
 from parley.party.ledger import PartyLedger, no_consortium
+from parley.party.replacing import replace_identity
 from parley.party.rotation import rotate
 from parley.protocols import control
 from parley.store.home import Home
 
-Asked: TypeAlias = control.Transact | control.Look | control.Promise | control.Rotate
+Asked: TypeAlias = control.Transact | control.Look | control.Promise | control.Rotate | control.Replace
 
 
 async def answer(channel: Channel, asked: Asked, ledger: PartyLedger | None, home: Home) -> None:
@@ -35,6 +36,9 @@ async def _done(asked: Asked, ledger: PartyLedger, home: Home) -> bytes:
             return msgspec.json.encode(await ledger.member.promise(successor))
         case control.Rotate():
             return msgspec.json.encode((await rotate(ledger, home)).value())
+        case control.Replace():
+            receipt = await replace_identity(ledger, home)
+            return msgspec.json.encode(None if receipt is None else receipt.value())
         case control.Transact(act, body):
             receipt = await ledger.transact(act, msgspec.json.decode(body))
             return msgspec.json.encode(receipt.value())

@@ -8,7 +8,7 @@ from typing import Final
 
 from parley.core.errors import ParleyError
 from parley.core.trace import Trace
-from parley.net.certificates import Identity
+from parley.net.certificates import IdentitySource, present_identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.layers import DIALLED, LAYERS, Layer, layer_of
 from parley.net.links import LINK, Contact
@@ -44,7 +44,7 @@ _WELL: Final[dict[Layer, str]] = {
     "proxy": "the proxy lets us through",
     "tcp": "the port answers",
     "tls": "TLS 1.3",
-    "their-certificate": "it shows the certificate that we pinned",
+    "their-certificate": "what we pinned vouches for its certificate",
     "our-certificate": "it knows our certificate",
     "websocket": "it speaks WebSocket",
     "link": "there is a link, by the same rules",
@@ -57,7 +57,7 @@ class Reach:
     """How we reach peers.
 
     Attributes:
-        identity: who we are.
+        identity: who we are, or what tells it.
         contact: of a peer; raises `UsageError` for a stranger.
         linked: whether there is a link with a peer now.
         open: begins a conversation over the link, dialling if need be.
@@ -66,7 +66,7 @@ class Reach:
         patience: seconds for dialling an address, there or back.
     """
 
-    identity: Identity
+    identity: IdentitySource
     contact: Callable[[str], Contact]
     linked: Callable[[str], bool]
     open: Dial
@@ -76,8 +76,9 @@ class Reach:
 
     async def knock(self, contact: Contact) -> None:
         """Dial a peer's address, and leave again; raises as `websocket.dial`."""
+        ours = present_identity(self.identity)
         transport = await dial(
-            contact.address, self.identity, contact.pin, LINK, proxies=self.proxies, timeout=self.patience
+            contact.address, ours, contact.pin, LINK, proxies=self.proxies, timeout=self.patience
         )
         await transport.close()
 

@@ -17,7 +17,8 @@ import msgspec
 from parley.core.errors import UsageError
 from parley.crypto.randomness import derive
 from parley.crypto.signatures import SigningKey
-from parley.net.certificates import Identity, create_identity
+from parley.net.authority import create_single
+from parley.net.certificates import Identity
 
 _PREFIX: Final = "parley1."
 _CHECK_SUM: Final = 4
@@ -33,7 +34,7 @@ class Invitation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
         name: of the newcomer.
         address: where the inviter listens.
         inviter: its name.
-        fingerprint: of the inviter's certificate, in hexadecimal.
+        fingerprint: of what is pinned of the inviter, in hexadecimal.
         consortium: id of the ledger.
         until: seconds since 1970.
         secret: 32 bytes, used once.
@@ -102,7 +103,7 @@ class Invitation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     def identity(self) -> Identity:
         """The certificate with which the newcomer knocks; both sides make the same."""
         moment = datetime.fromtimestamp(self.until, UTC) - _VALID
-        return create_identity(self.name, now=moment, seed=derive(self.secret, "invitation", "tls"))
+        return create_single(self.name, now=moment, seed=derive(self.secret, "invitation", "tls"))
 
 
 def _check_sum(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The party's side of the ledger: founding, reading, signing and submitting."""
 
+import asyncio
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -141,6 +142,10 @@ class PartyLedger:
 
     def __init__(self, member: LedgerEngine, keys: LedgerKeys) -> None:
         self.member = member
+        self.replacing = asyncio.Lock()
+        """Held by whoever finishes a replacement of our identity: its announcement is made once."""
+        self.announcing = False
+        """Whether such an announcement is on its way."""
         self._keys = keys
 
     @property
@@ -200,16 +205,31 @@ def announcement(address: str, certificate_pem: str) -> dict[str, Value]:
     return {"address": address, "certificate": certificate.public_bytes(Encoding.DER).hex()}
 
 
-def neighbours(view: View) -> Iterator[Peer]:
-    """Every member that is not removed and has said how it is reached, ascending by name.
+def announced(view: View, member: str) -> Peer | None:
+    """How a member is reached and what is pinned of it, as it said; None if it said nothing usable.
 
-    The contract takes any bytes as a certificate; a member that announced what is not its own is left out.
+    The contract takes any bytes as a certificate; what is not the member's own is not usable.
     """
+    endpoint = Draft(view).find(Endpoint, endpoint_path(member))
+    certificate = None if endpoint is None else announced_by(member, bytes.fromhex(endpoint.certificate))
+    return None if endpoint is None or certificate is None else Peer(member, endpoint.address, certificate)
+
+
+def neighbours(view: View) -> Iterator[Peer]:
+    """Every member that is not removed and has said how it is reached, ascending by name."""
     draft = Draft(view)
     for path in draft.paths("member/"):
         member = draft.known(Member, path)
-        endpoint = draft.find(Endpoint, endpoint_path(member.name))
-        if endpoint is not None and member.standing in ("active", "suspended"):
-            certificate = announced_by(member.name, bytes.fromhex(endpoint.certificate))
-            if certificate is not None:
-                yield Peer(member.name, endpoint.address, certificate)
+        peer = announced(view, member.name) if member.standing in ("active", "suspended") else None
+        if peer is not None:
+            yield peer
+
+
+def placeless(view: View) -> Iterator[str]:
+    """Members with whom nobody has a link: those that were removed, or announced nothing usable, by name."""
+    draft = Draft(view)
+    for path in draft.paths("member/"):
+        member = draft.known(Member, path)
+        silent = not draft.has(endpoint_path(member.name))
+        if member.standing == "removed" or not (silent or announced(view, member.name)):
+            yield member.name

@@ -17,7 +17,7 @@ class Running:
     """What of a running party may be looked at and asked for; only its home in other threads than its own.
 
     Attributes:
-        identity: who we are.
+        identity: who we are now.
         office: home, clocks, ledger, log.
         party: takes plans and decisions about runs.
         links: with the peers.
@@ -26,7 +26,7 @@ class Running:
         began: when it was started, seconds since 1970.
     """
 
-    identity: Identity
+    identity: Callable[[], Identity]
     office: Office
     party: Party
     links: Links

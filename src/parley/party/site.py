@@ -9,16 +9,19 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from parley import _native
 from parley.core.errors import ParleyError, UsageError
+from parley.net.authority import CA_KEY_FILE
 from parley.net.certificates import Identity, valid_until
 from parley.net.proxy import Proxies
 from parley.party.chronicle import Chronicle
+from parley.party.credentials import AUTHORITY_WARNING, is_due, next_identity, next_step
 from parley.party.finding import Finding
+from parley.party.ledger import announced
 from parley.store.home import API_TOKEN_FILE, Home
 from parley.store.migrations import VERSION, check
 from parley.store.opening import named_database
@@ -30,8 +33,6 @@ SOME_DISK: Final = 2048 * MIB
 """Bytes free below which a party soon stops, and below which somebody should look."""
 SOME_MEMORY: Final = 1024 * MIB
 """Bytes available below which a run of ordinary size may be ended by the system."""
-RENEWAL: Final = timedelta(days=30)
-"""How long before its end a certificate is to be renewed: the peers have to be asked."""
 
 _OTHERS: Final = 0o077
 _MEMORY_FILE: Final = Path("/proc/meminfo")
@@ -56,6 +57,7 @@ def examine_site(folder: Path, environment: Mapping[str, str], now: datetime) ->
         certificate(folder, settings, now),
         store(folder, settings, environment),
         ledger(folder, settings),
+        authority(folder, now),
         disk(folder, shutil.disk_usage(folder).free),
         memory(available_memory(), 0 if settings is None else settings.memory),
         cores(usable_cores(), 0 if settings is None else settings.threads),
@@ -100,16 +102,58 @@ def certificate(folder: Path, settings: Settings | None, now: datetime) -> Findi
             f"the certificate names {identity.party}, {SETTINGS_FILE} names {settings.party}",
             f'write party = "{identity.party}" into {SETTINGS_FILE}',
         )
-    end = valid_until(identity.certificate_pem)
-    found = f"{identity.party}'s, valid until {end:%Y-%m-%d}"
-    if end - now < RENEWAL:
-        return Finding(
-            "certificate",
-            "warning",
-            f"{found}: {(end - now).days} days",
-            "make a new identity in time, and have every peer pin its certificate",
-        )
+    found = f"{identity.party}'s for TLS, valid until {identity.ends:%Y-%m-%d}"
+    if is_due(identity, now):
+        left = f"{found}: {(identity.ends - now).days} days"
+        return Finding("certificate", "warning", left, next_step(folder / "identity"))
     return Finding("certificate", "ok", found)
+
+
+def authority(folder: Path, now: datetime) -> Finding:
+    """Whether what our peers pin will do for long, and is what the ledger says; whether its key is here."""
+    try:
+        identity = Identity.load(folder / "identity", now=now)
+    except ParleyError:
+        return Finding("authority", "skipped", "not looked at: the certificate for TLS cannot be used")
+    if next_identity(folder / "identity") is not None:
+        return Finding(
+            "authority",
+            "warning",
+            "a new one is ready, and not on the ledger yet",
+            "run `parley up`, and see `parley ledger status` for who is missing",
+        )
+    if (elsewhere := _other_on_ledger(folder, identity)) is not None:
+        return elsewhere
+    if not identity.has_authority:
+        return Finding("authority", "ok", "none: our peers pin the certificate for TLS itself")
+    end = valid_until(identity.certificate_pem)
+    found = f"valid until {end:%Y-%m-%d}"
+    if end - now < AUTHORITY_WARNING:
+        remedy = "run `parley identity replace` in time: the peers have to pin the new one"
+        return Finding("authority", "warning", f"{found}: {(end - now).days} days", remedy)
+    if not (folder / "identity" / CA_KEY_FILE).exists():
+        found += f"; {CA_KEY_FILE} is kept elsewhere"
+    return Finding("authority", "ok", found)
+
+
+def _other_on_ledger(folder: Path, identity: Identity) -> Finding | None:
+    """The finding if our copy of the ledger has another certificate of ours: the members refuse this one."""
+    if not (folder / "ledger" / "consortium.json").exists():
+        return None
+    try:
+        with Chronicle.open(Home.open(folder)) as chronicle:
+            known = announced(chronicle.view, identity.party)
+    except (ParleyError, sqlite3.DatabaseError):  # told by the other checks
+        return None
+    if known is None or known.certificate == identity.certificate_pem:
+        return None
+    return Finding(
+        "authority",
+        "failure",
+        "the ledger has another certificate of ours: the members refuse the one in identity/",
+        "restore the newer identity/; if it is lost, run `parley identity replace --at-once`",
+        "certificate-revoked",
+    )
 
 
 def store(folder: Path, settings: Settings | None, environment: Mapping[str, str]) -> Finding:
@@ -242,8 +286,9 @@ def usable_cores() -> int:
 
 
 def _secrets(folder: Path) -> Iterator[Path]:
+    identity = folder / "identity"
     yield from (path for path in folder.rglob("*.key") if path.is_file())
-    others = (folder / "identity" / "key.pem", folder / "party.db", folder / API_TOKEN_FILE)
+    others = (identity / "leaf.pem", identity / "key.pem", folder / "party.db", folder / API_TOKEN_FILE)
     yield from (path for path in others if path.exists())
 
 

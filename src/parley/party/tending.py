@@ -1,4 +1,4 @@
-"""What the running party does on the ledger by itself: announce its node, end the embedded engine."""
+"""What the running party does on the ledger by itself: announce itself, end the embedded engine."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,6 +8,7 @@ from parley.ledger.contract.consortium import ENGINE, Engine
 from parley.ledger.encoding import Value
 from parley.party.ledger import PartyLedger
 from parley.party.node import announcement, is_announced
+from parley.party.replacing import replace_identity
 from parley.store.home import Home
 
 PATIENCE: Final = 60.0
@@ -15,7 +16,7 @@ PATIENCE: Final = 60.0
 
 
 async def tend(
-    ledger: PartyLedger, home: Home, endpoint: dict[str, Value], log: Callable[[str], None]
+    ledger: PartyLedger, home: Home, endpoint: Callable[[], dict[str, Value]], log: Callable[[str], None]
 ) -> None:
     """Keep at it until cancelled, or the engine ends.
 
@@ -25,17 +26,19 @@ async def tend(
     Args:
         ledger: of the party.
         home: of the party.
-        endpoint: the body of its announcement.
+        endpoint: gives the body of its announcement.
         log: takes a line for the operator of the party.
     """
     announced = False
     async for _ in ledger.member.changes():
         try:
+            if await replace_identity(ledger, home) is not None:
+                log("our new certificate stands on the ledger; the old one does not count any more")
             if not announced:
                 await _announce_node(ledger, home, log)
                 announced = True
             while _is_to_end(ledger):
-                await ledger.demand("member.announce", endpoint, PATIENCE)
+                await ledger.demand("member.announce", endpoint(), PATIENCE)
         except ParleyError as error:
             log(f"on the ledger: {error.what}")
 

@@ -48,6 +48,10 @@ class Rotate(Message, frozen=True):
     """Replace our cosigning key by a new one."""
 
 
+class Replace(Message, frozen=True):
+    """Take up the identity that was drawn to replace ours."""
+
+
 class Cancel(Message, frozen=True):
     """``run``: that our people no longer want."""
 
@@ -116,12 +120,12 @@ class Condition(msgspec.Struct, frozen=True):
     trouble: str
 
 
-Request: TypeAlias = Submit | Cancel | Resume | Transact | Look | Promise | Rotate | Examine
+Request: TypeAlias = Submit | Cancel | Resume | Transact | Look | Promise | Rotate | Replace | Examine
 REQUESTS: Final = get_args(Request)
 
 STEPS: Final = steps(
     "control",
-    5,
+    6,
     Choice(*(Step(CLIENT, PARTY, request) for request in REQUESTS)),
     Repeat(Step(PARTY, CLIENT, Progress)),
     Choice(Step(PARTY, CLIENT, Done), Step(PARTY, CLIENT, Failed)),

@@ -1,7 +1,7 @@
 """A party's home folder: settings, identity, catalogue, model shares.
 
 parley.toml      settings, written by `parley init`, edited by people
-identity/        certificate and private key
+identity/        the authority that peers pin (ca.pem, ca.key), and what TLS uses (leaf.pem)
 handles.key      secret that orders own columns, so that a handle does not give away a name
 party.db         catalogue: peers, tables, runs; unless the settings name a database for it
 models/          model shares, one file per model
@@ -39,6 +39,7 @@ LOCK_FILE: Final = "party.lock"
 API_ADDRESS_FILE: Final = "api.address"
 API_TOKEN_FILE: Final = "api.token"  # noqa: S105 (where it lies)
 _SECRET_BYTES: Final = 32
+_DISOWNED_FILE: Final = "disowned.json"
 _OWNER_TAG: Final = b"parley/store-owner/v1\0"
 
 
@@ -154,6 +155,17 @@ class Home:
         write_atomically(self.path / "ledger" / "consortium.json", msgspec.json.encode(membership))
 
     @property
+    def disowned(self) -> dict[str, str]:
+        """Members whose certificate on the ledger does not count, by its fingerprint: we have one by hand."""
+        path = self.path / "ledger" / _DISOWNED_FILE
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
+
+    def disown(self, member: str, fingerprint: str) -> None:
+        """Note that the certificate that the ledger has of a member does not count; another one would."""
+        noted = msgspec.json.encode(self.disowned | {member: fingerprint})
+        write_atomically(self.path / "ledger" / _DISOWNED_FILE, noted)
+
+    @property
     def control(self) -> str:
         """Where our own command line reaches the running party, ``host:port``."""
         if self.settings.listen:
@@ -236,7 +248,7 @@ class Home:
 
     @property
     def identity_folder(self) -> Path:
-        """Where certificate and private key lie."""
+        """Where certificates and private keys lie."""
         return self.path / "identity"
 
     def journal_folder(self, run: str) -> Path:
