@@ -56,6 +56,7 @@ async def free_disk(running, victim):
     await running.start(victim)
 
 
+@pytest.mark.soak
 async def test_a_member_that_is_cut_off_catches_up_and_two_halves_stop_until_they_are_one_again():
     async with consortium() as running:
         running.part({"bank", "insurer", "operator"}, {"retailer"})

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from parley.store.home import Home
 from parley.store.runlog import log_of
@@ -74,6 +75,7 @@ def begun(party, begins):
     until(lambda: list(party.home.glob("runs/*/round-*")))
 
 
+@pytest.mark.soak
 def test_a_peer_that_is_killed_is_reported_and_we_stay_up(tmp_path):
     with two_parties(tmp_path, people=300) as (bank, operator):
         with watching(bank, plan(tmp_path, trees=ENDLESS)) as client:

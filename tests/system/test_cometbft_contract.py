@@ -94,6 +94,7 @@ async def test_a_node_that_is_killed_and_a_party_that_restarts_lose_nothing():
         assert roots(net.start("bank").log) == before
 
 
+@pytest.mark.soak
 async def test_a_node_that_makes_no_blocks_is_reported_with_whom_it_misses():
     both = {"bank": "holder", "operator": "holder"}
     async with network(both, spec(both, **COMET)) as net:
@@ -195,7 +196,7 @@ def fed(founded, blocks):
 
 
 async def test_a_long_history_ends_alike_in_both_engines_and_after_a_replay():
-    history = History(11, 250, **COMET)
+    history = History(11, 120, **COMET)
     async with network(MEMBERS, history.spec) as net:
         for name in ("bank", "operator", "regulator"):
             net.start(name)
@@ -208,7 +209,7 @@ async def test_a_long_history_ends_alike_in_both_engines_and_after_a_replay():
         for data in history.signed:
             await bank.rpc.submit(data)
         await bank.submit(register(history.spec, "bank", "last"))
-        assert bank.log.size > 200
+        assert bank.log.size > 100
         [ended] = await net.level(bank.log.size)
         assert ended == fed(history.spec, await blocks_of(bank))
 

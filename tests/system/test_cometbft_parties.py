@@ -149,6 +149,7 @@ def all_signed(party):
     return status if status["final"] == status["size"] else None
 
 
+@pytest.mark.soak
 def test_parties_and_nodes_that_are_killed_come_back(moved):
     bank, operator, regulator, retailer = moved[1]
     operator.kill()  # its node stays behind for a moment

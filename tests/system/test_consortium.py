@@ -351,6 +351,7 @@ def _decided(bank, regulator, what):
     caught_up(bank, regulator)
 
 
+@pytest.mark.soak
 def test_parties_come_back_and_a_run_that_is_not_worth_waiting_for_is_cancelled_on_the_ledger(tmp_path):
     with consortium(tmp_path) as (bank, operator, regulator):
         assert regulator.stop() == 0

@@ -114,6 +114,7 @@ def test_it_can_be_kept_and_read_by_machines(tmp_path):
     assert served(folder) == []
 
 
+@pytest.mark.soak
 def test_it_stops_its_parties_and_cleans_up_when_it_is_stopped(tmp_path):
     with subprocess.Popen(
         arguments("demo", "--rows", "5000"),

@@ -54,6 +54,7 @@ def finished_alike(bank, operator, client, models):
     return report
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("after", [20])
 def test_a_run_whose_passive_party_is_killed_goes_on_when_it_is_back(undisturbed, after):
     bank, operator, path, models = undisturbed

@@ -174,5 +174,5 @@ class Contract(RuleBasedStateMachine):
             assert plans.count(plan) <= limits["runs"]
 
 
-Contract.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+Contract.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 TestContract = Contract.TestCase

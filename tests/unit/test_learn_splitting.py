@@ -72,7 +72,7 @@ def tables(draw):
     return coarsen(sums, ends), ends, draw(arrays(np.bool_, columns))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     tables(), st.integers(1, 3), st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0]), st.integers(0, 3)
 )
