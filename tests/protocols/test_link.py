@@ -370,16 +370,19 @@ async def test_streams_that_pour_at_once_get_equal_parts():
     async with network_between() as (ours, theirs, network):
         network.rate = 8 * 1024 * 1024
         came = [0] * 4
+        all_pour = asyncio.Barrier(4)
 
         async def one(index):
             async with stream_between(ours, theirs, f"/{index}") as (near, far):
 
                 async def read():
+                    await far.recv()
+                    await all_pour.wait()
                     while True:
                         came[index] += len(await far.recv())
 
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(1.5):
+                    async with asyncio.timeout(4):
                         await asyncio.gather(read(), pour(near, [bytes(30_000)] * 10_000))
 
         await asyncio.gather(*(one(index) for index in range(4)))
