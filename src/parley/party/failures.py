@@ -24,6 +24,8 @@ CANCELLED: Final = "run-cancelled"
 """The code by which everyone hears that a party no longer wants a run."""
 
 
+LEDGER_STOPPED: Final = "ledger-stopped"
+"""The code of what our ledger's engine leaves undone when it ends, as it does before its party does."""
 BUSY: Final = "party-busy"
 """The code of a peer that takes part in as many runs as it can."""
 
@@ -74,7 +76,7 @@ def stopped() -> ParleyError:
 
 def interrupts(error: BaseException) -> bool:
     """Whether a run can go on after an error, once somebody is back; else it has failed."""
-    if waits(error):
+    if waits(error) or (isinstance(error, ParleyError) and error.code == LEDGER_STOPPED):
         return True
     if isinstance(error, PeerAborted):
         return error.cause == PeerLost.family
