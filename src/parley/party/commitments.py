@@ -25,9 +25,9 @@ Commitment: TypeAlias = tuple[str, dict[str, Value]]
 """Type and body of a transaction that commits to a round."""
 
 _MOMENT: Final = 15.0
+"""Seconds a commitment waits for company."""
 _PART: Final = 4
-"""Seconds a commitment waits for company, and at most such a part of the plan's patience: what is committed
-to shows the ledger that the run goes on."""
+"""It waits no longer than one such part of the plan's patience: commitments show that the run goes on."""
 _PAUSED: Final = "run-state"
 _KNOWN: Final = "commitment-duplicate"
 """Refusals of a commitment that came while the run stood still, and a second time."""
