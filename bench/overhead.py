@@ -11,6 +11,7 @@ with its waits for the ledger at start and end; and, since it depends less on wh
 processor time of all processes, nodes included, while the rounds go on and from plan to report.
 
 With --cometbft the same for a consortium of four that has moved to CometBFT, all four nodes on this machine.
+The run is that of the credit example, or with --rows one over tables of 25 columns at each party.
 """
 
 import argparse
@@ -25,7 +26,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from trainings.consortia import EXAMPLE, Consortium, Run
+from trainings.consortia import Consortium, Run
+from trainings.data import Data, example, made
 from trainings.paired import Share, share
 from trainings.processes import held_still
 
@@ -33,7 +35,6 @@ from parley.ledger.engines.cometbft.binary import SETTING
 
 OWN_BINARY = Path(__file__).resolve().parents[1] / ".tools" / "bin" / "cometbft"
 COMETBFT = "with CometBFT"
-LIMITS = "\n[limits]\nruns = 1000\n"
 SEEN = {
     "train": "training, s",
     "processor_train": "processor, s",
@@ -45,12 +46,12 @@ SEEN = {
 Runs = dict[str, list[Run]]
 
 
-def measure(plan: str, kinds: list[str], blocks: int) -> Runs:
+def measure(data: Data, folder: Path, kinds: list[str], blocks: int) -> Runs:
     """Runs of every kind, two for each block."""
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    with ExitStack() as stack:
         consortia = []
         for kind in kinds:
-            consortia.append(Consortium(kind, Path(folder), plan))
+            consortia.append(Consortium(kind, folder, data))
             stack.callback(consortia[-1].parties.stop)
         only = stack.enter_context(held_still(*(each.parties for each in consortia)))
         runs: Runs = {kind: [] for kind in kinds}
@@ -95,7 +96,18 @@ def show(runs: Runs, found: dict[str, dict[str, Share]], title: str) -> None:
         table.add_row(f"{kind} ledger".replace("CometBFT ledger", "CometBFT"), *cells)
     for kind, by_name in found.items():
         table.add_row(f"{kind}: adds", *(str(by_name[name]) for name in SEEN), "")
-    Console().print(table)
+    Console().print(table, by_process(runs))
+
+
+def by_process(runs: Runs) -> Table:
+    """Where the processor time of the rounds went, medians."""
+    names = list(dict.fromkeys(name for each in runs.values() for run in each for name in run.by_process))
+    table = Table("", *names, title="processor seconds of the training")
+    for kind, each in runs.items():
+        table.add_row(
+            kind, *(f"{statistics.median(run.by_process.get(n, 0.0) for run in each):.2f}" for n in names)
+        )
+    return table
 
 
 def main() -> None:
@@ -103,16 +115,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repeats", type=int, default=8, help="blocks, of two runs of each kind")
     parser.add_argument("--cometbft", action="store_true", help="also with four members on CometBFT")
+    parser.add_argument(
+        "--rows", type=int, default=0, help="training rows; the credit example if none are given"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     chosen = parser.parse_args()
-    plan = (EXAMPLE / "plan.toml").read_text() + LIMITS
-    rounds = tomllib.loads(plan)["model"]["n_estimators"]
     if OWN_BINARY.exists():
         os.environ.setdefault(SETTING, str(OWN_BINARY))
     kinds = ["without", "with", *([COMETBFT] if chosen.cometbft else [])]
-    runs = measure(plan, kinds, chosen.repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        data = made(Path(folder), chosen.rows) if chosen.rows else example()
+        runs = measure(data, Path(folder), kinds, chosen.repeats)
+    rounds = tomllib.loads(data.plan)["model"]["n_estimators"]
     found = {kind: shares(runs, kind) for kind in kinds[1:]}
-    show(runs, found, f"{rounds} rounds of the credit example, {2 * chosen.repeats} runs of each kind")
+    over = f"{chosen.rows} rows" if chosen.rows else "the credit example"
+    show(runs, found, f"{rounds} rounds over {over}, {2 * chosen.repeats} runs of each kind")
     if chosen.json:
         print(json.dumps(as_json(runs, found)))
 
@@ -127,9 +144,11 @@ def as_json(runs: Runs, found: dict[str, dict[str, Share]]) -> dict[str, object]
             result[f"{name} {kind}"] = [each.centre, each.low, each.high]
     seconds = {kind: [run.train for run in each] for kind, each in runs.items()}
     gates = [run.gate for run in runs["with"]]
+    processes = {kind: [run.by_process for run in each] for kind, each in runs.items()}
     return result | {
         "training_seconds": seconds,
         "gate_seconds": gates,
+        "processor_seconds": processes,
         "cores": multiprocessing.cpu_count(),
     }
 

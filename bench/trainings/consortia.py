@@ -22,10 +22,9 @@ from parley.protocols import control
 from parley.store.catalogue import Peer, TableRecord
 from parley.store.home import Home
 from parley.store.settings import Settings
+from trainings.data import Data
 from trainings.processes import Parties
 
-EXAMPLE: Final = Path(__file__).resolve().parents[2] / "examples" / "credit"
-TABLES: Final = {"bank": "accounts", "operator": "subscribers"}
 _ATTEMPTS: Final = 100
 R = TypeVar("R")
 _REST: Final = 3.0
@@ -41,6 +40,7 @@ class Run:
         whole: seconds of all steps there.
         processor_train: processor seconds of all processes while the rounds went on.
         processor_whole: and from the plan to the report.
+        by_process: `processor_train` of each kind of process.
         gate: seconds that the active party waited for the ledger in the end.
     """
 
@@ -49,6 +49,7 @@ class Run:
     processor_train: float
     processor_whole: float
     gate: float
+    by_process: dict[str, float]
 
 
 class Consortium:
@@ -57,23 +58,23 @@ class Consortium:
     Args:
         kind: without a ledger, with one, or with CometBFT.
         folder: for their homes.
-        plan: TOML text.
+        data: the plan, and the tables of bank and operator.
     """
 
-    def __init__(self, kind: str, folder: Path, plan: str) -> None:
+    def __init__(self, kind: str, folder: Path, data: Data) -> None:
         self.kind = kind
         self.parties = Parties()
         self._folder = folder / kind
-        self._plan = plan
+        self.data = data
         _SET_UP[kind](self)
 
     def found(self, name: str) -> Path:
         """The home of a party on a free port, with its table registered if it has one."""
         home = self._folder / name
         compose.found(home, Settings(party=name, listen=f"127.0.0.1:{_free_port()}", threads=2))
-        if name in TABLES:
-            source = str(EXAMPLE / f"{name}.csv.gz")
-            Home.open(home).catalogue.keep_table(TableRecord(name=TABLES[name], source=source, id="id"))
+        if name in self.data.tables:
+            table, source = self.data.tables[name]
+            Home.open(home).catalogue.keep_table(TableRecord(name=table, source=source, id="id"))
         return home
 
     def run(self) -> Run:
@@ -82,22 +83,30 @@ class Consortium:
         return asyncio.run(self._run())
 
     async def _run(self) -> Run:
-        taken: list[float] = []
+        taken: list[dict[str, float]] = []
 
         def tell(progress: control.Progress) -> None:
             # the first and the last word of the phase in which the rounds are
             if progress.phase == "train" and (progress.seconds >= 0 or not progress.done):
-                taken.append(self.parties.processor_seconds())
+                taken.append(self.parties.by_process())
 
         approving = asyncio.create_task(self._approve())
         began = self.parties.processor_seconds()
-        answer = await _attempted(lambda: compose.submit(self._folder / "bank", self._plan, tell))
+        answer = await _attempted(lambda: compose.submit(self._folder / "bank", self.data.plan, tell))
         used = self.parties.processor_seconds() - began
         approving.cancel()
         if isinstance(answer, control.Failed):
             raise SystemExit(f"{answer.code}: {answer.what}")
         steps = {cost["step"]: cost["seconds"] for cost in json.loads(answer.report)["costs"]}
-        return Run(steps["train"], sum(steps.values()), taken[-1] - taken[0], used, steps.get("ledger", 0.0))
+        each = {kind: seconds - taken[0].get(kind, 0.0) for kind, seconds in taken[-1].items()}
+        return Run(
+            train=steps["train"],
+            whole=sum(steps.values()),
+            processor_train=sum(each.values()),
+            processor_whole=used,
+            gate=steps.get("ledger", 0.0),
+            by_process=each,
+        )
 
     async def _approve(self) -> None:
         """At the operator, approve the plan when it is proposed; later runs find it approved."""
@@ -120,7 +129,9 @@ def _without_ledger(consortium: Consortium) -> None:
     _know(bank, operator)
     _know(operator, bank)
     catalogue = Home.open(operator).catalogue
-    shared = msgspec.structs.replace(catalogue.table(TABLES["operator"]), partners=("bank",))
+    shared = msgspec.structs.replace(
+        catalogue.table(consortium.data.tables["operator"][0]), partners=("bank",)
+    )
     catalogue.keep_table(shared)
     consortium.parties.start(bank, operator)
 
@@ -144,14 +155,14 @@ _SET_UP: Final[dict[str, Callable[[Consortium], None]]] = {
 
 def _begun(consortium: Consortium, *observers: str) -> list[Path]:
     """Bank, operator and some observers, who share a ledger on which the tables are."""
-    bank, *others = homes = [consortium.found(name) for name in (*TABLES, *observers)]
+    bank, *others = homes = [consortium.found(name) for name in (*consortium.data.tables, *observers)]
     compose.create_consortium(bank, "bench", "holder")
     consortium.parties.start(bank)
     for number, newcomer in enumerate(others):
         role: Role = "observer" if number else "holder"
         asyncio.run(_admit(bank, newcomer, role, others[: min(number, 1)]))
         consortium.parties.start(newcomer)
-    for home, registered in zip(homes, TABLES.values(), strict=False):
+    for home, (registered, _) in zip(homes, consortium.data.tables.values(), strict=False):
         record = Home.open(home).catalogue.table(registered)
         body = tables.commitment(record, tables.load(record), Home.open(home).handles_secret)
         asyncio.run(_transacted(home, "table.register", body))

@@ -22,20 +22,20 @@ class Parties:
     """Running parties, with the nodes that they have started."""
 
     def __init__(self) -> None:
-        self._running: list[BaseProcess] = []
+        self._running: dict[str, BaseProcess] = {}
 
     def start(self, *homes: Path) -> None:
         """Start the parties of some homes, each in a process of its own."""
         context = multiprocessing.get_context("spawn")
         for home in homes:
-            self._running.append(context.Process(target=_serve, args=(str(home),)))
-            self._running[-1].start()
+            self._running[home.name] = context.Process(target=_serve, args=(str(home),))
+            self._running[home.name].start()
 
     def stop(self) -> None:
         """End all, in order."""
-        for process in self._running:
+        for process in self._running.values():
             process.terminate()
-        for process in self._running:
+        for process in self._running.values():
             process.join()
 
     def hold(self) -> None:
@@ -53,12 +53,21 @@ class Parties:
 
     def processor_seconds(self) -> float:
         """What all of them have used so far."""
-        return sum(sum(map(int, fields[_TIMES])) for fields in self._processes().values()) / _TICKS
+        return sum(self.by_process().values())
+
+    def by_process(self) -> dict[str, float]:
+        """The same by name of the party, for `nodes` together and for `workers` together."""
+        names = {process.pid: name for name, process in self._running.items()}
+        found: dict[str, float] = {}
+        for pid, fields in self._processes().items():
+            name = names.get(pid) or ("nodes" if _is_node(pid) else "workers")
+            found[name] = found.get(name, 0.0) + sum(map(int, fields[_TIMES])) / _TICKS
+        return found
 
     def _processes(self) -> dict[int, list[str]]:
         """Our processes and their children, with what the kernel says of each."""
         known = dict(_stats())
-        found = {one.pid for one in self._running if one.pid is not None}
+        found = {one.pid for one in self._running.values() if one.pid is not None}
         while more := {pid for pid, fields in known.items() if int(fields[_PARENT]) in found} - found:
             found |= more
         return {pid: known[pid] for pid in found if pid in known}
@@ -69,6 +78,13 @@ def _stats() -> Iterator[tuple[int, list[str]]]:
         if folder.name.isdecimal():
             with suppress(OSError):
                 yield int(folder.name), (folder / "stat").read_text().rpartition(") ")[2].split()
+
+
+def _is_node(pid: int) -> bool:
+    try:
+        return b"cometbft" in Path(f"/proc/{pid}/comm").read_bytes()
+    except OSError:
+        return False
 
 
 def _serve(home: str) -> None:
