@@ -105,7 +105,7 @@ class Processes:
         state = Beginning(Founding(FOUNDED.value()), nodes).app_state()
         write_network(told, "consortium", datetime.now(UTC), state)
 
-    async def start(self, name):
+    async def start(self, name, **environment):
         folder = self.folder(name)
         folder.mkdir(parents=True, exist_ok=True)
         settings = msgspec.to_builtins(self.settings[name], enc_hook=str)
@@ -118,7 +118,7 @@ class Processes:
                 cwd=ROOT,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(("src", "."))},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(("src", ".")), **environment},
             )
 
     async def stop(self, name, by=signal.SIGTERM):
@@ -178,6 +178,15 @@ class Processes:
         """What the client was told: digest → number of the receipt."""
         lines = [line.split() for line in (self.folder(name) / "journal").read_text().splitlines()]
         return {line[1]: int(line[2]) for line in lines if line[0] == "acknowledged"}
+
+    def time_of_last_block(self):
+        """By the ledger of one member, seconds since 1970."""
+        log = ChainLog(self.folder("bank"), "bank", key("bank", "cosigning"))
+        try:
+            (leaf,) = log.store.leaves(log.size - 1, log.size)
+            return Leaf.decoded(leaf.data).time
+        finally:
+            log.store.close()
 
     def agreed(self):
         """Ledgers hold the same leaves, once each, replay to their seals, and have what was acknowledged.

@@ -1,17 +1,18 @@
-"""Four members on CometBFT, real processes and nodes: partitions, a full disk, both again and again.
-
-A clock that is off is not among them: the node is a static program, which takes no clock but the system's.
-"""
+"""Four members on CometBFT, real processes and nodes: partitions, a full disk, a wrong clock, all again."""
 
 import asyncio
 import contextlib
 import random
 import resource
 import signal
+import time
 
 import pytest
 
+from parley.ledger.engines.cometbft.binary import SETTING
+
 from tests.comet import skip_without_binary, until
+from tests.ledger import comet_clock
 from tests.ledger.comet_processes import PATIENCE, consortium
 from tests.ledger.comet_runner import MEMBERS
 
@@ -96,6 +97,26 @@ async def test_a_full_disk_stops_one_member_and_loses_nothing(victim):
         await running.grown(*MEMBERS)
         await running.settled()
         assert running.agreed()
+
+
+@pytest.mark.soak
+@pytest.mark.go
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_node_whose_clock_is_an_hour_off_changes_nothing(hours):
+    wrong = {SETTING: str(comet_clock.binary()), comet_clock.CLOCK: str(hours * 3600)}
+    async with consortium() as running:
+        await running.stop("operator")
+        await running.grown("bank", "insurer", "retailer")
+        await running.start("operator", **wrong)
+        await running.grown(*MEMBERS)
+        await running.stop("bank")  # now the three that are left need the one with the wrong clock
+        await running.grown("insurer", "operator", "retailer")
+        await running.start("bank")
+        await running.grown(*MEMBERS)
+        await running.settled()
+        assert running.agreed()
+        assert abs(running.time_of_last_block() - time.time()) < 600
 
 
 @pytest.mark.soak

@@ -11,8 +11,11 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 import pytest
+
+from parley.store.runlog import RunLog
 
 from tests.between import Between
 from tests.system.parties import Party, consortium, cut, plan, until, watching
@@ -26,6 +29,11 @@ DRAWN = int(os.environ.get("PARLEY_FAULTS", "200"))
 FIRST = int(os.environ.get("PARLEY_FAULTS_SEED", "1"))
 SLOW_TO_HEAR = 10.0
 """Seconds within which every party says why a run stands still."""
+
+STOOD_STILL = ("the run is interrupted", "the run is failed")
+CLOCKS_APART = 0.1
+GONE = ("connection-closed", "connection-lost", "peer-restarted", "peer-silent", "party-stopped")
+"""What a party says of another that is gone, or that it does not hear any more."""
 
 SLACK = 10.0
 """Seconds more for a machine that is busy."""
@@ -63,6 +71,11 @@ class Fault:
             lasts=chance.choice((0.5, 3.0, 12.0)),
             first_back=chance.choice(("bank", "operator")),
         )
+
+
+def moment(record):
+    """When something was said, seconds since 1970."""
+    return datetime.fromisoformat(record.time).timestamp()
 
 
 class Stage:
@@ -171,15 +184,39 @@ class Stage:
                 assert record["since"] - began < SLOW_TO_HEAR + SLACK, (party.name, record)
                 assert record["outcome"]["peer"], record
 
+    def said_in_time(self, fault, run, began):
+        """Every party that stayed up said within seconds what befell whom, if the run stood still at all."""
+        stayed = set(self.parties)
+        if fault.kind in (*PROCESS, "both-killed"):
+            stayed -= set(self.parties) if fault.kind == "both-killed" else {fault.victim}
+        for name in stayed:
+            log = RunLog(self.parties[name].home / "logs" / f"{run}.jsonl").read()
+            said = [
+                each
+                for each in log
+                if each.text.startswith(STOOD_STILL) and moment(each) >= began - CLOCKS_APART
+            ]
+            if not said:
+                continue  # it was over too soon, or came too late
+            first = said[0]
+            assert moment(first) - began < SLOW_TO_HEAR + SLACK, (name, first)
+            if fault.kind in (*TERMINAL, "disk-full"):
+                assert first.code == fault.kind, (name, first)
+            else:
+                (other,) = set(self.parties) - {name}
+                assert (first.peer, first.code) in {(other, code) for code in GONE}, (name, first)
+
     def survives(self, fault):
         """A run that a fault befalls ends in the same model; or it fails at both, with one code."""
         with self.under_way() as run:
             self.at(fault, run)
+            began = time.time()
             self.befall(fault, run)
             parties = self.parties.values()
             until(
                 lambda: all(self.record(each, run)["state"] in ("finished", "failed") for each in parties), 90
             )
+            self.said_in_time(fault, run, began)
             ends = {name: self.record(party, run) for name, party in self.parties.items()}
             if fault.kind in TERMINAL and {each["state"] for each in ends.values()} == {"failed"}:
                 codes = {each["outcome"]["code"] for each in ends.values()}

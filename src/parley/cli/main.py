@@ -27,9 +27,12 @@ from parley.cli import (
     options,
     peer,
     plans,
+    predict,
+    predictions,
     receipts,
     run,
     runs,
+    serve,
     store,
     up,
     votes,
@@ -82,7 +85,10 @@ app.add_typer(grants.app, name="grant")
 app.command("grants")(grants.grants)
 app.command("runs")(runs.runs)
 app.command("models")(models.models)
+models.app.command("prove")(predictions.prove)
 app.add_typer(models.app, name="model")
+app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
 ledger.app.command("prove")(receipts.prove)
 ledger.app.command("keys")(receipts.keys)
 ledger.app.command("check-proof")(receipts.check_proof)

@@ -15,11 +15,13 @@ from parley.cli.output import Failure, Problem, answer
 from parley.core.errors import UsageError
 from parley.ledger.block import Leaf
 from parley.ledger.notes import NoteError, NoteKey
-from parley.ledger.proof import Receipt, ReceiptRefused, Trust, verify_receipt
+from parley.ledger.proof import Proven, Receipt, ReceiptRefused, Trust, verify_receipt
 from parley.party.chronicle import Entry
 from parley.party.proving import prove as make_receipt
 from parley.party.proving import trust as trust_in
 from parley.party.words import deed, moment
+from parley.serving.proof import Prediction, is_proof
+from parley.serving.proof import verify as verify_prediction
 
 
 def prove(
@@ -106,7 +108,7 @@ def check_proof(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a receipt: who asked for what, and that the members signed for it.
+    """Check a receipt, or the proof of a prediction: who did what, and that the members signed for it.
 
     \b
     Examples:
@@ -115,18 +117,46 @@ def check_proof(
 
     With --keys no home is needed. A receipt proves that the request stands in the agreed history;
     whether the contract accepted it is told by a member's `parley ledger show`, and follows from a
-    replay of the whole ledger.
+    replay of the whole ledger. A file from `parley model prove` is checked in the same way.
     """
     data = contents(file)
-    if keys is None:
-        trust, quorum = read(home, trust_in)
-    else:
-        trust, quorum = _trusted(keys)
+    trust, quorum = read(home, trust_in) if keys is None else _trusted(keys)
     try:
+        if is_proof(data):
+            _show_prediction(verify_prediction(data, trust, quorum), as_json=as_json)
+            return
         proven = verify_receipt(data, trust, quorum)
     except ReceiptRefused as error:
         problem = Problem("refused", "receipt-refused", f"{file} proves nothing: {error}", _GET_ANOTHER)
         raise Failure(problem) from None
+    _show_record(data, proven, as_json=as_json)
+
+
+def _show_prediction(found: Prediction, *, as_json: bool) -> None:
+    proven = found.committed
+    sender, time = proven.signed.transaction.sender, proven.time
+    record = {
+        "model": found.model,
+        "batch": found.batch,
+        "record": proven.index,
+        "sender": sender,
+        "id": found.id,
+        "basis": found.basis,
+        "margins": found.margins,
+        "cosigners": proven.cosigners,
+        "time": time,
+    }
+
+    def show(console: Console) -> None:
+        margins = ", ".join(f"{each:.10g}" for each in found.margins)
+        console.print(Text(f"{sender} answered for id {found.id} with margin {margins} ({found.basis})"))
+        at = "" if time is None else f", signed at {moment(time)} by {', '.join(proven.cosigners)}"
+        console.print(Text(f"  by model {found.model}, batch {found.batch}, record {proven.index}{at}"))
+
+    answer(record, show, as_json=as_json)
+
+
+def _show_record(data: bytes, proven: Proven, *, as_json: bool) -> None:
     asked = proven.signed.transaction
     leaf = Leaf.decoded(Receipt.decoded(data).leaf)
     entry = Entry(

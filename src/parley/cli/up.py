@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,7 +15,7 @@ from parley.cli.options import DEFAULT_HOME, HomeOption
 from parley.core.errors import UsageError
 from parley.core.log import Log
 from parley.party.compose import log_of, serve
-from parley.party.running import Beside, alone
+from parley.party.running import Beside, Running
 from parley.store.settings import Settings, read_settings
 
 _FORMS: Final[dict[str, Format]] = {"text": "text", "json": "json"}
@@ -70,15 +72,22 @@ def up(
     """
     settings = read_settings(home)
     form = _form(settings.log_format, log_format, as_json=as_json)
-    asyncio.run(_serve(home, log_of(settings, printer(form)), _api(settings)))
+    asyncio.run(_serve(home, log_of(settings, printer(form)), _beside(settings)))
 
 
-def _api(settings: Settings) -> Beside:
+def _beside(settings: Settings) -> Beside:
+    from parley.serving.beside import models_in_use  # noqa: PLC0415 (everything else does without these)
+
     if not settings.api:
-        return alone
-    from parley.api.server import serving  # noqa: PLC0415 (everything else does without it)
+        return models_in_use
+    from parley.api.server import serving  # noqa: PLC0415
 
-    return serving
+    @asynccontextmanager
+    async def both(running: Running) -> AsyncIterator[None]:
+        async with models_in_use(running), serving(running):
+            yield
+
+    return both
 
 
 def _form(stated: Format, asked: str | None, *, as_json: bool) -> Format:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -205,7 +205,7 @@ class _Front:
         """Links, and the two kinds of connections that are none; conversations come as streams."""
         if path == LINK:
             await self._links.accept(peer, transport)
-        elif path in {"/control", "/join"}:
+        elif path in {"/control", "/join"} or peer == self._home.settings.party:
             await self._party.connected(peer, path, transport)
         else:
             self._log.about(peer=peer).say("warning", f"{peer} asked for {path[:80]!r} beside its link")
@@ -533,6 +533,28 @@ async def examine(path: Path, peer: str) -> tuple[Finding, ...]:
     return msgspec.json.decode(answer.report, type=tuple[Finding, ...])
 
 
+def own_party(path: Path) -> Callable[[str], Awaitable[Transport]]:
+    """How a program of ours reaches our running party, by path.
+
+    What it gives raises `UsageError` if the party is not running.
+    """
+    home = Home.open(path)
+    identity = Identity.load(home.identity_folder)
+    pin = PeerPin(identity.party, identity.certificate_pem)
+
+    async def reach(wanted: str) -> Transport:
+        try:
+            return await dial(home.control, identity, pin, wanted)
+        except ParleyError as error:
+            raise UsageError(
+                "party-not-running",
+                f"{identity.party} is not running: {error.what}",
+                remedy=f"start it with `parley up --home {path}`",
+            ) from error
+
+    return reach
+
+
 async def _ask(
     path: Path,
     request: control.Request,
@@ -543,17 +565,7 @@ async def _ask(
     Raises:
         UsageError: it is not running.
     """
-    home = Home.open(path)
-    identity = Identity.load(home.identity_folder)
-    pin = PeerPin(identity.party, identity.certificate_pem)
-    try:
-        transport = await dial(home.control, identity, pin, "/control")
-    except ParleyError as error:
-        raise UsageError(
-            "party-not-running",
-            f"{identity.party} is not running: {error.what}",
-            remedy=f"start it with `parley up --home {path}`",
-        ) from error
+    transport = await own_party(path)("/control")
     setting = Setting(control.STEPS, control.CLIENT, "control", Trace(CLOCKS.monotonic), _SILENCE)
     async with CheckedChannel(transport, setting) as checked:
         channel: Channel = checked

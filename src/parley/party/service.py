@@ -7,12 +7,13 @@ Paths of connections to our port (the first, and /join) and of streams of a link
     /proposals/RUN              a peer proposes a run; stays open while the run lasts
     /doctor                     a peer looks for what is wrong between us
     /runs/RUN/PROTOCOL          the conversations of a run that was agreed to
+    /serving/…, /attend, /through/…   models in use, see `serving`
 """
 
 import asyncio
 import re
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -46,6 +47,10 @@ _PATH: Final = re.compile(
 )
 
 
+Service = Callable[[str, str, Transport], Awaitable[None]]
+"""Serves a connection: the peer's name, the path, and the way to it, which is closed afterwards."""
+
+
 class Party:
     """One organisation's program.
 
@@ -63,6 +68,10 @@ class Party:
         self._led: dict[str, Leading] = {}
         self._followed: dict[str, Following] = {}
         self._running: set[asyncio.Task[RunReport]] = set()
+        self.for_programs: dict[str, Service] = {}
+        """What else our own programs may ask for, by the first part of the path."""
+        self.for_peers: dict[str, Service] = {}
+        """What else peers may ask for."""
         self._clients: set[asyncio.Future[None]] = set()
 
     def recover(self) -> None:
@@ -110,6 +119,10 @@ class Party:
     async def _serve(self, peer: str, path: str, transport: Transport) -> None:
         if path == examination.PATH and self._examiner is not None:
             await self._examiner.serve(peer, transport)
+            return
+        further = self.for_programs if peer == self._name else self.for_peers
+        if service := further.get(path.split("/")[1]):
+            await service(peer, path, transport)
             return
         match = _PATH.fullmatch(path)
         if match is None:

@@ -2,7 +2,8 @@
 
 The rules of what is kept for how long, all of them:
 
-    records of runs       ``keep_runs`` days after the run has ended, and never less than the journal
+    records of runs       ``keep_runs`` days after the run has ended, and never less than the journal; of
+                          one whose model we hold, for ever: its plan says how the model is used
     journals of runs      while the run lasts; how it ended, for ``keep_journals`` days more; one that
                           belongs to no run that is noted, so long too, as a backup may bring the run back
     logs of runs          ``keep_logs`` days after the last line
@@ -121,7 +122,8 @@ def sweep(home: Home, now: float) -> Swept:
     for run in journals:
         Journal(home.journal_folder(run)).clear()
     days = max(settings.keep_runs, settings.keep_journals) if settings.keep_runs else 0
-    runs = [each.id for each in over if days and _ended(each) < now - days * _DAY]
+    models = set(home.models())
+    runs = [each.id for each in over if days and each.id not in models and _ended(each) < now - days * _DAY]
     if runs:
         home.catalogue.forget_runs(runs)
     under_way = {each.id for each in known if each.state not in TERMINAL}

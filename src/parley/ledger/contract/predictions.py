@@ -75,7 +75,7 @@ def commit(act: Act[CommitBatch]) -> None:
     if used > model.release.quota:
         refuse("quota-exceeded", f"{body.count} where {model.release.quota - model.used} are left")
     batch = Batch(root=body.root, count=body.count, height=act.height)
-    act.draft.put(f"prediction/{body.model}/{body.batch:09}", batch)
+    act.draft.put(batch_path(body.model, body.batch), batch)
     act.draft.put(model_path(body.model), model.but(used=used, batches=model.batches + 1))
 
 
@@ -92,6 +92,11 @@ def release_by_grant(act: Act[ReleaseByGrant]) -> None:
     if not approved_by_grant(act.draft, model, grant.owner, act.body.grant):
         refuse("grant-mismatch", act.body.grant[:16])
     consent(act, act.body.model, grant.owner, act.body.release, act.body.grant)
+
+
+def batch_path(run: str, batch: int) -> str:
+    """Where a batch of predictions stands."""
+    return f"prediction/{run}/{batch:09}"
 
 
 RULES = (

@@ -1,0 +1,228 @@
+"""A worker of a passive party: a process of its own that answers for one model.
+
+    python -m parley.serving.answerer SOCKET HOME MODEL
+
+It reads our columns, and answers on the streams that our party opens: ``/KEY/enrolment/PEER`` and then
+``/KEY/asking/PEER``. It hears the terms of the model on a stream of its own, ``/attend``.
+"""
+
+import asyncio
+import os
+import resource
+import secrets
+import socket
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parley.core.errors import ParleyError, PolicyRefused
+from parley.core.log import Log
+from parley.core.trace import Trace
+from parley.learn.forest import Tests
+from parley.learn.shares import PassiveShare
+from parley.net.channel import CheckedChannel, Setting
+from parley.net.pipe import Pipe
+from parley.net.streams import Stream
+from parley.party.compose import log_of
+from parley.party.failures import lines_of
+from parley.protocols import asking, enrolment
+from parley.serving.attendance import Attendance
+from parley.serving.features.coded import Enrolled, Features
+from parley.serving.features.opening import open_features
+from parley.serving.meter import Meter
+from parley.serving.subject import Subject
+from parley.store.home import Home
+
+PARTY: Final = "party"
+ROLLS: Final = 8
+"""Enrolments held; the one that was used longest ago goes when there is another."""
+_PATIENCE: Final = 30.0
+"""Seconds for which the active party may say nothing."""
+_MIB: Final = 1 << 20
+_FIRST_TO_GO: Final = 500
+
+
+@dataclass(frozen=True)
+class _Roll:
+    """One enrolment: our rows by token.
+
+    Attributes:
+        tokens: ascending, as pairs of uint64, structured [n].
+        rows: of each, int64[n].
+        enrolled: gives the codes of rows.
+    """
+
+    tokens: NDArray[Any]
+    rows: NDArray[np.int64]
+    enrolled: Enrolled
+
+    @classmethod
+    def of(cls, tokens: NDArray[np.uint8], enrolled: Enrolled) -> "_Roll":
+        found = _comparable(tokens)
+        order = np.argsort(found)
+        return cls(found[order], order, enrolled)
+
+    def find(self, tokens: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """The row of each token, -1 where there is none."""
+        asked = _comparable(tokens)
+        places = np.minimum(np.searchsorted(self.tokens, asked), len(self.tokens) - 1)
+        return np.where(self.tokens[places] == asked, self.rows[places], -1)
+
+
+def _comparable(tokens: NDArray[np.uint8]) -> NDArray[Any]:
+    """16 bytes as one thing that sorts."""
+    return np.ascontiguousarray(tokens).view("V16")[:, 0]
+
+
+class Answerer:
+    """Answers for one model.
+
+    Args:
+        subject: share, table and rule.
+        features: our columns.
+        attendance: says the terms.
+        log: of the party.
+    """
+
+    def __init__(self, subject: Subject, features: Features, attendance: Attendance, log: Log) -> None:
+        share = subject.share
+        assert isinstance(share, PassiveShare)  # noqa: S101 (the party has looked)
+        self._share = share
+        self._subject = subject
+        self._features = features
+        self._attendance = attendance
+        self._log = log
+        self._trace = Trace(time.perf_counter)
+        self._tests = Tests.of(share.rules, [column.bins.bin_count for column in share.columns])
+        self._meter = Meter(time.monotonic, time.time)
+        self._rolls: OrderedDict[str, _Roll] = OrderedDict()
+        self._loop = asyncio.get_running_loop()
+        self._conversations: set[asyncio.Task[None]] = set()
+
+    def arrived(self, path: str, stream: Stream) -> None:
+        """Our party opened a stream for a peer."""
+        _, key, protocol, peer = path.split("/")
+        work = self._enrol if protocol == "enrolment" else self._answer
+        task = asyncio.create_task(self._held(work(key, _Passed(stream, peer))))
+        self._conversations.add(task)
+        task.add_done_callback(self._conversations.discard)
+
+    async def _held(self, conversation: Coroutine[Any, Any, None]) -> None:
+        try:
+            await conversation
+        except ParleyError as error:
+            self._log.because(error).say(
+                "info", f"a conversation about {self._share.model} ended: {error.what}"
+            )
+        except Exception as error:  # noqa: BLE001 (the others go on)
+            self._log.say("error", f"answering for {self._share.model} failed: {lines_of(error)}")
+
+    async def _enrol(self, key: str, transport: "_Passed") -> None:
+        subject = self._subject
+        setting = Setting(enrolment.STEPS, enrolment.PASSIVE, key, self._trace, _PATIENCE)
+        async with CheckedChannel(transport, setting) as channel:
+            enrolled = await self._features.enrol()
+            options = enrolment.Options(
+                self._share.model, subject.rule, secrets.token_bytes(32), subject.threads
+            )
+            tokens = await enrolment.passive(channel, enrolled.ids, options)
+            self._rolls[key] = await asyncio.to_thread(_Roll.of, tokens, enrolled)
+        while len(self._rolls) > ROLLS:
+            self._rolls.popitem(last=False)
+        self._log(f"{transport.peer} can ask model {self._share.model} about {len(tokens):,} ids of ours")
+
+    async def _answer(self, key: str, transport: "_Passed") -> None:
+        setting = Setting(asking.STEPS, asking.PASSIVE, key, self._trace, _PATIENCE)
+        async with CheckedChannel(transport, setting) as channel:
+            roll = self._rolls.get(key)
+            if roll is None:
+                raise PolicyRefused(
+                    "not-enrolled",
+                    f"{transport.peer} asks by tokens of an enrolment that is not held here",
+                    remedy="nothing is to be done: it enrols us anew",
+                    public="these tokens mean nothing here any more; enrol anew",
+                )
+            self._rolls.move_to_end(key)
+            rules = self._share.rules
+            await asking.passive(
+                channel, self._share.model, len(rules), lambda tokens: self._said(roll, tokens)
+            )
+
+    def _said(self, roll: _Roll, tokens: NDArray[np.uint8]) -> "asking.Answer | asking.Reason":
+        """In a thread: what is said to tokens."""
+        refused = self._meter.asked(self._attendance.terms, len(tokens))
+        if refused is not None:
+            return refused
+        rows = roll.find(tokens)
+        present = np.flatnonzero(rows >= 0)
+        coded = asyncio.run_coroutine_threadsafe(roll.enrolled.of_rows(rows[present]), self._loop).result()
+        known = np.zeros(len(tokens), dtype=np.bool_)
+        known[present[coded.known]] = True
+        every = np.arange(coded.codes.shape[1])
+        return asking.Answer(known, self._tests.directions(coded.codes, every, self._subject.threads))
+
+
+class _Passed:
+    """A stream of our party that it passes on from a peer."""
+
+    def __init__(self, stream: Stream, peer: str) -> None:
+        self.peer = peer
+        self.send = stream.send
+        self.recv = stream.recv
+        self.close = stream.close
+
+
+def main() -> None:
+    """Answer for the party at the other end of the socket."""
+    number, home, model = sys.argv[1:]
+    end = socket.socket(fileno=int(number))
+    with suppress(OSError):  # where there is no such file, the kernel chooses without our word
+        Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO))
+    asyncio.run(_serve(end, Home.open(Path(home)), model))
+
+
+async def _serve(end: socket.socket, home: Home, model: str) -> None:
+    if home.settings.memory:
+        limit = home.settings.memory * _MIB
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    log = log_of(home.settings, lambda record: print(record.text, file=sys.stderr, flush=True))  # noqa: T201
+    answering: asyncio.Future[Answerer] = asyncio.get_running_loop().create_future()
+    early: list[tuple[str, Stream]] = []
+
+    def arrived(path: str, stream: Stream) -> None:
+        if answering.done():
+            answering.result().arrived(path, stream)
+        else:
+            early.append((path, stream))
+
+    pipe = await Pipe.over(end, PARTY, 2, arrived)
+    leaving = asyncio.create_task(_leave_with(pipe))
+    try:
+        subject = await asyncio.to_thread(Subject.of, home, model)
+        features = await open_features(subject.table, subject.share, subject.rule, log)
+        async with Attendance(pipe.open("/attend"), model, Trace(time.perf_counter)) as attendance:
+            answering.set_result(Answerer(subject, features, attendance, log))
+            for path, stream in early:
+                answering.result().arrived(path, stream)
+            await leaving
+    except ParleyError as error:
+        log.because(error).say("error", f"cannot answer for model {model}: {error.what}")
+    os._exit(1)  # threads that still compute for nobody are not waited for
+
+
+async def _leave_with(pipe: Pipe) -> None:
+    """A worker without a party has nothing to do."""
+    await pipe.gone.wait()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

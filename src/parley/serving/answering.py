@@ -1,0 +1,170 @@
+"""The passive party's side of models in use: conversations with the active party, held by a worker.
+
+    /serving/MODEL/KEY/enrolment        ids of our table, for one program of the active party
+    /serving/MODEL/KEY/asking           directions of rows, by tokens of that enrolment
+
+A worker holds our columns of one model. It is started when it is first needed, and let go of when it was
+not for a while; if it dies, the active party comes again and the next one is started.
+"""
+
+import asyncio
+import re
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import Final
+
+from parley.core.errors import BudgetExhausted, ParleyError, PolicyRefused
+from parley.net.pipe import Pipe
+from parley.net.relay import join
+from parley.net.streams import Stream
+from parley.net.transport import Transport
+from parley.party.ledger import no_consortium
+from parley.party.office import Office
+from parley.serving.accounting import check_released
+from parley.serving.desk import PATH, STEPS, Desk, refuse, terms_of
+
+WORKER: Final = "worker"
+IDLE: Final = 600.0
+"""Seconds after which a worker that nobody asks is let go of."""
+_LOOK: Final = 5.0
+_SHORT: Final = 10.0
+"""Seconds; a worker that lived no longer is not started again at once."""
+_PATH: Final = re.compile(PATH)
+
+
+@dataclass
+class _Worker:
+    """A worker, and what goes on with it."""
+
+    process: "subprocess.Popen[bytes]"
+    pipe: Pipe
+    began: float
+    busy: int = 0
+    last: float = 0.0
+    attending: "set[asyncio.Task[None]]" = field(default_factory=set)
+
+
+class Answering:
+    """Lets the active party of each released model ask.
+
+    Args:
+        office: of our party.
+        desk: hears our workers.
+    """
+
+    def __init__(self, office: Office, desk: Desk) -> None:
+        self._office = office
+        self._desk = desk
+        self._workers: dict[str, _Worker] = {}
+        self._starting: dict[str, asyncio.Lock] = {}
+        self._failed: dict[str, float] = {}
+
+    async def serve(self, peer: str, path: str, transport: Transport) -> None:
+        """Serve one conversation with a peer."""
+        match = _PATH.fullmatch(path)
+        if match is None:
+            self._office.log.about(peer=peer)(f"{peer} asked for {path[:80]!r}, which is nothing here")
+            return
+        model, key, protocol = match.groups()
+        try:
+            self._check(peer, model)
+            worker = await self._worker(model)
+        except ParleyError as error:
+            log = self._office.log.about(peer=peer).because(error)
+            log.say("warning", f"{peer} may not use model {model}: {error.what}")
+            await refuse(transport, STEPS[protocol], key, error)
+            return
+        worker.busy += 1
+        try:
+            stream = worker.pipe.open(f"/{key}/{protocol}/{peer}")
+            try:
+                await join(transport, stream)
+            finally:
+                await stream.close()
+        finally:
+            worker.busy -= 1
+            worker.last = self._office.clocks.monotonic()
+
+    async def run(self) -> None:
+        """Let go of workers that nobody needs, until cancelled; then of all."""
+        try:
+            while True:
+                await asyncio.sleep(_LOOK)
+                now = self._office.clocks.monotonic()
+                for model, worker in list(self._workers.items()):
+                    if worker.pipe.gone.is_set() or (not worker.busy and now - worker.last > IDLE):
+                        self._let_go(model, worker)
+        finally:
+            for model, worker in list(self._workers.items()):
+                self._let_go(model, worker)
+
+    def _check(self, peer: str, model: str) -> None:
+        """Numbered checks: 1 we keep a ledger, 2 the peer asks for its own model, 3 it is released."""
+        # 1
+        if self._office.ledger is None:
+            raise no_consortium(self._office.name)
+        terms = terms_of(self._office.ledger, model, self._office.name)
+        # 2
+        if terms.active != peer or not terms.share:
+            raise PolicyRefused(
+                "model-not-released",
+                f"{peer} asks for model {model}, which is not one of its own and ours",
+                remedy=f"ask {peer} what it wants; models that both hold are in `parley models`",
+                public="this model is not one of yours and ours",
+            )
+        # 3
+        check_released(terms, self._office.clocks.wall())
+
+    async def _worker(self, model: str) -> _Worker:
+        """The worker of a model, started if there is none."""
+        async with self._starting.setdefault(model, asyncio.Lock()):
+            worker = self._workers.get(model)
+            if worker is not None and not worker.pipe.gone.is_set():
+                return worker
+            if worker is not None:
+                self._let_go(model, worker)
+            now = self._office.clocks.monotonic()
+            if now - self._failed.get(model, -_SHORT) < _SHORT:
+                raise BudgetExhausted(
+                    "answering-failed",
+                    f"the worker that answers for model {model} has just ended",
+                    remedy="see our log for why; it is started again in some seconds",
+                    public="what answers for this model has just ended; ask again in some seconds",
+                )
+            worker = self._workers[model] = await self._started(model)
+            return worker
+
+    async def _started(self, model: str) -> _Worker:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            number, home = theirs.fileno(), self._office.home.path
+            program = (sys.executable, "-m", "parley.serving.answerer", str(number), str(home), model)
+            process = subprocess.Popen(program, pass_fds=[number])  # noqa: ASYNC220, S603 (ourselves; at once)
+        attending: set[asyncio.Task[None]] = set()
+
+        def arrived(path: str, stream: Stream) -> None:
+            task = asyncio.ensure_future(self._desk.attend(WORKER, path, stream))
+            attending.add(task)
+            task.add_done_callback(attending.discard)
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+        pipe = await Pipe.over(ours, WORKER, 1, arrived)
+        now = self._office.clocks.monotonic()
+        self._office.log(f"a worker answers for model {model} now")
+        return _Worker(process, pipe, began=now, last=now, attending=attending)
+
+    def _let_go(self, model: str, worker: _Worker) -> None:
+        now = self._office.clocks.monotonic()
+        died = worker.pipe.gone.is_set()
+        del self._workers[model]
+        worker.pipe.close()
+        for task in worker.attending:
+            task.cancel()
+        worker.process.kill()
+        worker.process.wait()  # a matter of milliseconds
+        if died and now - worker.began < _SHORT:
+            self._failed[model] = now
+        ended = "has ended unexpectedly" if died else "is let go of"
+        self._office.log.say("warning" if died else "info", f"the worker that answered for {model} {ended}")

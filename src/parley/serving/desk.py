@@ -1,0 +1,132 @@
+"""The running party's side of its own programs that serve predictions.
+
+Paths of connections from them, with our own certificate:
+
+    /attend                            the terms of a model, and its accounts
+    /through/PEER/serving/…            a conversation with a peer, on our link
+"""
+
+import asyncio
+import re
+import time
+from contextlib import suppress
+from typing import Final
+
+from parley.core.conversation import Channel, Steps
+from parley.core.errors import ParleyError, PolicyRefused
+from parley.core.trace import Trace
+from parley.ledger.contract.models import Model, model_path
+from parley.ledger.contract.plans import Plan, plan_path
+from parley.net.channel import CheckedChannel, Setting
+from parley.net.relay import join
+from parley.net.transport import Transport
+from parley.party.ledger import PartyLedger, no_consortium
+from parley.party.office import Office
+from parley.protocols import asking, attending, enrolment
+from parley.serving.accounts import Accounts
+
+LIFELINE: Final = 365 * 86400.0
+"""Patience in seconds between a party and its programs: who is gone is noticed at once."""
+PATIENCE: Final = 10.0
+"""Seconds for somebody to hear why a conversation does not begin."""
+PATH: Final = r"/serving/([a-z0-9-]{1,64})/([0-9a-f]{32})/(enrolment|asking)"
+"""Of a conversation about a model with one program: the model, the program's key, the protocol."""
+STEPS: Final = {"enrolment": enrolment.STEPS, "asking": asking.STEPS}
+_THROUGH: Final = re.compile(rf"/through/([a-z][a-z0-9-]{{0,31}})({PATH})")
+
+
+class Desk:
+    """Serves the programs.
+
+    Args:
+        office: of the party.
+    """
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._accounts = None if office.ledger is None else Accounts(office.ledger)
+
+    async def attend(self, _peer: str, _path: str, transport: Transport) -> None:
+        """Tell a program the terms of its model for as long as it runs, and enter its pages."""
+        trace = Trace(self._office.clocks.monotonic)
+        setting = Setting(attending.STEPS, attending.PARTY, "attending", trace, LIFELINE)
+        async with CheckedChannel(transport, setting) as channel:
+            ledger, accounts = self._office.ledger, self._accounts
+            if ledger is None or accounts is None:
+                raise no_consortium(self._office.name)
+            model = (await channel.recv(attending.Attend)).model
+            async with asyncio.TaskGroup() as tasks:
+                telling = tasks.create_task(_tell(channel, ledger, model, self._office.name))
+                try:
+                    await _enter(channel, accounts, model, tasks)
+                finally:
+                    telling.cancel()
+
+    async def through(self, _peer: str, path: str, transport: Transport) -> None:
+        """Pass a program's conversation on to a peer; if that cannot be reached, say so in its place."""
+        match = _THROUGH.fullmatch(path)
+        if match is None:
+            self._office.log(f"a program of ours asked for {path[:80]!r}, which is nothing here")
+            return
+        peer, onward, _, key, protocol = match.groups()
+        try:
+            stream = await self._office.dial(peer, onward)
+        except ParleyError as error:
+            await refuse(transport, STEPS[protocol], key, error)
+            return
+        try:
+            await join(transport, stream)
+        finally:
+            await stream.close()
+
+
+async def refuse(transport: Transport, steps: Steps, key: str, error: ParleyError) -> None:
+    """Say why a conversation does not begin, in the place of the passive party."""
+    setting = Setting(steps, asking.PASSIVE, key, Trace(time.monotonic), PATIENCE)
+    with suppress(ParleyError):
+        async with CheckedChannel(transport, setting):
+            raise error
+
+
+async def _tell(channel: Channel, ledger: PartyLedger, model: str, party: str) -> None:
+    """The terms now, and whenever they change."""
+    told = None
+    async for _ in ledger.member.changes():
+        terms = terms_of(ledger, model, party)
+        if terms != told:
+            await channel.send(terms)
+            told = terms
+
+
+async def _enter(channel: Channel, accounts: Accounts, model: str, tasks: asyncio.TaskGroup) -> None:
+    """Enter the pages that come, until the program leaves."""
+
+    async def enter(page: attending.Page) -> None:
+        try:
+            batch = await accounts.enter(model, page.root, page.count)
+        except ParleyError as error:
+            final = isinstance(error, PolicyRefused)
+            await channel.send(attending.Refused(page.page, error.code, error.what, error.remedy, final))
+        else:
+            await channel.send(attending.Entered(page.page, batch))
+
+    while True:
+        tasks.create_task(enter(await channel.recv(attending.Page)))
+
+
+def terms_of(ledger: PartyLedger, model: str, party: str) -> attending.Terms:
+    """What the ledger says of a model to one of its owners."""
+    found = ledger.draft.find(Model, model_path(model)) if ledger.member.log.size else None
+    if found is None:
+        return attending.Terms("unknown", 0, 0, 0, "", (), "")
+    release = found.release
+    plan = ledger.draft.known(Plan, plan_path(found.plan))
+    return attending.Terms(
+        status=found.status,
+        quota=0 if release is None else release.quota,
+        used=found.used,
+        until=0 if release is None else release.until,
+        active=found.active,
+        peers=tuple(name for name in plan.terms.parties if name != party),
+        share=found.shares.get(party, ""),
+    )

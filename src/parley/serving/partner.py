@@ -1,0 +1,198 @@
+"""A passive party as the active one has it: enrolled, asked, and left alone for a while when it is away.
+
+States, as in `scores.Peerage`::
+
+    trying ── enrolled ──▶ ready ── no answer in time, or the conversation ended ──▶ away
+      ▲                                                                               │
+      └─────────────────────────────── after a pause ─────────────────────────────────┘
+
+Only when it is ready it is asked; else whoever asks hears at once why it is not.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from parley.core.conversation import Steps
+from parley.core.errors import ParleyError, PeerLost
+from parley.core.trace import Trace
+from parley.net.channel import CheckedChannel, Setting
+from parley.net.transport import Transport
+from parley.protocols import asking, enrolment
+from parley.protocols.oblivious import IdBuffer
+from parley.serving.monitor import Monitor
+from parley.serving.scores import Peerage
+
+Reach = Callable[[str, str], Awaitable[Transport]]
+"""Opens the way to a peer for a path, through our own running party."""
+
+_PATIENCE: Final = 15.0
+"""Seconds for which a passive party may say nothing while it is enrolled."""
+_PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
+"""Seconds between two attempts to enrol a party that is away; the last one again and again."""
+_LATE: Final = 2
+"""Asks in a row without an answer in time, after which a party is away."""
+_AT_ONCE: Final = 512
+"""Ids whose tokens are computed without a thread of their own."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is asked for at a passive party.
+
+    Attributes:
+        model: identifier.
+        splits: how many the party has in it.
+        rule: by which ids are normalised.
+        threads: for computing tokens.
+    """
+
+    model: str
+    splits: int
+    rule: str
+    threads: int
+
+
+class Partner:
+    """One passive party.
+
+    Args:
+        peer: its name.
+        served: what is asked for.
+        reach: opens conversations.
+        trace: where they report.
+        monitor: hears how it does.
+    """
+
+    def __init__(
+        self,
+        peer: str,
+        served: Served,
+        reach: Reach,
+        trace: Trace,
+        monitor: Monitor,
+    ) -> None:
+        self.peer = peer
+        self._served = served
+        self._reach = reach
+        self._trace = trace
+        self._monitor = monitor
+        self._state: Literal["ready", "away", "trying"] = "trying"
+        self._why: ParleyError | None = None
+        self._tokens: enrolment.Tokens | None = None
+        self._inquiry: asking.Inquiry | None = None
+        self._settled = asyncio.Event()
+        self._was_ready = False
+        self._late = 0
+        self._given_up: asyncio.Future[None]
+
+    def peerage(self) -> Peerage:
+        """How it does."""
+        rows = 0 if self._tokens is None else self._tokens.rows
+        return Peerage(self.peer, self._state, "" if self._why is None else self._why.code, rows)
+
+    async def settled(self) -> None:
+        """Wait until the first attempt to enrol it has ended, well or not."""
+        await self._settled.wait()
+
+    def check_ready(self) -> tuple[asking.Inquiry, enrolment.Tokens]:
+        """What it is asked with.
+
+        Raises:
+            PeerLost: it is away.
+        """
+        if self._inquiry is None or self._tokens is None:
+            raise self._away()
+        return self._inquiry, self._tokens
+
+    async def run(self) -> None:
+        """Enrol it, keep the conversation, and begin anew when that ends; until cancelled."""
+        failures = 0
+        while True:
+            self._state = "trying"
+            try:
+                await self._attend()
+            except ParleyError as error:
+                self._why = error
+                self._monitor.failed(self.peer, error.code)
+            failures = 0 if self._was_ready else failures + 1
+            self._state = "away"
+            self._settled.set()
+            await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+
+    async def ask(self, ids: IdBuffer, count: int, deadline: float) -> asking.Answer:
+        """Which of some ids it has, and where their rows go at its splits.
+
+        Args:
+            ids: normalised.
+            count: how many.
+            deadline: seconds in which it must answer.
+
+        Raises:
+            PeerLost: it is away, or did not answer in time.
+            PolicyRefused: it may not answer now.
+            PeerError: whatever else is wrong with it.
+        """
+        inquiry, tokens = self.check_ready()
+        asked = tokens.of(ids) if count <= _AT_ONCE else await asyncio.to_thread(tokens.of, ids)
+        began = self._trace.clock()
+        try:
+            async with asyncio.timeout(deadline):
+                answer = await inquiry.ask(asked)
+        except TimeoutError:
+            raise self._is_late(deadline) from None
+        self._late = 0
+        self._monitor.exchanged(self.peer, count, self._trace.clock() - began)
+        return answer
+
+    # Inside
+
+    async def _attend(self) -> None:
+        """One enrolment, and the conversation in which it is asked, until that ends."""
+        self._late, self._was_ready, self._given_up = 0, False, asyncio.get_running_loop().create_future()
+        key = secrets.token_hex(16)
+        served = self._served
+        options = enrolment.Options(served.model, served.rule, secrets.token_bytes(32), served.threads)
+        async with await self._channel(key, enrolment.STEPS, enrolment.ACTIVE) as channel:
+            self._tokens = await enrolment.active(channel, options)
+        async with (
+            await self._channel(key, asking.STEPS, asking.ACTIVE) as channel,
+            asking.Inquiry(channel, served.model, served.splits) as inquiry,
+        ):
+            self._inquiry, self._state, self._was_ready = inquiry, "ready", True
+            self._settled.set()
+            over = asyncio.ensure_future(inquiry.over())
+            try:
+                await asyncio.wait([over, self._given_up], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._inquiry = None
+                over.cancel()
+            (over if over.done() else self._given_up).result()
+
+    async def _channel(self, key: str, steps: Steps, role: str) -> CheckedChannel:
+        path = f"/serving/{self._served.model}/{key}/{steps.protocol}"
+        transport = await self._reach(self.peer, path)
+        return CheckedChannel(transport, Setting(steps, role, key, self._trace, _PATIENCE))
+
+    def _is_late(self, deadline: float) -> PeerLost:
+        self._late += 1
+        late = PeerLost(
+            "peer-late",
+            f"{self.peer} did not answer within {deadline:g} s",
+            peer=self.peer,
+            remedy=f"ask again; if that goes on, ask {self.peer} whether its party is overloaded",
+        )
+        if self._late >= _LATE and not self._given_up.done():
+            self._given_up.set_exception(late)
+        return late
+
+    def _away(self) -> PeerLost:
+        why = "is being enrolled" if self._why is None else f"is away: {self._why.what}"
+        return PeerLost(
+            "peer-away",
+            f"{self.peer} {why}",
+            peer=self.peer,
+            remedy=f"ask again in some seconds; if that goes on, see `parley doctor {self.peer}`",
+        )
