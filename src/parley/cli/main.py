@@ -28,6 +28,7 @@ from parley.cli import (
     peer,
     plans,
     receipts,
+    releases,
     run,
     runs,
     store,
@@ -82,6 +83,8 @@ app.add_typer(grants.app, name="grant")
 app.command("grants")(grants.grants)
 app.command("runs")(runs.runs)
 app.command("models")(models.models)
+models.app.command("release")(releases.release)
+models.app.command("withdraw")(releases.withdraw)
 app.add_typer(models.app, name="model")
 ledger.app.command("prove")(receipts.prove)
 ledger.app.command("keys")(receipts.keys)
