@@ -61,6 +61,8 @@ COMMANDS: Final = (
     "runs",
     "models",
     "model show",
+    "model release",
+    "model withdraw",
     "ledger show",
     "ledger status",
     "ledger prove",

@@ -40,6 +40,7 @@ PASSED_ON = {
     ("cli/asking.py", "f'ledger-{receipt.code}'"): (),
     ("cli/consortium.py", "said.code"): (),
     ("cli/identity.py", "said.code"): (),
+    ("cli/releases.py", "said.code"): (),
     ("cli/run.py", "outcome.code"): (),
     ("cli/runs.py", "outcome.code"): (),
     ("data/drift.py", "change.code"): ("drift-column-gone", "drift-type-changed"),

@@ -16,6 +16,7 @@ from parley.learn.columns import ColumnBlock
 from parley.learn.joined import fit_joined
 from parley.learn.objectives import objective_for
 from parley.learn.parameters import BoostingParameters
+from parley.learn.shares import ActiveShare, Column, PassiveShare
 from parley.net.channel import CheckedChannel, Setting
 from parley.protocols.boosting import ACTIVE, PASSIVE, STEPS, Resources, active, passive
 
@@ -160,3 +161,46 @@ def credit():
     joined = bank.join(operator, on="id").sort("id")
     own, theirs = (tuple(name for name in each.columns if name not in {"id", "default"}) for each in tables)
     return joined, joined["default"].cast(pl.Float64).to_numpy(), own, theirs
+
+
+def pieces(
+    frame, label, columns, *, classes=(), categorical=(), max_bins=32, training_rows=None, **parameters
+):
+    """Every owner's share of a model trained on a frame, and the margins of all its rows in training.
+
+    ``columns`` are by owner, the active party's first; rows behind ``training_rows`` are for validation.
+    """
+    training_rows = len(frame) if training_rows is None else training_rows
+    asked = problem(label, training_rows=training_rows, **parameters)
+    owners = tuple(columns)
+    binned_columns = [
+        bin_columns(
+            frame,
+            columns[owner],
+            training_rows=np.arange(training_rows),
+            max_bins=max_bins,
+            threads=1,
+            categorical=categorical,
+        )
+        for owner in owners
+    ]
+    blocks = [ColumnBlock(each.codes, each.bin_counts, each.categorical) for each in binned_columns]
+    fitted = fit_joined(asked, blocks)
+    own = [tuple(map(Column, each.names, each.bins)) for each in binned_columns]
+    active_share = ActiveShare(
+        model="run-1",
+        party=owners[0],
+        owners=owners,
+        parameters=asked.parameters,
+        outputs=asked.objective.outputs,
+        classes=classes,
+        initial=fitted.state.initial,
+        trees=fitted.state.trees,
+        columns=own[0],
+        rules=fitted.rules[0],
+    )
+    others = [
+        PassiveShare(model="run-1", party=owner, columns=held, rules=rules)
+        for owner, held, rules in zip(owners[1:], own[1:], fitted.rules[1:], strict=True)
+    ]
+    return [active_share, *others], fitted.state.margins

@@ -227,6 +227,18 @@ def test_what_the_api_tells_is_what_the_commands_tell(members, ask):
     assert standing.items() <= bank.done("ledger", "status").items()
 
 
+def test_a_model_is_released_and_withdrawn_by_the_api(members, ask, run):
+    bank, operator = members
+    answer = ask(bank, "POST", f"/v1/models/{run}/release", body="{}", headers=JSON)
+    assert (answer.status, answer.json["code"]) == (409, "nothing-to-release")
+    asked = json.dumps({"predictions": 5})
+    answer = ask(bank, "POST", f"/v1/models/{run}/release", body=asked, headers=JSON)
+    assert (answer.status, answer.json["code"]) == (403, "ledger-quota-exceeded")
+    assert ask(bank, "GET", f"/v1/models/{run}").json["registered"]["status"] == "trained"
+    withdrawn = ask(operator, "POST", f"/v1/models/{run}/withdraw").json
+    assert withdrawn["registered"]["status"] == "withdrawn"
+
+
 @pytest.mark.usefixtures("run")
 def test_the_history_comes_in_pages(members, ask):
     bank = members[0]
@@ -332,6 +344,9 @@ TOML = {"Content-Type": "application/toml"}
         ("POST", "/v1/runs/run-unknown/cancel", None, {}, 404, "unknown-run"),
         ("GET", "/v1/runs/run-unknown/events", None, {}, 404, "unknown-run"),
         ("GET", "/v1/models/run-unknown", None, {}, 404, "no-such-model"),
+        ("POST", "/v1/models/run-unknown/release", "{}", JSON, 404, "model-not-on-ledger"),
+        ("POST", "/v1/models/run-unknown/withdraw", None, {}, 404, "model-not-on-ledger"),
+        ("POST", "/v1/models/run-unknown/release", '{"predictions": 0}', JSON, 400, "bad-request"),
         ("GET", "/v1/models/..%2f..%2fparley", None, {}, 404, "no-such-path"),
         ("GET", "/v1/models/UPPER", None, {}, 400, "bad-request"),
         ("GET", "/v1/plans/ffff", None, {}, 404, "no-such-plan"),

@@ -8,6 +8,7 @@ from msgspec import Meta
 from parley.party.gate import APPROVAL
 
 MOST_RECORDS: Final = 1000
+_Positive = Annotated[int, Meta(ge=1, le=(1 << 53) - 1)]
 LONGEST_PLAN: Final = 262_144
 """Characters of a plan's text."""
 RunName = Annotated[str, Meta(max_length=64, description="of a run, as `GET /v1/runs` lists it")]
@@ -64,6 +65,17 @@ class OneModel(Asked, frozen=True):
     model: Annotated[
         str, Meta(pattern="^[a-z0-9-]{1,64}$", description="of a model, as `GET /v1/models` lists it")
     ]
+
+
+class ReleaseModel(OneModel, frozen=True):
+    """A release of a model, to which we consent."""
+
+    predictions: Annotated[
+        _Positive | None, Meta(description="how many; null: as many as the plan has left")
+    ] = None
+    until: Annotated[_Positive | None, Meta(description="seconds since 1970; null: the end of the plan")] = (
+        None
+    )
 
 
 class Page(Asked, frozen=True):

@@ -19,14 +19,13 @@ from parley.api.responses import Stream, Text
 from parley.api.watching import Watchers
 from parley.core.plan import read_plan
 from parley.net.certificates import fingerprint_of, grouped
-from parley.party import counter
+from parley.party import counter, examination, releasing
 from parley.party.chronicle import Chronicle
-from parley.party.examination import release
 from parley.party.finding import Finding, is_well
 from parley.party.ledger import no_consortium
 from parley.party.proving import standing
 from parley.party.running import Running
-from parley.party.shown.models import ModelShown, model_listed, model_shown
+from parley.party.shown.models import ModelShown, model_shown, models_listed
 from parley.party.shown.plans import PlanShown, plan_shown
 from parley.party.shown.records import record_shown
 from parley.party.shown.runs import RunShown, known_run, run_shown
@@ -60,7 +59,7 @@ def party(at: Counter, _: asked.Nothing) -> answers.PartyShown:
     office, home = at.running.office, at.running.office.home
     return answers.PartyShown(
         party=office.name,
-        release=release(),
+        release=examination.release(),
         home=str(home.path.absolute()),
         listen=home.settings.listen,
         fingerprint=grouped(at.running.identity().fingerprint),
@@ -168,14 +167,32 @@ async def watch(at: Counter, wanted: asked.OneRun) -> Stream:
 
 
 def models(at: Counter, _: asked.Nothing) -> answers.Models:
-    """The models we hold a piece of."""
-    home = at.running.office.home
-    return answers.Models(tuple(model_listed(home, each) for each in home.models()))
+    """The models we hold a piece of, and which of them are released."""
+    return answers.Models(models_listed(at.running.office.home))
 
 
 def model(at: Counter, wanted: asked.OneModel) -> ModelShown:
-    """Our piece of a model: columns, splits, and at the active party what every column is worth."""
-    return model_shown(at.running.office.home.share(wanted.model))
+    """Our piece of a model, who holds the others, what the ledger says of it, what the columns are worth."""
+    return model_shown(at.running.office.home, wanted.model)
+
+
+async def release(at: Counter, wanted: asked.ReleaseModel) -> releasing.Consented:
+    """Consent to a model's release for predictions, for us and by the grants that cover it."""
+    office = at.running.office
+    if office.ledger is None:
+        raise no_consortium(office.name)
+    terms = releasing.Wanted(model=wanted.model, predictions=wanted.predictions, until=wanted.until)
+    return await releasing.release(office.ledger, terms)
+
+
+async def withdraw(at: Counter, wanted: asked.OneModel) -> ModelShown:
+    """End the use of a model for good, at every party."""
+    office = at.running.office
+    if office.ledger is None:
+        raise no_consortium(office.name)
+    releasing.model_and_plan(office.ledger.draft, wanted.model)
+    await office.ledger.demand("model.withdraw", {"model": wanted.model})
+    return await at.aside.do(model_shown, office.home, wanted.model)
 
 
 async def ledger(at: Counter, _: asked.Nothing) -> answers.LedgerShown:

@@ -34,6 +34,8 @@ _BY_CODE: Final = {
     "not-ours-to-resume": 409,
     "no-consortium": 409,
     "ledger-not-fetched": 409,
+    "model-not-on-ledger": 404,
+    "nothing-to-release": 409,
 }
 _ABSENT: Final = ("unknown-", "no-such-")
 """How the codes of things begin that are not there."""

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from parley.api import answers, asked, handlers, pages
 from parley.api.metrics import CONTENT_TYPE
+from parley.party.releasing import Consented
 from parley.party.shown.models import ModelShown
 from parley.party.shown.plans import PlanShown
 from parley.party.shown.runs import RunShown
@@ -65,6 +66,8 @@ ROUTES: Final = (
     Route("POST", "/v1/runs/{run}/resume", asked.OneRun, RunShown, "token", handlers.resume, 202),
     Route("GET", "/v1/models", asked.Nothing, answers.Models, "token", handlers.models),
     Route("GET", "/v1/models/{model}", asked.OneModel, ModelShown, "token", handlers.model),
+    Route("POST", "/v1/models/{model}/release", asked.ReleaseModel, Consented, "token", handlers.release),
+    Route("POST", "/v1/models/{model}/withdraw", asked.OneModel, ModelShown, "token", handlers.withdraw),
     Route("GET", "/v1/ledger", asked.Nothing, answers.LedgerShown, "token", handlers.ledger),
     Route("GET", "/v1/ledger/records", asked.Page, answers.Records, "token", handlers.records),
     Route("GET", "/metrics", asked.Nothing, CONTENT_TYPE, "token", handlers.metrics),

@@ -30,6 +30,7 @@ from parley.cli import (
     predict,
     predictions,
     receipts,
+    releases,
     run,
     runs,
     serve,
@@ -86,6 +87,8 @@ app.command("grants")(grants.grants)
 app.command("runs")(runs.runs)
 app.command("models")(models.models)
 models.app.command("prove")(predictions.prove)
+models.app.command("release")(releases.release)
+models.app.command("withdraw")(releases.withdraw)
 app.add_typer(models.app, name="model")
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)

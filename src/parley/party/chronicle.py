@@ -4,6 +4,7 @@ The database is opened read-only, and everything that one `Chronicle` says is of
 """
 
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -194,6 +195,17 @@ class Chronicle:
             "SELECT number, digest, data, receipt FROM leaf WHERE height <= ? ORDER BY number DESC LIMIT 1"
         )
         return _entry(self._database.execute(query, (height,)).fetchone(), 0).time
+
+    def at(self, height: int) -> list[Entry]:
+        """The records of one block; heights ascend with the numbers, so a few looks find it."""
+        size = self.size
+        first = bisect_left(range(size), height, key=self._height_of)
+        stop = bisect_left(range(size), height + 1, key=self._height_of)
+        return self.part(first, stop - first)
+
+    def _height_of(self, number: int) -> int:
+        query = "SELECT height FROM leaf WHERE number = ?"
+        return int(self._database.execute(query, (number,)).fetchone()[0])
 
     # ── the state ─────────────────────────────────────────────────────────────────────────────────────
 

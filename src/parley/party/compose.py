@@ -49,6 +49,7 @@ from parley.party.ledger import (
     open_log,
 )
 from parley.party.office import Clocks, Office
+from parley.party.releasing import Wanted
 from parley.party.rendezvous import Dial
 from parley.party.replacing import change_over
 from parley.party.running import Beside, Running, alone
@@ -420,6 +421,12 @@ async def join(path: Path, text: str) -> Invitation:
 async def transact(path: Path, type_: str, body: dict[str, Value]) -> control.Done | control.Failed:
     """Ask our own running party to sign and submit a transaction."""
     return await _ask(path, control.Transact(type_, msgspec.json.encode(body)), lambda _: None)
+
+
+async def release_model(path: Path, wanted: Wanted) -> control.Done | control.Failed:
+    """Ask our own running party to consent to the release of a model."""
+    asked = control.Release(wanted.model, wanted.predictions or 0, wanted.until or 0)
+    return await _ask(path, asked, lambda _: None)
 
 
 async def prepare_node(path: Path, listen: str, address: str) -> control.Done | control.Failed | None:

@@ -8,16 +8,19 @@ from parley.core.conversation import Channel
 from parley.core.errors import ParleyError
 from parley.ledger.engines.engine import LedgerEngine
 from parley.party.ledger import PartyLedger, no_consortium
+from parley.party.releasing import Wanted, release
 from parley.party.replacing import replace_identity
 from parley.party.rotation import rotate
 from parley.protocols import control
 from parley.store.home import Home
 
-Asked: TypeAlias = control.Transact | control.Look | control.Promise | control.Rotate | control.Replace
+Asked: TypeAlias = (
+    control.Transact | control.Release | control.Look | control.Promise | control.Rotate | control.Replace
+)
 
 
 async def answer(channel: Channel, asked: Asked, ledger: PartyLedger | None, home: Home) -> None:
-    """Sign and submit a transaction, promise, replace a key, or say how the member stands."""
+    """Sign and submit what is to go on the ledger, replace a key, or say how the member stands."""
     try:
         if ledger is None:
             raise no_consortium(home.settings.party)
@@ -39,6 +42,9 @@ async def _done(asked: Asked, ledger: PartyLedger, home: Home) -> bytes:
         case control.Replace():
             receipt = await replace_identity(ledger, home)
             return msgspec.json.encode(None if receipt is None else receipt.value())
+        case control.Release(model, predictions, until):
+            wanted = Wanted(model=model, predictions=predictions or None, until=until or None)
+            return msgspec.json.encode(await release(ledger, wanted))
         case control.Transact(act, body):
             receipt = await ledger.transact(act, msgspec.json.decode(body))
             return msgspec.json.encode(receipt.value())

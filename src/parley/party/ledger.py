@@ -34,6 +34,11 @@ REMEDIES: Final = {
     "runs-exhausted": "raise `runs` in the [limits] of the plan; that makes a new plan to be approved",
     "plan-decided": "change the plan and run it; that makes a new plan to be approved",
     "voted-already": "a ballot is final",
+    "model-not-trained": "its run has to finish first, with a piece of every party: see `parley runs`",
+    "model-withdrawn": "a withdrawal is final; train another model",
+    "not-an-owner": "only the parties of its plan decide about a model: see `parley model show`",
+    "quota-exceeded": "release at most what the plan has left: `parley model show` says how much",
+    "time-out-of-range": "choose an end that lies ahead, and for a release within the time of the plan",
 }
 """What to do about refusals, by code, where there is more to say than to read the history."""
 READ_HISTORY: Final = "see `parley ledger show` for what led to it"

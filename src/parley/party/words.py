@@ -22,9 +22,9 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def count(number: int, thing: str) -> str:
-    """``1 run``, ``2 runs``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+def count(number: int, thing: str, things: str = "") -> str:
+    """``1 run``, ``2 runs``; ``things``: a plural of another form."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
 def bucket(rows: int) -> str:

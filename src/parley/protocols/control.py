@@ -17,6 +17,7 @@ from parley.core.conversation import Choice, Message, Repeat, Step, steps
 
 CLIENT: Final = "client"
 PARTY: Final = "party"
+_LARGEST: Final = (1 << 53) - 1
 
 
 class Submit(Message, frozen=True):
@@ -70,6 +71,17 @@ class Examine(Message, frozen=True):
     peer: str
 
 
+class Release(Message, frozen=True):
+    """``model``: to which our people consent, ``predictions`` and ``until`` (seconds since 1970).
+
+    0 leaves one of these to the plan.
+    """
+
+    model: str
+    predictions: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
+    until: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
+
+
 class Progress(Message, frozen=True):
     """Where a phase stands: ``done`` of ``total`` units; ``seconds`` is negative while it runs."""
 
@@ -82,7 +94,7 @@ class Progress(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """``report``: JSON of a run's report, a receipt, a `Condition`, a promise's epoch, or findings."""
+    """``report``: JSON of a run's report, a receipt, a consent, a `Condition`, an epoch, or findings."""
 
     report: bytes
 
@@ -120,12 +132,14 @@ class Condition(msgspec.Struct, frozen=True):
     trouble: str
 
 
-Request: TypeAlias = Submit | Cancel | Resume | Transact | Look | Promise | Rotate | Replace | Examine
+Request: TypeAlias = (
+    Submit | Cancel | Resume | Transact | Release | Look | Promise | Rotate | Replace | Examine
+)
 REQUESTS: Final = get_args(Request)
 
 STEPS: Final = steps(
     "control",
-    6,
+    7,
     Choice(*(Step(CLIENT, PARTY, request) for request in REQUESTS)),
     Repeat(Step(PARTY, CLIENT, Progress)),
     Choice(Step(PARTY, CLIENT, Done), Step(PARTY, CLIENT, Failed)),

@@ -281,13 +281,20 @@ class Home:
         Raises:
             UsageError: there is none, or it cannot be read.
         """
+        return decode_share(self.share_text(model), model=model)
+
+    def share_text(self, model: str) -> bytes:
+        """Our piece of a model as the file has it: what its committed hash is of.
+
+        Raises:
+            UsageError: there is none.
+        """
         try:
-            data = (self.path / "models" / f"{model}.json").read_bytes()
+            return (self.path / "models" / f"{model}.json").read_bytes()
         except OSError:
             raise UsageError(
                 "no-such-model", f"this party holds no share of model {model!r}", remedy="see `parley models`"
             ) from None
-        return decode_share(data, model=model)
 
     def models(self) -> list[str]:
         """The models we hold a share of."""

@@ -1,0 +1,1 @@
+"""The whole forest of a merged model, in the formats of others."""
