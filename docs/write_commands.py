@@ -44,6 +44,7 @@ COMMANDS: Final = (
     "data add",
     "data check",
     "data list",
+    "data serve",
     "data show",
     "run",
     "run start",

@@ -35,6 +35,9 @@ _TAKING_A_CODE = {
 } | {name: (0, kind.family, "") for name, kind in KINDS.items()}
 """What is called with a code: at which place, with which family, and what comes before the code."""
 
+_FINDING = ("data/preflight.py", "data/drift.py", "serving/features/trial.py")
+"""Where findings are warnings."""
+
 PASSED_ON = {
     ("cli/asking.py", "answer.code"): (),
     ("cli/asking.py", "f'ledger-{receipt.code}'"): (),
@@ -67,6 +70,7 @@ PASSED_ON = {
     ("party/failures.py", "failed.code"): (),
     ("party/ledger.py", "f'ledger-{receipt.code}'"): (),
     ("party/office.py", "error.code"): (),
+    ("serving/features/coded.py", "error.code"): (),
     ("party/rotation.py", "f'ledger-{receipt.code}'"): (),
 }
 """Where a code is no literal: it is raised elsewhere and handed on, or made of what is listed here."""
@@ -192,7 +196,7 @@ def _code_of(module: Module, name: str, call: ast.Call) -> tuple[ast.AST, str, s
     if name == "Problem" and module.name.startswith("cli/"):
         family = call.args[0]
         return call.args[1], family.value if isinstance(family, ast.Constant) else "", ""
-    if name == "Finding" and module.name in ("data/preflight.py", "data/drift.py"):
+    if name == "Finding" and module.name in _FINDING:
         return call.args[0], WARNING, ""
     if name == "__init__" and isinstance(call.func.value, ast.Call) and call.args:  # super().__init__(…)
         (base,) = next(module.above(call, ast.ClassDef)).bases or [None]

@@ -20,7 +20,7 @@ from parley.party.course import Course
 from parley.party.office import Clocks, Office
 from parley.party.turns import Turns
 from parley.party.upkeep import sweep
-from parley.store.catalogue import Catalogue, Peer, RunRecord, TableRecord
+from parley.store.catalogue import Catalogue, Peer, RunRecord, Serving, TableRecord
 from parley.store.home import Home
 from parley.store.journal import Journal
 from parley.store.migrations import STEPS, TABLES, VERSION
@@ -127,7 +127,8 @@ def on_postgres(tmp_path, server, name="bank"):
 
 
 def test_what_is_kept_is_there_for_whoever_opens_it_next(catalogue, place):
-    table = TableRecord(name="konten", source="größe.csv", id="id", partners=("shop",))
+    serving = Serving(source="mysql://me:${MY}@db/risk", query="select :id", age=5, entries=6, deadline=0.25)
+    table = TableRecord(name="konten", source="größe.csv", id="id", partners=("shop",), serving=serving)
     catalogue.keep_peer(BANK)
     catalogue.keep_table(table)
     catalogue.keep_run(run())

@@ -11,6 +11,7 @@ from rich.text import Text
 from parley.cli.announcing import announce
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group, names
 from parley.cli.output import answer, columns, heading
+from parley.cli.serving_source import in_words, serve
 from parley.data.drift import Shift
 from parley.data.objects import S3
 from parley.data.preflight import Finding
@@ -24,6 +25,7 @@ from parley.store.catalogue import TableRecord
 from parley.store.home import Home
 
 app = group("Our tables: what plans may use; rows never leave.")
+app.command("serve")(serve)
 
 
 @app.command("add")
@@ -78,7 +80,8 @@ def add(  # noqa: PLR0913 (a parameter for each option)
     the ledger: digests of schema and rows, and about how many rows there are; that needs our
     running party, and what plans may use is then approved plan by plan. Without a consortium a
     table that is shared with nobody serves our own plans only. Adding a name again replaces its
-    registration; that is how a change of the data is announced, and how sharing is withdrawn.
+    registration; that is how a change of the data is announced, and how sharing is withdrawn. What
+    `parley data serve` said of it stays.
 
     Ranges and frequent values of every column are kept at home, to see drift by: `parley data check`.
 
@@ -101,7 +104,9 @@ def add(  # noqa: PLR0913 (a parameter for each option)
     )
     opened = Home.open(home)
     table, findings = examine(opened, record)
-    record = msgspec.structs.replace(record, profile=TableProfile.of(table))
+    before = opened.catalogue.tables().get(name)
+    serving = None if before is None else before.serving
+    record = msgspec.structs.replace(record, profile=TableProfile.of(table), serving=serving)
     number = None if opened.membership is None else announce(home, record, table)
     opened.catalogue.keep_table(record)
     summary = describe(table)
@@ -192,9 +197,11 @@ def list_tables(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False)
         if not records:
             console.print("no tables yet; register one with `parley data add`")
             return
-        table = columns("table", "named by", "shared with", "source")
+        table = columns("table", "named by", "shared with", "source", "when a model is used")
         for each in records:
-            table.add_row(each.name, each.id, ", ".join(each.partners) or "nobody", without_secrets(each))
+            partners = ", ".join(each.partners) or "nobody"
+            used = table_shown(each).serving.source or "the table"
+            table.add_row(each.name, each.id, partners, without_secrets(each), used)
         console.print(table)
 
     answer({"tables": [table_shown(each) for each in records]}, show, as_json=as_json)
@@ -224,6 +231,7 @@ def show_table(
         console.print(
             Text(f"{name}: {summary.rows:,} rows from {without_secrets(record)}; {_sharing(record)}")
         )
+        console.print(Text(f"  when a model is used: {in_words(table_shown(record).serving)}"))
         console.print()
         table = columns("column", "kind", "missing", "distinct", "values", right=("missing", "distinct"))
         for each in summary.columns:

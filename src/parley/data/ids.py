@@ -140,6 +140,18 @@ def normalise(
     return Ids(str(ids.str.join("").item()).encode(), offsets, rows.to_numpy().astype(np.int64))
 
 
+def written(series: pl.Series, rule: IdRule | str) -> pl.Series:
+    """Ids as a rule writes them, equal ones left where they are; null where nothing is left of one.
+
+    Raises:
+        UsageError: ``id-type``, ``id-inexact`` or ``id-rule-unknown``, as `normalise`.
+
+    """
+    rule = parse_rule(rule) if isinstance(rule, str) else rule
+    ids = _written(_as_text(series), rule)
+    return ids.set(ids == "", None)
+
+
 def _as_text(series: pl.Series) -> pl.Series:
     """The column as text, if it can be an id at all."""
     dtype = series.dtype

@@ -38,7 +38,7 @@ _SECONDS: Final = ("connect-timeout", "read-timeout")
 _MODES: Final = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """As MySQL's own client calls them, each stricter than the one before."""
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-_OPENING: Final = (
+OPENING: Final = (
     "SET SESSION time_zone = '+00:00'",
     "SET SESSION TRANSACTION READ ONLY",  # what ends a transaction by itself begins no writing one then
     "START TRANSACTION READ ONLY",
@@ -58,7 +58,7 @@ def read_mysql(
     try:
         with closing(connection):
             with connection.cursor() as cursor:
-                for statement in _OPENING:
+                for statement in OPENING:
                     cursor.execute(statement)
             fewer = None if columns is None else _fewer(connection, query, columns)
             cursor = SSCursor(connection)
@@ -77,8 +77,13 @@ def read_mysql(
         ) from None
 
 
-def connect(url: str, environment: Mapping[str, str]) -> "Connection[Any]":
+def connect(url: str, environment: Mapping[str, str], silence: int = _SILENCE) -> "Connection[Any]":
     """A connection that has sent nothing yet but who we are.
+
+    Args:
+        url: with variables, perhaps.
+        environment: where they are looked up.
+        silence: seconds within which an answer must come, unless the url says so.
 
     Raises:
         UsageError: ``mysql-driver-missing``, ``source-variable-unset``, ``sql-option`` or ``sql-connection``.
@@ -106,8 +111,8 @@ def connect(url: str, environment: Mapping[str, str]) -> "Connection[Any]":
             conv=_conversions(),
             local_infile=False,
             connect_timeout=address.seconds("connect-timeout", PATIENCE),
-            read_timeout=address.seconds("read-timeout", _SILENCE),
-            write_timeout=address.seconds("read-timeout", _SILENCE),
+            read_timeout=address.seconds("read-timeout", silence),
+            write_timeout=address.seconds("read-timeout", silence),
             program_name="parley",
             **address.encryption(),
         )

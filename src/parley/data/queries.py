@@ -35,6 +35,8 @@ _BEYOND_READING: Final = re.compile(
     r"\b(into|for\s+(update|share)|lock\s+in\s+share\s+mode)\b", re.IGNORECASE
 )
 _SERVER_FILES: Final = re.compile(r"\bload_file\b", re.IGNORECASE)
+_PARAMETER: Final = re.compile(r":([A-Za-z_]\w*)")
+_CAST: Final = re.compile(r"::")
 _ORDERED: Final = re.compile(r"\border\s+by\b", re.IGNORECASE)
 
 
@@ -70,6 +72,36 @@ def narrowed(query: str, columns: Sequence[str], dialect: Dialect = "standard") 
     mark = "`" if dialect == "mysql" else '"'
     names = ", ".join(mark + name.replace(mark, mark * 2) + mark for name in columns)
     return f"SELECT {names} FROM (\n{plain(query)}\n) AS parley_rows"  # noqa: S608 (the query is the owner's)
+
+
+def parts_by_parameter(query: str, dialect: Dialect = "standard") -> tuple[str, ...]:
+    """A query cut at its parameters: text, parameter, text, …; a parameter is ``:`` and a name.
+
+    What stands in quotations and comments is text, and so are the casts of PostgreSQL (``::``).
+
+    Raises:
+        UsageError: ``sql-not-select``: in MySQL's dialect it depends on the server's sql_mode what is one.
+
+    """
+    patterns = (_STANDARD,) if dialect == "standard" else _MYSQL
+    found = {tuple(_cut(query, pattern)) for pattern in patterns}
+    if len(found) > 1:
+        raise _refused("where parameters of the query stand depends on what a backslash means in quotations")
+    return found.pop()
+
+
+def _cut(query: str, quoted: re.Pattern[str]) -> Iterator[str]:
+    begin = place = 0
+    while place < len(query):
+        if skipped := quoted.match(query, place) or _CAST.match(query, place):
+            place = skipped.end()
+        elif found := _PARAMETER.match(query, place):
+            yield query[begin:place]
+            yield found[1]
+            begin = place = found.end()
+        else:
+            place += 1
+    yield query[begin:]
 
 
 def plain(query: str) -> str:

@@ -65,7 +65,7 @@ def gathered(
     slabs: dict[str, list[pl.Series]] = {name: [] for name in wanted}
     while rows := fetch(count):
         for name, place in zip(wanted, places, strict=True):
-            parts[name].append(_column(name, [row[place] for row in rows]))
+            parts[name].append(typed(name, [row[place] for row in rows]))
             if len(parts[name]) == _PARTS_OF_A_SLAB:
                 slabs[name].append(_joined(name, parts[name]).rechunk())
                 parts[name] = []
@@ -87,8 +87,13 @@ def _joined(name: str, parts: list[pl.Series]) -> pl.Series:
         ) from None
 
 
-def _column(name: str, values: Sequence[Any]) -> pl.Series:
-    """Cells as the drivers give them, as one typed column; whole decimals are integers."""
+def typed(name: str, values: Sequence[Any]) -> pl.Series:
+    """Cells as the drivers give them, as one typed column; whole decimals are integers.
+
+    Raises:
+        UsageError: ``sql-type``: no column type holds them.
+
+    """
     types = {type(value) for value in values} - {type(None)}
     if Decimal in types and types <= {int, float, Decimal}:
         values, types = _without_decimals(values)

@@ -156,12 +156,16 @@ def decode_share(data: bytes, *, model: str | None = None) -> ModelShare:
             f"the share belongs to model {share.model}, not to {model}",
             remedy="use the shares of one model together",
         )
-    _check(share)
+    check_share(share)
     return share
 
 
-def _check(share: ModelShare) -> None:
-    """Every rule names a column and bins that exist; every split and leaf a place that exists."""
+def check_share(share: ModelShare) -> None:
+    """Every rule names a column and bins that exist; every split and leaf a place that exists.
+
+    Raises:
+        UsageError: ``share-inconsistent``.
+    """
     sound = all(
         0 <= rule.column < len(share.columns)
         and all(0 <= code < share.columns[rule.column].bins.bin_count for code in rule.left_bins)

@@ -251,6 +251,8 @@ class Leading:
     async def _finish(self, place: int, gate: Gate | None) -> RunReport:
         course = self._course
         led = led_of(course.journal, place)
+        if led.reference is not None:
+            self._office.home.keep_reference(led.reference)
         self._office.home.keep_share(led.share)
         if gate is not None:
             self._trace.emit(StepBegan("ledger"))

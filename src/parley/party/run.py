@@ -41,6 +41,7 @@ from parley.learn.checkpoint import (
 from parley.learn.labels import encode_label
 from parley.learn.metrics import accuracy, auc, ks, rmse
 from parley.learn.parameters import BoostingParameters, boosting_parameters
+from parley.learn.reference import Reference, baseline_of
 from parley.learn.shares import ActiveShare, PassiveShare
 from parley.learn.trees import SplitRule
 from parley.party.report import Quality
@@ -51,6 +52,7 @@ from parley.party.stages import (
     TrainingRows,
     problem_of,
     score_active,
+    score_alone,
     score_passive,
     split_rows,
     train_active,
@@ -139,6 +141,7 @@ class Led(msgspec.Struct, frozen=True):
         rows: how many aligned rows were for what.
         quality: of this party alone and of the joint model, on the test rows.
         warnings: about our own table.
+        reference: for when the model is used; none of a run that an earlier release led.
     """
 
     share: ActiveShare
@@ -147,6 +150,7 @@ class Led(msgspec.Struct, frozen=True):
     rows: RowCounts
     quality: tuple[Quality, ...]
     warnings: tuple[str, ...]
+    reference: Reference | None = None
 
 
 class Followed(msgspec.Struct, frozen=True):
@@ -196,20 +200,25 @@ async def lead(work: Work, place: int = 0) -> Led:
         )
     # 3. evaluate on the rows held out
     work.trace.emit(StepBegan("evaluate"))
-    quality: tuple[Quality, ...] = ()
+    joint = np.empty((problem.objective.outputs, 0))
     if len(split.test):
         async with _conversations(work, prediction.STEPS, prediction.ACTIVE) as channels:
             joint = await score_active(channels, share, frame[split.test], means.threads)
-        work.trace.emit(StepBegan("compare"))
-        with work.trace.phase("compare", 1, "model") as phase, work.trace.working("train alone"):
-            alone = await asyncio.to_thread(train_alone, rows, problem, frame[split.test], means.threads)
-            phase.advance(1, f"{means.party} alone")
+    # 4. compare with what our columns alone give, and keep that
+    work.trace.emit(StepBegan("compare"))
+    with work.trace.phase("compare", 1, "model") as phase, work.trace.working("train alone"):
+        alone = await asyncio.to_thread(train_alone, rows, problem, classes, means)
+        phase.advance(1, f"{means.party} alone")
+    reference = Reference(classes, baseline_of(problem.objective, joint), alone)
+    quality: tuple[Quality, ...] = ()
+    if len(split.test):
+        margin = await asyncio.to_thread(score_alone, alone, frame[split.test], means.threads)
         quality = (
-            *_measures(f"{means.party} alone", problem, label[split.test], alone),
+            *_measures(f"{means.party} alone", problem, label[split.test], margin),
             *_measures("joint", problem, label[split.test], joint),
         )
     peers = dict(zip(work.plan.passive, common.peers, strict=True))
-    led = Led(share, len(ids), peers, split.counts, quality, warnings)
+    led = Led(share, len(ids), peers, split.counts, quality, warnings, reference)
     await _keep_done(work, rounds.done, msgspec.msgpack.encode(led))
     return led
 

@@ -15,7 +15,7 @@ from parley.core.conversation import Channel
 from parley.core.errors import UsageError
 from parley.crypto.randomness import derive, generator
 from parley.data.binning import BinnedColumns, bin_columns, encode_columns
-from parley.learn.boosting import BoostingState, Problem
+from parley.learn.boosting import BoostingState, Problem, kept_rounds
 from parley.learn.checkpoint import BEGINNING, PassiveState
 from parley.learn.columns import ColumnBlock
 from parley.learn.joined import fit_joined
@@ -81,18 +81,30 @@ class TrainingRows:
         )
 
 
-def train_alone(rows: TrainingRows, problem: Problem, test: pl.DataFrame, threads: int) -> Floats:
-    """What a party would have without partners: the same algorithm on its own columns.
-
-    Returns:
-        Margins ``float64[outputs, rows]`` of the test rows.
-    """
-    binned = rows.binned(problem.parameters.max_bins, threads, rows.features)
+def train_alone(rows: TrainingRows, problem: Problem, classes: tuple[str, ...], means: Means) -> ActiveShare:
+    """What a party would have without partners: the same algorithm on its own columns."""
+    binned = rows.binned(problem.parameters.max_bins, means.threads, rows.features)
     block = ColumnBlock(binned.codes, binned.bin_counts, binned.categorical)
-    model = fit_joined(problem, [block], threads=threads)
-    bins = dict(zip(binned.names, binned.bins, strict=True))
-    left = directions(model.rules[0], encode_columns(test, bins, threads=threads).codes)
-    return margins(model.state.trees, model.state.initial, [left], len(test))
+    model = fit_joined(problem, [block], threads=means.threads)
+    trees = model.state.trees[: kept_rounds(problem, model.state) * problem.objective.outputs]
+    return ActiveShare(
+        model=means.model,
+        party=means.party,
+        owners=(means.party,),
+        parameters=problem.parameters,
+        outputs=problem.objective.outputs,
+        classes=classes,
+        initial=model.state.initial,
+        trees=trees,
+        columns=_columns(binned),
+        rules=model.rules[0][: sum(len(tree.splits) for tree in trees)],
+    )
+
+
+def score_alone(share: ActiveShare, frame: pl.DataFrame, threads: int) -> Floats:
+    """Margins ``float64[outputs, rows]`` by a model that has no other owner."""
+    left = directions(share.rules, _codes(share, frame, threads))
+    return margins(share.trees, share.initial, [left], len(frame))
 
 
 def problem_of(

@@ -20,6 +20,24 @@ class Peer(msgspec.Struct, frozen=True):
     certificate: str
 
 
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the columns of an id come from when a model is used.
+
+    Attributes:
+        source: address of a database, or ``python:package.module:function``; empty: the registered table.
+        query: SELECT statement with ``:id`` or ``:ids`` where the source is a database.
+        age: seconds for which what was read or fetched counts.
+        entries: ids held at most; the registered table is held whole.
+        deadline: seconds within which the source must answer.
+    """
+
+    source: str = ""
+    query: str | None = None
+    age: int = 86_400
+    entries: int = 100_000
+    deadline: float = 2.0
+
+
 class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A registered table.
 
@@ -33,6 +51,7 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
         partners: parties whose plans may use the table.
         profile: what its columns were like then, to see drift by; it never leaves the home. None of a table
             that an earlier release registered.
+        serving: the source when a model is used; none: the registered table, read again every day.
     """
 
     name: str
@@ -43,6 +62,7 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
     categorical: tuple[str, ...] = ()
     partners: tuple[str, ...] = ()
     profile: TableProfile | None = None
+    serving: Serving | None = None
 
 
 RunState = Literal["queued", "awaiting", "running", "interrupted", "finished", "failed", "cancelled"]

@@ -4,7 +4,7 @@ parley.toml      settings, written by `parley init`, edited by people
 identity/        the authority that peers pin (ca.pem, ca.key), and what TLS uses (leaf.pem)
 handles.key      secret that orders own columns, so that a handle does not give away a name
 party.db         catalogue: peers, tables, runs; unless the settings name a database for it
-models/          model shares, one file per model
+models/          model shares, one file per model; beside those we led a ``.serving.json``, for their use
 logs/            what happened in each run, a file per run
 runs/            what runs need to go on after an interruption, a folder per run
 control.port     ``host:port`` of the running party, for our own command line
@@ -28,6 +28,7 @@ import msgspec
 
 from parley.core.errors import UsageError
 from parley.core.files import write_atomically
+from parley.learn.reference import Reference, decode_reference, encode_reference
 from parley.learn.shares import ModelShare, decode_share, encode_share
 from parley.store.catalogue import Catalogue
 from parley.store.database import running_already
@@ -39,6 +40,7 @@ LOCK_FILE: Final = "party.lock"
 API_ADDRESS_FILE: Final = "api.address"
 API_TOKEN_FILE: Final = "api.token"  # noqa: S105 (where it lies)
 _SECRET_BYTES: Final = 32
+_REFERENCE: Final = ".serving.json"
 _DISOWNED_FILE: Final = "disowned.json"
 _OWNER_TAG: Final = b"parley/store-owner/v1\0"
 
@@ -298,4 +300,26 @@ class Home:
 
     def models(self) -> list[str]:
         """The models we hold a share of."""
-        return sorted(path.stem for path in (self.path / "models").glob("*.json"))
+        files = (self.path / "models").glob("*.json")
+        return sorted(path.stem for path in files if not path.name.endswith(_REFERENCE))
+
+    def keep_reference(self, reference: Reference) -> Path:
+        """Write what is kept of a training for when its model is used; says where."""
+        path = self._reference_file(reference.alone.model)
+        write_atomically(path, encode_reference(reference))
+        return path
+
+    def reference(self, model: str) -> Reference | None:
+        """What is kept of a training; nothing if another party led it, or an earlier release.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
+        try:
+            data = self._reference_file(model).read_bytes()
+        except FileNotFoundError:
+            return None
+        return decode_reference(data, model=model)
+
+    def _reference_file(self, model: str) -> Path:
+        return self.path / "models" / f"{model}{_REFERENCE}"
