@@ -16,10 +16,10 @@ from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
 from parley.api.metrics import METRICS
-from parley.api.problems import status_of
 from parley.api.routes import ROUTES
 from parley.core.errors import UsageError
 from parley.store.home import Home
+from parley.web.problems import status_of
 
 from tests.system.parties import ROOT, cut, environment, invited, plan, until
 from tests.system.serving import ServedHere, looping, request

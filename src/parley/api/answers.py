@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from parley.core.errors import ParleyError
 from parley.party.finding import Finding
 from parley.party.proving import Standing
 from parley.party.shown.models import ModelListed
@@ -13,27 +12,6 @@ from parley.party.shown.records import RecordShown
 from parley.party.shown.runs import RunShown
 from parley.party.shown.tables import TableShown
 from parley.protocols.control import Condition
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """What every request that fails is answered with.
-
-    Attributes:
-        family: whose fault it is; see docs/exit-codes.md.
-        code: stable identifier.
-        what: what happened, to what, what was expected.
-        remedy: one thing to do about it.
-    """
-
-    family: str
-    code: str
-    what: str
-    remedy: str
-
-    @classmethod
-    def of(cls, error: ParleyError) -> "Problem":
-        """What an error of ours says to our own people."""
-        return cls(error.family, error.code, error.what, error.remedy)
 
 
 class PartyShown(msgspec.Struct, frozen=True):

@@ -17,8 +17,8 @@ from starlette.types import Receive, Scope, Send
 from parley.api.guard import Guard, Token
 from parley.api.handlers import Counter
 from parley.api.responses import Stream, Text, json_response
-from parley.api.routes import Route
 from parley.core.errors import UsageError
+from parley.web.openapi import Route
 
 LARGEST_BODY: Final = 4 * 1024 * 1024
 _SLOWEST_BODY: Final = 30.0

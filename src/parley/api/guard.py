@@ -1,29 +1,19 @@
 """Who may ask, and how much: stands before every handler."""
 
 import hmac
-import ipaddress
 import os
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from parley.api.answers import Problem
-from parley.api.problems import status_of, unforeseen
 from parley.api.responses import json_response
 from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.party.failures import lines_of
 from parley.store.home import Home
-
-_SAFE: Final = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
-"""Headers of every answer."""
+from parley.web.listening import SAFE
+from parley.web.problems import Problem, status_of, unforeseen
 
 
 class Token:
@@ -143,7 +133,7 @@ class _Answering:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.began = True
-            message["headers"] = [*message.get("headers", ()), *_SAFE]
+            message["headers"] = [*message.get("headers", ()), *SAFE]
         await self._send(message)
 
 
@@ -153,14 +143,6 @@ def name_of(host: str) -> str:
     if not colon or host.endswith("]"):
         name, port = host, "0"
     return name.lower() if port.isdecimal() else ""
-
-
-def loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _routed(scope: Scope, refused: HTTPException) -> ParleyError:

@@ -13,8 +13,7 @@ import msgspec
 from parley import _native
 from parley.api import answers, asked
 from parley.api.aside import Aside
-from parley.api.delay import LoopDelay
-from parley.api.metrics import CONTENT_TYPE, Scene, exposition
+from parley.api.metrics import Scene, exposition
 from parley.api.responses import Stream, Text
 from parley.api.watching import Watchers
 from parley.core.plan import read_plan
@@ -32,6 +31,8 @@ from parley.party.shown.runs import RunShown, known_run, run_shown
 from parley.party.shown.tables import table_shown
 from parley.party.site import examine_site
 from parley.store.settings import SETTINGS_FILE, explained
+from parley.web.delay import LoopDelay
+from parley.web.metrics import CONTENT_TYPE
 
 
 @dataclass(frozen=True)

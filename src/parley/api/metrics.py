@@ -1,30 +1,21 @@
-"""The metrics of a party, as one table, and their text for Prometheus.
+"""The metrics of a party, as one table."""
 
-The text format: https://prometheus.io/docs/instrumenting/exposition_formats/
-"""
-
-import os
 import platform
-import resource
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from parley import _native
 from parley.api.aside import Aside
-from parley.api.delay import LoopDelay
 from parley.net.figures import Figures
 from parley.party.examination import release
 from parley.party.running import Running
 from parley.party.runstate import STATES
 from parley.store.catalogue import RunRecord
-
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-Value: TypeAlias = tuple[tuple[str, ...], float]
-"""The values of a metric's labels, and its own."""
+from parley.web.delay import LoopDelay
+from parley.web.metrics import Metric, Value, table_of, text_of
+from parley.web.process import ProcessFigures
 
 
 @dataclass(frozen=True)
@@ -36,23 +27,6 @@ class LedgerFigures:
     height: int
     heard: int
     halted: bool
-
-
-@dataclass(frozen=True)
-class ProcessFigures:
-    """Resident bytes, open files, and seconds of computation of the party's own process."""
-
-    resident: int
-    files: int
-    seconds: float
-
-    @classmethod
-    def read(cls) -> "ProcessFigures":
-        """As they are now."""
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 (a count, not paths)
-        return cls(pages * resource.getpagesize(), files, used.ru_utime + used.ru_stime)
 
 
 @dataclass(frozen=True)
@@ -99,25 +73,6 @@ class Scene:
         )
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A metric.
-
-    Attributes:
-        name: with its unit, as Prometheus has names.
-        kind: whether it only grows while the party runs.
-        help: what it is.
-        labels: names.
-        read: its values in a scene.
-    """
-
-    name: str
-    kind: Literal["gauge", "counter"]
-    help: str
-    labels: tuple[str, ...]
-    read: Callable[[Scene], Iterable[Value]]
-
-
 def _one(value: Callable[[Scene], float]) -> Callable[[Scene], Iterable[Value]]:
     return lambda scene: [((), value(scene))]
 
@@ -135,7 +90,7 @@ def _by_state(scene: Scene) -> Iterator[Value]:
     yield from (((state,), counts[state]) for state in STATES)
 
 
-METRICS: Final = (
+METRICS: Final[tuple[Metric[Scene], ...]] = (
     Metric(
         "parley_build_info",
         "gauge",
@@ -295,24 +250,9 @@ METRICS: Final = (
 
 def exposition(scene: Scene) -> str:
     """All metrics as Prometheus reads them."""
-    return "".join(f"{line}\n" for metric in METRICS for line in _lines(metric, scene))
+    return text_of(METRICS, scene)
 
 
 def page() -> str:
     """The table as Markdown, for docs/metrics.md."""
-    rows = (f"| `{each.name}` | {each.kind} | {', '.join(each.labels)} | {each.help} |" for each in METRICS)
-    return "\n".join(["| metric | kind | labels | what it is |", "|---|---|---|---|", *rows, ""])
-
-
-def _lines(metric: Metric, scene: Scene) -> Iterator[str]:
-    yield f"# HELP {metric.name} {metric.help}"
-    yield f"# TYPE {metric.name} {metric.kind}"
-    for values, value in metric.read(scene):
-        pairs = ",".join(
-            f'{name}="{_escaped(text)}"' for name, text in zip(metric.labels, values, strict=True)
-        )
-        yield f"{metric.name}{{{pairs}}} {float(value)!r}" if pairs else f"{metric.name} {float(value)!r}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return table_of(METRICS)

@@ -4,47 +4,15 @@ Who may: ``anyone`` on this machine, or who shows the ``token`` of the home. Wha
 first line of its handler; what it takes and answers, by the types. The OpenAPI document is made of all that.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final
 
 from parley.api import answers, asked, handlers, pages
-from parley.api.metrics import CONTENT_TYPE
 from parley.party.releasing import Consented
 from parley.party.shown.models import ModelShown
 from parley.party.shown.plans import PlanShown
 from parley.party.shown.runs import RunShown
-
-
-@dataclass(frozen=True)
-class Route:
-    """One thing that can be asked.
-
-    Attributes:
-        method: of HTTP.
-        path: with the names of fields in braces.
-        takes: the type of the request.
-        answers: the type of the answer, or the media type of one that is no JSON.
-        who: may ask.
-        does: the handler.
-        status: of a good answer.
-        text: a field that may come as the whole body, and that body's media type.
-    """
-
-    method: Literal["GET", "POST"]
-    path: str
-    takes: type[asked.Asked]
-    answers: type[Any] | str
-    who: Literal["anyone", "token"]
-    does: Callable[[handlers.Counter, Any], Any]
-    status: int = 200
-    text: tuple[str, str] | None = None
-
-    @property
-    def summary(self) -> str:
-        """What it does, in a line."""
-        return (self.does.__doc__ or "").strip().splitlines()[0]
-
+from parley.web.metrics import CONTENT_TYPE
+from parley.web.openapi import Route
 
 _EVENTS: Final = "text/event-stream"
 _TOML: Final = ("plan", "application/toml")

@@ -2,31 +2,24 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import uvicorn
 
 from parley.api.application import application
 from parley.api.aside import Aside
-from parley.api.delay import LoopDelay
-from parley.api.guard import loopback
 from parley.api.handlers import Counter
 from parley.api.routes import ROUTES
 from parley.core.errors import UsageError
-from parley.party.address import address_of
 from parley.party.running import Running
 from parley.store.settings import SETTINGS_FILE
+from parley.web.delay import LoopDelay
+from parley.web.listening import SETTINGS, Server, address, loopback, place_of, socket_at
 
 _HEADERS: Final = 32 * 1024
 """Bytes of a request's line and headers."""
-_CONNECTIONS: Final = 512
-"""Connections at the same time; who comes beyond is told to come back."""
-_IDLE: Final = 30
-"""Seconds for which a connection may ask nothing."""
-_FAREWELL: Final = 2
-"""Seconds that answers under way have when the party stops."""
 
 
 @asynccontextmanager
@@ -41,13 +34,13 @@ async def serving(running: Running) -> AsyncIterator[None]:
     with listening:
         delay, aside = LoopDelay(), Aside()
         app = application(ROUTES, Counter(running, delay, aside), host)
-        server = _Server(_configured(app))
+        server = Server(uvicorn.Config(app, http="h11", h11_max_incomplete_event_size=_HEADERS, **SETTINGS))
         office.home.api_token()
-        address = _shown(host, listening.getsockname()[1])
+        shown = address(host, listening)
         measuring = asyncio.create_task(delay.measure())
         serving_it = asyncio.create_task(server.serve(sockets=[listening]))
-        office.home.keep_api_address(address)
-        office.log(f"its API answers at http://{address}")
+        office.home.keep_api_address(shown)
+        office.log(f"its API answers at http://{shown}")
         try:
             yield
         finally:
@@ -59,43 +52,13 @@ async def serving(running: Running) -> AsyncIterator[None]:
             aside.close()
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves the signals to the party."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
-def _configured(app: object) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http="h11",
-        ws="none",
-        loop="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=_CONNECTIONS,
-        timeout_keep_alive=_IDLE,
-        timeout_graceful_shutdown=_FAREWELL,
-        h11_max_incomplete_event_size=_HEADERS,
-    )
-
-
 def bound(where: str) -> tuple[socket.socket, str]:
     """A socket that listens, and the host of its address.
 
     Raises:
         UsageError: the address is none, not of this machine alone, or taken.
     """
-    any_port = where.endswith(":0")
-    host, port = address_of(f"{where[:-1]}1" if any_port else where)
+    host, port = place_of(where)
     if not loopback(host):
         raise UsageError(
             "api-not-loopback",
@@ -103,22 +66,11 @@ def bound(where: str) -> tuple[socket.socket, str]:
             remedy=f'write api = "127.0.0.1:0" into {SETTINGS_FILE}; from elsewhere, forward the port with '
             "`ssh -L`, or put a reverse proxy with TLS before it",
         )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # said to be TCP: only then asyncio has what it accepts send small answers at once (TCP_NODELAY)
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, 0 if any_port else port))
-        listening.listen()
+        return socket_at(host, port), host
     except OSError as error:
-        listening.close()
         raise UsageError(
             "api-port-unavailable",
             f"the API cannot listen on {where}: {error.strerror}",
             remedy=f'stop what listens there, or write api = "127.0.0.1:0" into {SETTINGS_FILE}',
         ) from error
-    return listening, host
-
-
-def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""How long the party's event loop is held up: whatever computes on it delays all heartbeats and answers."""
+"""How long the event loop is held up: whatever computes on it delays all heartbeats and answers."""
 
 import asyncio
 from collections import deque

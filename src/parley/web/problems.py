@@ -1,6 +1,8 @@
-"""Which HTTP status an error has: by its family, and within usage by its code."""
+"""What a request that fails is answered with: the error, and the HTTP status that it has."""
 
 from typing import Final
+
+import msgspec
 
 from parley.core.errors import (
     BudgetExhausted,
@@ -39,6 +41,27 @@ _BY_CODE: Final = {
 }
 _ABSENT: Final = ("unknown-", "no-such-")
 """How the codes of things begin that are not there."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What every request that fails is answered with.
+
+    Attributes:
+        family: whose fault it is; see docs/exit-codes.md.
+        code: stable identifier.
+        what: what happened, to what, what was expected.
+        remedy: one thing to do about it.
+    """
+
+    family: str
+    code: str
+    what: str
+    remedy: str
+
+    @classmethod
+    def of(cls, error: ParleyError) -> "Problem":
+        """What an error of ours says to our own people."""
+        return cls(error.family, error.code, error.what, error.remedy)
 
 
 def status_of(error: ParleyError) -> int:

@@ -4,23 +4,72 @@ What stands where: https://spec.openapis.org/oas/v3.1.0
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import msgspec
 
-from parley.api.answers import Problem
 from parley.party.examination import release
-
-if TYPE_CHECKING:
-    from parley.api.routes import Route
+from parley.web.problems import Problem
 
 _WHERE: Final = "#/components/schemas/{name}"
 _IN_PATH: Final = re.compile(r"\{(\w+)\}")
 _FIELD: Final = re.compile(r"^ *([a-z_, ]+): (.+)$")
 
 
-def document(routes: Iterable["Route"]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Route:
+    """One thing that can be asked.
+
+    Attributes:
+        method: of HTTP.
+        path: with the names of fields in braces.
+        takes: the type of the request.
+        answers: the type of the answer, or the media type of one that is no JSON.
+        who: may ask.
+        does: the handler.
+        status: of a good answer.
+        text: a field that may come as the whole body, and that body's media type.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    takes: type[msgspec.Struct]
+    answers: type[Any] | str
+    who: str
+    does: Callable[[Any, Any], Any]
+    status: int = 200
+    text: tuple[str, str] | None = None
+
+    @property
+    def summary(self) -> str:
+        """What it does, in a line."""
+        return (self.does.__doc__ or "").strip().splitlines()[0]
+
+
+@dataclass(frozen=True)
+class About:
+    """What a document says beside its routes.
+
+    Attributes:
+        title: of it.
+        description: whom it is for.
+        schemes: ways to show who asks, as OpenAPI has them, by name.
+        shown: names of the ways that a route takes, by who may ask it; any one of them will do.
+        note: for the page: how to show it, as HTML.
+        who: for the page: words for who may ask.
+    """
+
+    title: str
+    description: str
+    schemes: Mapping[str, Mapping[str, str]]
+    shown: Mapping[str, tuple[str, ...]]
+    note: str
+    who: Mapping[str, str]
+
+
+def document(about: About, routes: Iterable[Route]) -> dict[str, Any]:
     """The document of some routes."""
     routes = tuple(routes)
     types = [each.answers for each in routes if not isinstance(each.answers, str)]
@@ -35,31 +84,32 @@ def document(routes: Iterable["Route"]) -> dict[str, Any]:
         _explain(schema)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        operation = _operation(route, needs[route.takes.__name__].get("properties", {}), needs)
+        operation = _operation(about, route, needs[route.takes.__name__])
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Parley: the API of a running party",
+            "title": about.title,
             "version": release(),
-            "description": "For the party's own people and programs, on its own machine.",
+            "description": about.description,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {name: dict(scheme) for name, scheme in about.schemes.items()},
         },
     }
 
 
-def _operation(route: "Route", fields: Mapping[str, Any], needs: Mapping[str, Any]) -> dict[str, Any]:
-    required = needs[route.takes.__name__].get("required", [])
+def _operation(about: About, route: Route, needs: Mapping[str, Any]) -> dict[str, Any]:
+    fields, required = needs.get("properties", {}), needs.get("required", [])
     operation: dict[str, Any] = {
         "operationId": route.does.__name__,
         "summary": route.summary,
-        "security": [{"token": []}] if route.who == "token" else [],
+        "security": [{name: []} for name in about.shown.get(route.who, ())],
+        "x-who": route.who,
         "parameters": list(_parameters(route, fields, required)),
         "responses": {
             str(route.status): {"description": "Done.", "content": _content(route.answers)},
@@ -73,9 +123,7 @@ def _operation(route: "Route", fields: Mapping[str, Any], needs: Mapping[str, An
     return operation | ({"requestBody": body} if body else {})
 
 
-def _parameters(
-    route: "Route", fields: Mapping[str, Any], required: Iterable[str]
-) -> Iterator[dict[str, Any]]:
+def _parameters(route: Route, fields: Mapping[str, Any], required: Iterable[str]) -> Iterator[dict[str, Any]]:
     in_path = _IN_PATH.findall(route.path)
     for name, schema in fields.items():
         in_body = route.method == "POST" and name not in in_path
@@ -90,7 +138,7 @@ def _parameters(
         }
 
 
-def _body(route: "Route", fields: Mapping[str, Any], required: Iterable[str]) -> dict[str, Any]:
+def _body(route: Route, fields: Mapping[str, Any], required: Iterable[str]) -> dict[str, Any]:
     in_path = _IN_PATH.findall(route.path)
     inside = {name: schema for name, schema in fields.items() if name not in in_path}
     if route.method != "POST" or not inside:
