@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -123,7 +124,7 @@ async def _serve(subject: Subject, place: Place, choices: Choices, delay: float,
             await program.accountant.close()
 
 
-async def _until_stopped(serving: "asyncio.Future[None]") -> None:
+async def _until_stopped(serving: Coroutine[Any, Any, None]) -> None:
     """Until SIGINT or SIGTERM."""
     task = asyncio.ensure_future(serving)
     loop = asyncio.get_running_loop()

@@ -172,9 +172,9 @@ class Accountant:
             await self._entered(page, refused)
         while True:
             await asyncio.sleep(PACE)
-            page, self._page = self._page, None
-            if page is not None:
-                await self._entered(page, refused)
+            if self._page is not None:
+                full, self._page = self._page, None
+                await self._entered(full, refused)
 
     async def close(self) -> None:
         """Have the last page entered."""

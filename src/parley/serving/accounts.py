@@ -6,6 +6,7 @@ from typing import Final
 
 from parley.ledger.contract.models import Model, model_path
 from parley.ledger.contract.predictions import Batch, batch_path
+from parley.ledger.encoding import Value
 from parley.party.ledger import PartyLedger, check_accepted
 
 _GAP: Final = "batch-gap"
@@ -45,7 +46,7 @@ class Accounts:
                     return batch
                 record = self._ledger.draft.find(Model, model_path(model))
                 batch = 0 if record is None else record.batches
-                body = {"model": model, "batch": batch, "root": root.hex(), "count": count}
+                body: dict[str, Value] = {"model": model, "batch": batch, "root": root.hex(), "count": count}
                 receipt = await self._ledger.transact("prediction.commit", body)
                 if receipt.code != _GAP:  # else another of its batches came in between
                     check_accepted("prediction.commit", receipt)

@@ -79,9 +79,10 @@ class Attendance:
         entered = self._waiting[page] = asyncio.get_running_loop().create_future()
         try:
             await self._checked.send(attending.Page(page, root, count))
-            return await entered
+            batch: int = await entered
         finally:
             self._waiting.pop(page, None)
+        return batch
 
     async def _read(self, channel: Channel) -> None:
         try:

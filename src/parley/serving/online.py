@@ -100,13 +100,16 @@ class OnlineScorer:
                 self._exchanges.add(exchange)
                 exchange.add_done_callback(self._exchanges.discard)
         finally:
-            for each in (*self._exchanges, *(waiting.scores for waiting in self._waiting)):
+            for each in self._exchanges:
                 each.cancel()
+            for waiting in self._waiting:
+                waiting.scores.cancel()
             await asyncio.gather(*self._exchanges, return_exceptions=True)
 
     def _taken(self) -> list[_Request]:
         """The requests of the next exchange."""
-        taken, count = [], 0
+        taken: list[_Request] = []
+        count = 0
         while self._waiting and (not taken or count + len(self._waiting[0].ids) <= TOGETHER):
             taken.append(self._waiting.pop(0))
             count += len(taken[-1].ids)
