@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml $(shell find native -name '*.rs' -not -path '*/target/*
 	@command -v cargo >/dev/null || { echo "Parley needs a Rust toolchain (rustc 1.89 or newer) on the PATH"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bench,postgres,mysql,telemetry,export]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench,export,mysql,oidc,postgres,telemetry]'
 	@touch $(STAMP)
 
 demo: install ## three organisations, one ledger: train one model on real data, over TLS

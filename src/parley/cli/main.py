@@ -22,6 +22,7 @@ from parley.cli import (
     grants,
     home,
     identity,
+    keys,
     ledger,
     models,
     options,
@@ -76,6 +77,7 @@ app.command("explain")(explain.explain)
 app.add_typer(config.app, name="config")
 app.add_typer(store.app, name="store")
 app.add_typer(api.app, name="api")
+app.add_typer(keys.app, name="key")
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
 app.command("plans")(plans.plans)

@@ -27,17 +27,31 @@ _BY_FAMILY: Final = {
 }
 _BY_CODE: Final = {
     "api-token": 401,
+    "caller-unknown": 401,
+    "key-expired": 401,
+    "token-not-accepted": 401,
     "no-such-path": 404,
     "method-not-allowed": 405,
     "body-too-slow": 408,
+    "request-too-slow": 408,
     "body-too-large": 413,
+    "ids-beyond-limit": 413,
     "body-not-understood": 415,
+    "unknown-ids": 422,
+    "headers-too-large": 431,
     "run-over": 409,
     "not-ours-to-resume": 409,
     "no-consortium": 409,
     "ledger-not-fetched": 409,
     "model-not-on-ledger": 404,
     "nothing-to-release": 409,
+    "ledger-quota-exceeded": 429,
+    "unknown-ids": 422,
+    "own-party-away": 503,
+    "accounts-behind": 503,
+    "too-many-waiting": 503,
+    "busy": 503,
+    "serving-keys-unreadable": 503,
 }
 _ABSENT: Final = ("unknown-", "no-such-")
 """How the codes of things begin that are not there."""
