@@ -46,7 +46,6 @@ _BY_CODE: Final = {
     "model-not-on-ledger": 404,
     "nothing-to-release": 409,
     "ledger-quota-exceeded": 429,
-    "unknown-ids": 422,
     "own-party-away": 503,
     "accounts-behind": 503,
     "too-many-waiting": 503,
