@@ -42,6 +42,22 @@ class Figures:
     """Per identifier of 16 bytes, encoding included."""
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """The cost of answers by 100 trees of depth 5, half of the splits a passive party's, on one thread."""
+
+    directions_ns: float
+    """Per row, at one party's 1 550 splits on 25 columns."""
+    directions_one_us: float
+    """Per call for one row."""
+    margins_ns: float
+    """Per row."""
+    margins_one_us: float
+    """Per call for one row."""
+    leaves_ns: float
+    """Per row, for the hash of its leaf and its part of the root."""
+
+
 def best(repeats: int, work: Callable[[], object]) -> float:
     """Return the least processor time of `repeats` runs in seconds, over all threads."""
     shortest = float("inf")
@@ -113,6 +129,71 @@ def measure(path: str, rows: int, columns: int, repeats: int) -> Figures:
     )
 
 
+def measure_predictions(rows: int, repeats: int) -> Predictions:
+    """Measure directions, margins and leaves, which are the same on every path."""
+    trees, inner, owners = 100, 31, 2
+    rng = np.random.default_rng(0)
+    half = trees * inner // owners
+    columns = rng.integers(0, 25, half).astype(np.uint32)
+    left = rng.integers(0, 256, (half, 32), dtype=np.uint8)
+    codes = rng.integers(0, BINS, (25, rows), dtype=np.uint8)
+    every = np.arange(rows)
+    packed = native.row_directions(codes, every, columns, left, 1)
+    number = np.arange(trees * inner).reshape(trees, inner)
+    nodes = np.zeros((trees, 2 * inner + 1, 3), np.uint32)
+    nodes[:, :inner] = np.stack(
+        (number % owners, number // owners, 0 * number + 2 * np.arange(inner) + 1), axis=2
+    )
+    sizes = np.tile(np.array([0, 2 * inner + 1], np.uint32), (trees, 1))
+    splits = np.full(owners, half, np.uint32)
+    values = rng.normal(size=nodes.shape[0] * nodes.shape[1])
+    forest = native.Forest(1, splits, sizes, nodes.reshape(-1, 3), values)
+    lefts, initial = [packed, packed[::-1].copy()], np.zeros(1)
+    margins = native.forest_margins(forest, lefts, initial, 1)
+    ends = np.arange(16, 16 * rows + 1, 16, dtype=np.uint64)
+    spans, ids = np.stack((ends - np.uint64(16), ends), axis=1), rng.bytes(16 * rows)
+    basis = np.zeros(rows, np.uint8)
+
+    def committed() -> bytes:
+        return native.merkle_root(native.prediction_leaves(ids, spans, basis, margins, SEED, 0, 1), 1)
+
+    def repeated(work: Callable[[], object]) -> float:
+        return best(repeats, lambda: [work() for _ in range(100)]) / 100 * 1e6
+
+    one = [each[:1] for each in lefts]
+    return Predictions(
+        directions_ns=best(repeats, lambda: native.row_directions(codes, every, columns, left, 1))
+        / rows
+        * 1e9,
+        directions_one_us=repeated(lambda: native.row_directions(codes, every[:1], columns, left, 1)),
+        margins_ns=best(repeats, lambda: native.forest_margins(forest, lefts, initial, 1)) / rows * 1e9,
+        margins_one_us=repeated(lambda: native.forest_margins(forest, one, initial, 1)),
+        leaves_ns=best(repeats, committed) / rows * 1e9,
+    )
+
+
+def predictions_table(cost: Predictions, reference: float) -> Table:
+    """Lay out what answers cost; in brackets as in the other table."""
+    out = Table(title="predictions by 100 trees of depth 5, one thread")
+    heads = (
+        "directions\nns/row",
+        "one row\nus/call",
+        "margins\nns/row",
+        "one row\nus/call",
+        "leaf, root\nns/row",
+    )
+    for head in heads:
+        out.add_column(head, justify="right")
+    ns = (cost.directions_ns, 1000 * cost.directions_one_us, cost.margins_ns, 1000 * cost.margins_one_us)
+    shown = [
+        f"{each / 1000:.1f}" if one else f"{each:.0f}" for one, each in zip((0, 1, 0, 1), ns, strict=True)
+    ]
+    shown.append(f"{cost.leaves_ns:.0f}")
+    cells = zip(shown, (*ns, cost.leaves_ns), strict=True)
+    out.add_row(*(rf"{text} \[{each / reference:.2f}]" for text, each in cells))
+    return out
+
+
 def table(figures: list[Figures], reference: float, rows: int, columns: int) -> Table:
     """Lay the figures out for people; in brackets the cost in 2048-bit modular multiplications."""
     out = Table(
@@ -153,9 +234,11 @@ def main() -> None:
             measure(path, options.rows, options.columns, options.repeats)
             for path in native.available_kernels()
         ]
+        predictions = measure_predictions(options.rows, options.repeats)
     finally:
         native.use_kernels(before)
     Console().print(table(figures, reference, options.rows, options.columns))
+    Console().print(predictions_table(predictions, reference))
     if options.json:
         print(
             json.dumps(
@@ -165,6 +248,7 @@ def main() -> None:
                     "rows": options.rows,
                     "columns": options.columns,
                     "paths": [asdict(f) for f in figures],
+                    "predictions": asdict(predictions),
                 }
             )
         )

@@ -8,6 +8,7 @@ mod ciphertext_tests;
 pub mod ciphertexts;
 pub mod code;
 pub mod curve;
+pub mod directions;
 pub mod discrete_log;
 pub mod elgamal;
 pub mod evaluator;
@@ -17,12 +18,15 @@ pub mod fault;
     reason = "limbs are numbered, and several arrays run in step"
 )]
 pub mod field;
+pub mod forest;
 pub mod group;
 pub mod histogram;
 pub mod identifiers;
 pub mod kernels;
+pub mod merkle;
 pub mod plain;
 pub mod points;
+pub mod predictions;
 mod python;
 pub mod randomness;
 pub mod rows;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::fault::Fault;
@@ -32,12 +33,38 @@ pub fn within<T: Send>(
     pool(threads, priority)?.install(work)
 }
 
-fn pool(threads: usize, priority: Priority) -> Result<Arc<ThreadPool>, Fault> {
-    if !(1..=MOST).contains(&threads) {
-        return Err(Fault::Input(format!(
-            "threads: expected 1..={MOST}, got {threads}"
-        )));
+/// Does every task: on a pool of `threads` threads, or at once in this one where it is one task or one thread, since
+/// waking another takes longer than a small task.
+///
+/// # Errors
+/// As `within`.
+pub fn each<T: Send>(
+    threads: usize,
+    tasks: Vec<T>,
+    work: impl Fn(T) + Send + Sync,
+) -> Result<(), Fault> {
+    check(threads)?;
+    if threads == 1 || tasks.len() < 2 {
+        tasks.into_iter().for_each(work);
+        return Ok(());
     }
+    within(threads, Priority::Normal, || {
+        tasks.into_par_iter().for_each(work);
+        Ok(())
+    })
+}
+
+fn check(threads: usize) -> Result<(), Fault> {
+    if (1..=MOST).contains(&threads) {
+        return Ok(());
+    }
+    Err(Fault::Input(format!(
+        "threads: expected 1..={MOST}, got {threads}"
+    )))
+}
+
+fn pool(threads: usize, priority: Priority) -> Result<Arc<ThreadPool>, Fault> {
+    check(threads)?;
     let mut guard = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     let pools = guard.get_or_insert_with(HashMap::new);
     if let Some(pool) = pools.get(&(threads, priority)) {

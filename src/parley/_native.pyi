@@ -1,4 +1,4 @@
-"""The Rust kernels: ristretto255 batches, additive ElGamal, histograms of ciphertexts.
+"""The Rust kernels: ristretto255 batches, additive ElGamal, histograms of ciphertexts, walks through forests.
 
 Points travel as their 32-byte canonical encodings (RFC 9496). Arrays are C-contiguous. Every batch
 function releases the interpreter lock and runs on `threads` threads (1 to 1024). A wrong type or dtype
@@ -6,6 +6,7 @@ raises `TypeError`, a wrong shape, layout, length or range `ValueError`; both na
 expected and what came. Every kernel path gives the same bytes for the same input.
 """
 
+from collections.abc import Sequence
 from typing import Literal, NoReturn, TypeAlias, final
 
 import numpy as np
@@ -279,3 +280,66 @@ def plain_histogram(
     `messages` is int32[n_rows, k]. Returns int64[sum(bin_counts), k + 1]; the last column
     is the number of rows.
     """
+
+def row_directions(
+    codes: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.uint32],
+    left: NDArray[np.uint8],
+    threads: int,
+) -> NDArray[np.uint8]:
+    """Pack which way rows go at splits, row after row.
+
+    `codes` is uint8[columns, n_rows], `rows` int64[m] positions in it. Split s tests column `columns[s]`
+    (uint32[splits]), and code c goes left if bit c % 8 of `left[s, c // 8]` is set (uint8[splits, 32]). Returns
+    uint8[m, ceil(splits / 8)]: bit s % 8 of byte s // 8 is split s, and 1 is left. Fewer than 512 rows are
+    worked on in the calling thread.
+    """
+
+@final
+class Forest:
+    """The trees of a model; cannot be changed or pickled."""
+
+    def __init__(
+        self,
+        outputs: int,
+        splits: NDArray[np.uint32],
+        trees: NDArray[np.uint32],
+        nodes: NDArray[np.uint32],
+        values: NDArray[np.float64],
+    ) -> None:
+        """Check that the parts fit together; raises `ValueError` naming the tree and the node that do not.
+
+        `splits` is uint32[owners]: how many each has. `trees` is uint32[trees, 2]: output and number of nodes.
+        `nodes` is uint32[n, 3], tree after tree: owner, split of that owner, and left child, numbered within
+        the tree and after its parent; the right child is the next. Left child 0 means a leaf, which adds its
+        value of `values`, float64[n].
+        """
+    def __len__(self) -> int: ...
+
+def forest_margins(
+    forest: Forest, left: Sequence[NDArray[np.uint8]], initial: NDArray[np.float64], threads: int
+) -> NDArray[np.float64]:
+    """Walk rows through every tree and add up the leaves' values in the order of the trees.
+
+    `left` has for each owner uint8[m, ceil(splits / 8)] as `row_directions` packs them, `initial` float64[outputs]
+    what the margins begin with. Returns float64[outputs, m]. Up to 1024 rows are worked on in the calling thread.
+    """
+
+def prediction_leaves(
+    data: Buffer,
+    spans: NDArray[np.uint64],
+    basis: NDArray[np.uint8],
+    margins: NDArray[np.float64],
+    key: bytes,
+    first: int,
+    threads: int,
+) -> NDArray[np.uint8]:
+    """Hash answered predictions to leaves, uint8[n, 32], as `parley.ledger.predictions.prediction_leaf` defines them.
+
+    Identifiers are as for `hash_to_group`, `basis` is uint8[n], `margins` float64[outputs, n]. The salt of answer i
+    follows from 32 secret bytes of `key` and `first + i`.
+    """
+
+def merkle_root(leaves: NDArray[np.uint8], threads: int) -> bytes:
+    """Compute the root of the tree of RFC 6962 over uint8[n, 32] hashes of leaves: 32 bytes."""

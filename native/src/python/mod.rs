@@ -6,6 +6,7 @@ mod encryption;
 mod group;
 mod histograms;
 mod paths;
+mod prediction;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -82,5 +83,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     group::register(module)?;
     alignment::register(module)?;
     encryption::register(module)?;
-    histograms::register(module)
+    histograms::register(module)?;
+    prediction::register(module)
 }
