@@ -67,6 +67,7 @@ PASSED_ON = {
     ("party/ledger.py", "f'ledger-{receipt.code}'"): (),
     ("party/office.py", "error.code"): (),
     ("party/rotation.py", "f'ledger-{receipt.code}'"): (),
+    ("protocols/asking.py", "f'ledger-{reply.code}'"): (),
 }
 """Where a code is no literal: it is raised elsewhere and handed on, or made of what is listed here."""
 
