@@ -6,6 +6,7 @@ import numpy as np
 
 from parley import _native as native
 from parley.core.errors import ParleyError, PeerMisbehaved
+from parley.protocols.asking import MAX_SPLITS, Ask, Directions, answer_of, tokens_of, width_of
 from parley.protocols.boosting.messages import PublicKeyOffer
 from parley.protocols.boosting.passive import _read_key
 from parley.protocols.oblivious import BITS, POINT, ROW, SUMS, VALUE
@@ -127,10 +128,37 @@ def arrays(_folder):
     return Fuzzed(seeds, read)
 
 
+def asked(_folder):
+    """An ask and the answer to it, behind what the two sides have agreed: splits, and how many tokens."""
+
+    def read(data):
+        splits, count, known = (int.from_bytes(data[at : at + 3], "big") for at in (0, 3, 6))
+        body = data[9:]
+        splits, bits = splits % (MAX_SPLITS + 1), known % 9
+        found = []
+        for what in (
+            lambda: tokens_of(Blames(), Ask(0, body), 0, splits),
+            lambda: answer_of(Blames(), Directions(0, body[:bits], body[bits:]), count % 65536, splits),
+        ):
+            try:
+                found.append(what())
+            except PeerMisbehaved:
+                found.append(None)
+        return found
+
+    def told(splits, count, rows):
+        known = (2**rows - 1).to_bytes((count + 7) // 8, "little")
+        head = b"".join(each.to_bytes(3, "big") for each in (splits, count, len(known)))
+        return head + known + bytes(rows * width_of(splits))
+
+    return Fuzzed([told(13, 3, 2), told(16, 20, 5), told(0, 3, 3), told(8, 1, 0) + bytes(31)], read)
+
+
 TARGETS = (
     Target("points", points),
     Target("ciphertexts", ciphertexts),
     Target("offers of keys", offers, slow=True),
     Target("masked rows", masked, slow=True),
     Target("arrays", arrays),
+    Target("asks and answers", asked),
 )

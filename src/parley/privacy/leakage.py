@@ -59,7 +59,30 @@ PREDICTION = Leakage(
     to_passive=("which{test} rows were scored, and nothing of the scores",),
 )
 
+ENROLMENT = Leakage(
+    "enrolment",
+    to_active=("how many ids {peer}'s table has",),
+    to_passive=("that predictions are about to be asked for", "no id of {active}"),
+)
+
+ASKING = Leakage(
+    "asking",
+    to_active=(
+        "for{quota} asked ids, of anyone it chooses, whether {peer}'s table has them",
+        "for those that it has, the outcome of{splits} splits on {peer}'s columns, person by person",
+        "over many asks, {peer}'s columns as finely as the splits divide them, and how they change",
+    ),
+    to_passive=(
+        "how many are asked about, and when; who, where its own table has them, and when again",
+        "of others a token that it knows again for as long as the model is served, and not who it is",
+        "no score, label or path",
+    ),
+)
+
 PROTOCOLS = (ALIGNMENT, BOOSTING, PREDICTION)
+"""Of a run: its training and its evaluation."""
+SERVING = (ENROLMENT, ASKING)
+"""Of a model that is released for prediction."""
 _UNKNOWN = {"peer_ids": "", "entered": "", "common": "", "splits": "", "test": ""}
 
 
@@ -84,6 +107,21 @@ def foreseen(active: str, peer: str, rounds: int) -> tuple[tuple[str, ...], tupl
     to_peer += [
         f"if the plan samples by goss: {fact}" for each in PROTOCOLS for fact in each.to_passive_by_goss
     ]
+    return tuple(to_active), tuple(to_peer)
+
+
+def released(active: str, peer: str, quota: int, splits: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a release tells the active party of one peer, and that peer.
+
+    Args:
+        active: the party that asks.
+        peer: a passive party.
+        quota: how many predictions the release allows.
+        splits: how many the model has on columns of the peer.
+    """
+    figures = {"active": active, "peer": peer, "quota": f" up to {quota}", "splits": f" all {splits}"}
+    to_active = [fact for each in SERVING for fact in facts(each, "active", figures, goss=False)]
+    to_peer = [fact for each in SERVING for fact in facts(each, "passive", figures, goss=False)]
     return tuple(to_active), tuple(to_peer)
 
 

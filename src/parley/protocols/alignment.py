@@ -35,32 +35,31 @@ Sources: Pinkas, Rosulek, Trieu, Yanai, Eurocrypt 2020 (the intersection), Orrù
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Final, TypeVar
+from functools import partial
+from typing import Final
 
-import msgspec
 import numpy as np
 
-from parley._native import DecodeError
 from parley.core.conversation import Channel, Message, Repeat, Step, steps
-from parley.core.errors import BudgetExhausted, PolicyRefused, UsageError
+from parley.core.errors import UsageError
 from parley.core.trace import Phase
 from parley.crypto.randomness import SEED_BYTES, derive, permutation
-from parley.protocols.oblivious import (
-    BITS,
-    DIGEST,
-    POINT,
-    ROW,
-    SALT,
-    SUMS,
-    VALUE,
-    Asker,
-    Digests,
-    Evaluator,
-    IdBuffer,
-    Rows,
-    match,
+from parley.protocols import masking
+from parley.protocols.masking import (
+    BLOCK_ROWS,
+    Answer,
+    Challenge,
+    Count,
+    Key,
+    MaskedBlock,
+    Offers,
+    RuleName,
+    Wait,
+    after_waiting,
+    reassure,
 )
-from parley.protocols.payload import Stream, array_of, bytes_of
+from parley.protocols.oblivious import DIGEST, Asker, Bytes, Digests, Evaluator, IdBuffer, Rows, match
+from parley.protocols.payload import Stream, bytes_of
 from parley.protocols.together import together
 
 ACTIVE: Final = "active"
@@ -68,17 +67,6 @@ PASSIVE: Final = "passive"
 
 PLACE: Final = 4
 """Bytes of a place in a shuffled order, a uint32."""
-BLOCK_ROWS: Final = 8192
-"""Most rows in one message; 576 KiB of masked rows."""
-DIGESTED: Final = 65536
-"""Own ids whose digests the active party computes in one go."""
-MAX_IDS: Final = 2**31
-"""Most ids one party may bring: places and rows are numbered in 32 bits."""
-
-T = TypeVar("T")
-M = TypeVar("M", bound=Message)
-Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_IDS)]
-RowNumber = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,67 +120,11 @@ class Aligned:
 # The messages.
 
 
-class Wait(Message, frozen=True):
-    """The active party is busy with another passive party."""
-
-
 class Roster(Message, frozen=True):
     """What a party enters with: the number of its ids (N or M) and how they were normalised."""
 
     ids: Count
-    rule: Annotated[str, msgspec.Meta(max_length=64)]
-
-
-def _exactly(size: int) -> msgspec.Meta:
-    return msgspec.Meta(min_length=size, max_length=size)
-
-
-class Offers(Message, frozen=True):
-    """What the passive party's keys are to be made from.
-
-    ``points``: r₀ and r₁ for every bit of s, ristretto255 encodings, uint8 [572, 2, 32].
-    """
-
-    points: Annotated[bytes, _exactly(BITS * 2 * POINT)]
-
-
-class Key(Message, frozen=True):
-    """What opens the passive party's keys, and what the pair's hashes are salted with.
-
-    ``point``: B = b·G, a ristretto255 encoding. ``salt``: random bytes.
-    """
-
-    point: Annotated[bytes, _exactly(POINT)]
-    salt: Annotated[bytes, _exactly(SALT)]
-
-
-class MaskedBlock(Message, frozen=True):
-    """The active party's rows from number ``first`` on, which hide its store.
-
-    ``rows``: U = T + T' + C(D), uint8 [rows, 72].
-    """
-
-    first: RowNumber
-    rows: bytes
-
-
-class Challenge(Message, frozen=True):
-    """Which rows the passive party wants to see the sums of.
-
-    ``seed``: of the stream whose bits say so.
-    """
-
-    seed: Annotated[bytes, _exactly(32)]
-
-
-class Answer(Message, frozen=True):
-    """The sums, each of them with a random row that was kept for it.
-
-    ``rows``: of T, uint8 [64, 72]. ``values``: of D, uint8 [64, 16].
-    """
-
-    rows: Annotated[bytes, _exactly(SUMS * ROW)]
-    values: Annotated[bytes, _exactly(SUMS * VALUE)]
+    rule: RuleName
 
 
 class DigestBlock(Message, frozen=True):
@@ -252,14 +184,14 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
         PeerMisbehaved: a peer's message fails a check.
 
     """
-    rows = np.arange(_size(ids), dtype=np.int64)
+    rows = masking.all_rows(ids)
     places: list[Rows] = []
     peers: list[int] = []
     for channel in channels:
         # 0. to 4. with this pair, while the others are told to wait
         idle = [other for other in channels if other is not channel]
         pair = asyncio.ensure_future(_pair(channel, ids, rows, options))
-        own, found, theirs = await together(pair, _reassure(idle, pair, options.wait_seconds))
+        own, found, theirs = await together(pair, reassure(idle, pair, options.wait_seconds))
         rows = rows[own]
         peers.append(theirs)
         places = [*(earlier[own] for earlier in places), found]
@@ -274,18 +206,18 @@ async def active(channels: Sequence[Channel], ids: IdBuffer, options: Options) -
 async def passive(channel: Channel, ids: IdBuffer, options: Options) -> Aligned:
     """Align with the active party; returns and raises as `active` does."""
     # 0. rosters, and offers of keys
-    rows = np.arange(_size(ids), dtype=np.int64)
+    rows = masking.all_rows(ids)
     await channel.send(Roster(len(rows), options.rule))
     seed = derive(options.seed, "alignment", options.run, PASSIVE, channel.peer)
     evaluator = await channel.compute("shuffle", Evaluator, ids, rows, seed, options.run, options.threads)
     theirs = await _roster(channel, options)
     await channel.send(Offers(evaluator.offers.tobytes()))
     # 1. the keys
-    expected = await _expect(channel, evaluator, theirs)
+    expected = await masking.expect(channel, evaluator, theirs)
     with channel.trace.phase("align", expected + len(rows), "rows") as phase:
         # 2. the masked rows, 3. which must be words of the code
-        await _take_masked(channel, evaluator, expected, phase)
-        await _challenge(channel, evaluator)
+        await masking.take_masked(channel, evaluator, expected, phase)
+        await masking.challenge(channel, evaluator)
         # 4. digest ours
         await _send_digests(channel, evaluator, options.block_rows, phase)
     # 5. the common rows
@@ -305,18 +237,19 @@ async def _pair(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -
     await channel.send(Roster(size, options.rule))
     theirs = await _roster(channel, options)
     # 1. keys from the peer's offers, and the store of our ids
-    asker = await _asker(channel, ids, rows, options)
+    seed = derive(options.seed, "alignment", options.run, ACTIVE, channel.peer)
+    asker = await masking.store(
+        channel, size, partial(_asker, ids, rows, seed, options), options.wait_seconds
+    )
     await channel.send(Key(asker.point, asker.salt))
     digests = np.empty((size + theirs, DIGEST), dtype=np.uint8)  # ours, then theirs
     with channel.trace.phase("align", asker.size + theirs, "rows") as phase:
         # 2. the masked rows, 3. and the sums of them that are asked for
-        await _send_masked(channel, asker, options.block_rows, phase)
-        challenge = await channel.recv(Challenge)
-        sums, values = await channel.compute("answer", asker.answer, challenge.seed)
-        await channel.send(Answer(sums.tobytes(), values.tobytes()))
+        await masking.send_masked(channel, asker, options.block_rows, phase)
+        await masking.answer(channel, asker)
         # 4. digest ours, while theirs come
         await together(
-            _receive_digests(channel, digests[size:], phase), _digest(channel, asker, digests[:size])
+            _receive_digests(channel, digests[size:], phase), masking.digest(channel, asker, digests[:size])
         )
     asker.forget()
     own, found = await channel.compute("match", match, digests)
@@ -333,80 +266,14 @@ def _common_order(rows: Rows, options: Options) -> Rows:
 
 async def _roster(channel: Channel, options: Options) -> int:
     """The size of the peer's roster. Checks: 1 same rule, 2 not empty, 3 within our limit."""
-    roster = await _after_waiting(channel, Roster)
-    if roster.rule != options.rule:  # nobody's misconduct
-        raise PolicyRefused(
-            "rules-differ",
-            f"ids are normalised by {options.rule!r} here and by {roster.rule!r} at {channel.peer}",
-            remedy="agree on one id rule in the plan",
-        )
-    if roster.ids == 0:
-        raise channel.fault("empty-roster", "entered the alignment with no ids")
-    if roster.ids > options.limit:
-        raise PolicyRefused(
-            "too-many-ids",
-            f"{channel.peer} enters with {roster.ids} ids, the limit is {options.limit}",
-            remedy="raise the limit if a table of that size is expected",
-        )
+    roster = await after_waiting(channel, Roster)
+    masking.check_rule(channel, options.rule, roster.rule)
+    masking.check_count(channel, roster.ids, options.limit)
     return roster.ids
 
 
-async def _asker(channel: Channel, ids: IdBuffer, rows: Rows, options: Options) -> Asker:
-    """Step 1 of the active party. Check: the peer offers points of the group."""
-    offers = await channel.recv(Offers)
-    points = array_of(channel, offers.points, np.uint8, BITS * 2 * POINT, "offers").reshape(BITS, 2, POINT)
-    seed = derive(options.seed, "alignment", options.run, ACTIVE, channel.peer)
-    work = channel.compute("store", Asker, ids, rows, points, seed, options.run, options.threads)
-    storing = asyncio.ensure_future(work)
-    try:
-        return await together(storing, _reassure([channel], storing, options.wait_seconds))
-    except DecodeError as error:
-        raise channel.fault(
-            "bad-point", f"offered no point of the group for bit {error.index // 2}"
-        ) from None
-    except MemoryError as error:
-        raise _no_memory(len(rows), error) from None
-
-
-async def _expect(channel: Channel, evaluator: Evaluator, theirs: int) -> int:
-    """Step 1 of the passive party: how many rows will come. Checks: B is 1 a point, 2 not the neutral one."""
-    key = await _after_waiting(channel, Key)
-    try:
-        return await channel.compute("keys", evaluator.expect, key.point, key.salt, theirs)
-    except ValueError:
-        raise channel.fault("bad-key", "sent as its key no point of the group, or the neutral one") from None
-    except MemoryError as error:
-        raise _no_memory(theirs, error) from None
-
-
-async def _send_masked(channel: Channel, asker: Asker, step: int, phase: Phase) -> None:
-    """Step 2 of the active party: its store under masks, ``step`` rows to a block."""
-    for first in range(0, asker.size, step):
-        rows = await channel.compute("mask", asker.masked, first, first + step)
-        await channel.send(MaskedBlock(first, rows.tobytes()))
-        phase.advance(len(rows))
-
-
-async def _take_masked(channel: Channel, evaluator: Evaluator, expected: int, phase: Phase) -> None:
-    """Step 2 of the passive party."""
-    stream = Stream(channel, expected, most=BLOCK_ROWS, width=ROW, name="masked rows")
-    while not stream.complete:
-        block = await channel.recv(MaskedBlock)
-        rows = stream.accept(block.first, block.rows)
-        await channel.compute("take", evaluator.take, block.first, rows)
-        phase.advance(len(rows))
-
-
-async def _challenge(channel: Channel, evaluator: Evaluator) -> None:
-    """Step 3 of the passive party. Check: the sums of the rows that came are words of the code."""
-    await channel.send(Challenge(evaluator.challenge))
-    answer = await channel.recv(Answer)
-    rows = array_of(channel, answer.rows, np.uint8, SUMS * ROW, "sums").reshape(SUMS, ROW)
-    values = array_of(channel, answer.values, np.uint8, SUMS * VALUE, "sums").reshape(SUMS, VALUE)
-    if not await channel.compute("check", evaluator.agrees, rows, values):
-        raise channel.fault(
-            "wrong-sums", "sent masked rows that are no words of the code, or wrong sums of them"
-        )
+def _asker(ids: IdBuffer, rows: Rows, seed: bytes, options: Options, offers: Bytes) -> Asker:
+    return Asker(ids, rows, offers, seed, options.run, options.threads)
 
 
 async def _send_digests(channel: Channel, evaluator: Evaluator, step: int, phase: Phase) -> None:
@@ -427,13 +294,6 @@ async def _receive_digests(channel: Channel, digests: Digests, phase: Phase) -> 
         phase.advance(len(values))
 
 
-async def _digest(channel: Channel, asker: Asker, digests: Digests) -> None:
-    """Step 4 of the active party: fill in its own digests."""
-    for first in range(0, len(digests), DIGESTED):
-        values = await channel.compute("digest", asker.digests, first, first + DIGESTED)
-        digests[first : first + DIGESTED] = values
-
-
 def _refuse_repeats(channel: Channel, asker: Asker, one: Rows, other: Rows) -> None:
     """Distinct ids have distinct digests; whoever repeats one is told so."""
     size = len(asker.ids)
@@ -441,14 +301,7 @@ def _refuse_repeats(channel: Channel, asker: Asker, one: Rows, other: Rows) -> N
         raise channel.fault("repeated-id", "sent one id twice")
     ours = np.flatnonzero(other < size)
     if len(ours):
-        first, second = sorted(int(asker.ids.order[place]) for place in (one[ours[0]], other[ours[0]]))
-        if asker.ids.text(first) != asker.ids.text(second):
-            raise channel.fault("repeated-digest", "made two different ids have one digest")
-        raise UsageError(
-            "repeated-id",
-            f"ids {first} and {second} of the table are the same",
-            remedy="make one row of each id in the source of the table, or with a query",
-        )
+        raise masking.repeat_of(channel, asker.ids, int(one[ours[0]]), int(other[ours[0]]))
 
 
 async def _send_common(channel: Channel, places: Rows, options: Options) -> None:
@@ -461,7 +314,7 @@ async def _send_common(channel: Channel, places: Rows, options: Options) -> None
 
 async def _receive_common(channel: Channel, size: int, most: int) -> Rows:
     """Step 5 of a passive party: places below ``size``, each at most once, at most ``most`` of them."""
-    common = await _after_waiting(channel, Common)
+    common = await after_waiting(channel, Common)
     if not 1 <= common.rows <= most:
         raise channel.fault("wrong-count", f"claims {common.rows} common rows of at most {most}")
     places = np.empty(common.rows, dtype=np.int64)
@@ -477,43 +330,6 @@ async def _receive_common(channel: Channel, size: int, most: int) -> Rows:
         taken[found] = True
         places[block.first : stream.done] = found
     return places
-
-
-async def _reassure(idle: Sequence[Channel], busy: "asyncio.Future[T]", every: float) -> None:
-    """Tell idle parties every so many seconds that we are still here, until what we are busy with is done."""
-    while True:
-        await asyncio.wait([busy], timeout=every)
-        if busy.done():
-            return
-        for channel in idle:
-            await channel.send(Wait())
-
-
-async def _after_waiting(channel: Channel, kind: type[M]) -> M:
-    """The next message that is not `Wait`."""
-    while True:
-        message = await channel.recv(Wait, kind)
-        if not isinstance(message, Wait):
-            return message
-
-
-def _size(ids: IdBuffer) -> int:
-    size = len(ids.offsets) - 1
-    if not 1 <= size <= MAX_IDS:
-        raise UsageError(
-            "no-ids" if size < 1 else "too-many-ids",
-            f"an alignment takes 1 to {MAX_IDS} ids, the table has {size}",
-            remedy="check the id column and the query of the table",
-        )
-    return size
-
-
-def _no_memory(ids: int, error: MemoryError) -> BudgetExhausted:
-    return BudgetExhausted(
-        "no-memory",
-        f"an alignment with {ids} ids of the active party does not fit: {error}",
-        remedy="align on a machine with more memory, or fewer ids at a time",
-    )
 
 
 def _nothing_in_common(channel: Channel, options: Options) -> UsageError:

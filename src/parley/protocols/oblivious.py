@@ -1,4 +1,4 @@
-"""The computations of an alignment, without its messages: an oblivious function of ids, and matching.
+"""The computations of alignment and enrolment, without messages: an oblivious function of ids, and matching.
 
 The evaluator can compute F of any id; the asker learns F of the ids that it keeps in a store, and the
 evaluator nothing of them. Every row has 572 bits, C is a linear code whose words differ in 128::
@@ -116,7 +116,7 @@ class Tags:
 
 
 class Asker:
-    """The active party's side of one pair: it learns F of its ids and shows nothing of them.
+    """The asking party's side of one pair: it learns F of its ids and shows nothing of them.
 
     Args:
         ids: the party's ids.
@@ -177,10 +177,15 @@ class Asker:
         del self._rows
 
 
-class Evaluator:
-    """A passive party's side of one pair: its secret s, and its own ids in a secret order.
+class Function:
+    """The evaluating party's side of one pair: its secret s, with which it computes F of any id.
 
-    Arguments as for `Asker`; `expect` comes first, then `take`, `agrees` and `digests`.
+    `expect` comes first, then `take` and `agrees`; `of` for ever after, from any thread.
+
+    Args:
+        seed: 32 secret bytes, used once: two checks under one seed would tell s.
+        run: identifier of the run.
+        threads: native threads.
 
     Attributes:
         offers: uint8 [BITS, 2, POINT], from which the peer makes the keys.
@@ -188,8 +193,7 @@ class Evaluator:
 
     """
 
-    def __init__(self, ids: IdBuffer, rows: Rows, seed: bytes, run: str, threads: int) -> None:
-        self.ids = Entered(ids, rows[permutation(derive(seed, "shuffle"), len(rows))])
+    def __init__(self, seed: bytes, run: str, threads: int) -> None:
         self._threads = threads
         self._tags = Tags(run)
         self._keys = KeyTaker.from_seed(derive(seed, "keys"), self._tags.hashing)
@@ -217,9 +221,32 @@ class Evaluator:
         """Whether the sums, uint8 [SUMS, ROW] and [SUMS, VALUE], are of rows that are words of the code."""
         return self._rows.agrees(self.challenge, rows, values, self._threads)
 
+    def of(self, ids: IdBuffer) -> Digests:
+        """F of any ids, in their order: uint8 [ids, DIGEST]. Calls of several threads go one by one."""
+        spans = np.stack((ids.offsets[:-1], ids.offsets[1:]), axis=1)
+        return self._of(ids.buffer, spans)
+
+    def _of(self, text: bytes, spans: Spans) -> Digests:
+        return self._rows.digests(text, spans, self._threads)
+
+
+class Evaluator(Function):
+    """The evaluating party's side where it has ids of its own, which it enters in a secret order.
+
+    Arguments as for `Asker`; attributes of `Function`.
+
+    Attributes:
+        ids: its own, as it enters them.
+
+    """
+
+    def __init__(self, ids: IdBuffer, rows: Rows, seed: bytes, run: str, threads: int) -> None:
+        super().__init__(seed, run, threads)
+        self.ids = Entered(ids, rows[permutation(derive(seed, "shuffle"), len(rows))])
+
     def digests(self, first: int, end: int) -> Digests:
         """F of the own ids at places ``first`` to ``end`` or the last: uint8 [rows, DIGEST]."""
-        return self._rows.digests(self.ids.buffer, self.ids.between(first, end), self._threads)
+        return self._of(self.ids.buffer, self.ids.between(first, end))
 
 
 def match(digests: Digests) -> tuple[Rows, Rows]:
