@@ -30,7 +30,11 @@ from tests.contract import (
 )
 
 FOLDER = Path(__file__).parent / "unit" / "vectors"
-VECTORS = {1: FOLDER / "contract.json", 2: FOLDER / "contract-2.json"}
+VECTORS = {
+    1: FOLDER / "contract.json",
+    2: FOLDER / "contract-2.json",
+    3: FOLDER / "contract-3.json",
+}
 """By version of the contract."""
 
 
@@ -104,6 +108,12 @@ def _use(ledger):
     batch = {"model": "run-1", "batch": 0, "root": digest("batch"), "count": 99}
     ledger.do("bank", "prediction.commit", batch)
     ledger.refuses("quota-exceeded", "bank", "prediction.commit", {**batch, "batch": 1})
+    if ledger.spec.version > 2:
+        merge = {"model": "run-1", "receiver": "bank"}
+        for party in HOLDERS:
+            ledger.do(party, "model.merge", merge)
+        ledger.refuses("merged-already", "bank", "model.merge", merge)
+        ledger.do("bank", "model.merge", {**merge, "receiver": "operator"})
     ledger.do("operator", "model.withdraw", {"model": "run-1"})
     second = ledger.plan(purpose="another", approve=False)
     ledger.do("operator", "plan.approve", {"plan": second})

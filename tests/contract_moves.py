@@ -105,6 +105,9 @@ class Driver:
                     "model.release",
                     release(name, 20, until=self.start + 20 * DAY),
                 )
+            case "finished" if model["status"] == "released" and self.choose((True, False)):
+                body = {"model": name, "receiver": self.choose(("bank", "bank", "operator"))}
+                return self.choose(sorted(HOLDERS)), "model.merge", body
             case "finished":
                 return self._batch(name, model["batches"])
         return self._any()
@@ -138,6 +141,7 @@ class Driver:
                 ("table.withdraw", {"name": "table"}),
                 ("model.withdraw", {"model": name}),
                 ("model.release", release(name, self.choose((1, 20, 60)), self.start + 20 * DAY)),
+                ("model.merge", {"model": name, "receiver": self.choose((party, "retailer", "nobody"))}),
                 ("prediction.commit", self._batch(name, self.choose((0, 1, 2)))[2]),
                 ("grant.give", grant(runs=self.choose((1, 2)), predictions=60, until=self.start + 30 * DAY)),
                 ("grant.give", grant(runs=2, predictions=90, until=self.start + 30 * DAY)),

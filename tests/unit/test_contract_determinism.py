@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 WALK = (
     "from tests.unit.test_contract_determinism import walk; "
     "from tests.contract_history import history; "
-    "print(walk(7, 600).state.digest(), history(2).state.digest())"
+    "print(walk(7, 600).state.digest(), history(3).state.digest())"
 )
 
 
@@ -59,7 +59,9 @@ def test_hash_seeds_change_nothing(seed):
 
 
 @pytest.mark.parametrize(
-    "ledger", [history(1), history(2), walk(3, 300)], ids=["first version", "second version", "walk"]
+    "ledger",
+    [*(history(version) for version in VERSIONS), walk(3, 300)],
+    ids=[*(f"version {version}" for version in VERSIONS), "walk"],
 )
 def test_the_order_of_members_in_the_store_changes_nothing(ledger):
     first = (

@@ -33,6 +33,7 @@ STARTS = (
     "run.finish",
     "run.share",
     "model.release",
+    "model.merge",
     "prediction.commit",
 )
 
@@ -55,6 +56,8 @@ class Contract(RuleBasedStateMachine):
         self.ended = {}
         self.granted = defaultdict(lambda: [0, 0])
         self.batches = defaultdict(int)
+        self.merging = defaultdict(dict)
+        self.merged = set()
 
     @rule(data=st.data(), wait=st.sampled_from((1, 1, 1, 1, 1, 1, 4000)))
     def send(self, data, wait):
@@ -104,6 +107,10 @@ class Contract(RuleBasedStateMachine):
                 self.commit_several(body, sender)
             case "prediction.commit":
                 self.predict(body, state)
+            case "model.merge":
+                self.merge(body, sender, state)
+            case "model.withdraw":
+                self.merging.pop(body["model"], None)
 
     def check_approved(self, run):
         """No training before every owner approved that plan."""
@@ -143,6 +150,24 @@ class Contract(RuleBasedStateMachine):
         self.batches[plan] += body["count"]
         # nor are the predictions of a plan
         assert self.batches[plan] <= state.get(f"plan/{plan}")["terms"]["limits"]["predictions"]
+
+    def merge(self, body, sender, state):
+        name, receiver = body["model"], body["receiver"]
+        assert receiver in HOLDERS
+        assert state.get(f"model/{name}")["status"] in ("trained", "released")
+        # a receiver holds the whole forest only if that is every owner's last word
+        words = self.merging[name]
+        words[sender] = receiver
+        if set(words.values()) == {receiver} and words.keys() >= HOLDERS.keys():
+            words.clear()
+            self.merged.add(f"merged/{name}/{receiver}")
+
+    @invariant()
+    def merges_are_what_every_owner_said(self):
+        state = self.ledger.state
+        assert set(state.keys("merged/")) == self.merged
+        waiting = {name: words for name, words in self.merging.items() if words}
+        assert {path.split("/")[1] for path in state.keys("merge/")} == waiting.keys()
 
     @invariant()
     def ended_runs_stay_as_they_are(self):

@@ -13,7 +13,7 @@ import pytest
 
 import parley.ledger.contract
 from parley.ledger.contract import CODES
-from parley.ledger.contract.rules import NEWEST, VERSION_1, VERSIONS
+from parley.ledger.contract.rules import NEWEST, VERSIONS
 from parley.ledger.contract.state import Record
 from parley.ledger.contract.transitions import diagram
 
@@ -29,7 +29,8 @@ def first_line(thing):
 
 
 def since(name):
-    return "" if name in VERSION_1 else " (from version 2)"
+    first = min(version for version, rules in VERSIONS.items() if name in rules)
+    return "" if first == 1 else f" (from version {first})"
 
 
 def types():

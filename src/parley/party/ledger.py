@@ -34,6 +34,8 @@ REMEDIES: Final = {
     "runs-exhausted": "raise `runs` in the [limits] of the plan; that makes a new plan to be approved",
     "plan-decided": "change the plan and run it; that makes a new plan to be approved",
     "voted-already": "a ballot is final",
+    "type-unknown": "the ledger follows an earlier version of the contract: `parley propose version`",
+    "merged-already": "nothing more is needed: it fetches the pieces with `parley model export`",
     "model-not-trained": "its run has to finish first, with a piece of every party: see `parley runs`",
     "model-withdrawn": "a withdrawal is final; train another model",
     "not-an-owner": "only the parties of its plan decide about a model: see `parley model show`",

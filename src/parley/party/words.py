@@ -125,6 +125,7 @@ _DEEDS: Final[dict[str, Callable[[Body], str]]] = {
     "model.release": lambda it: f"consents to {it['release']['quota']:,} predictions of {it['model']}",
     "grant.release": lambda it: f"releases {it['model']} by grant {_short(it['grant'])}",
     "model.withdraw": lambda it: f"withdraws model {it['model']}",
+    "model.merge": lambda it: f"lets {it['receiver']} hold the whole of {it['model']}",
     "prediction.commit": lambda it: f"answers {it['count']:,} predictions of {it['model']}",
     "round.reveal": lambda it: f"shows message {it['index']} of round {it['round']} of {it['run']}",
     "conduct.record": lambda it: f"records of {it['about']} in {it['run']}: {it['incident']}",

@@ -72,6 +72,7 @@ CODES: Final = {
     # models
     "model-unknown": "no such model",
     "model-not-trained": "the run has not finished, so there is no whole model",
+    "merged-already": "every owner has let this receiver hold the whole forest",
     "model-withdrawn": "the model has been withdrawn",
     "model-not-released": "the model is not released for prediction",
     "release-expired": "the release is past its time",

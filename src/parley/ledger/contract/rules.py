@@ -11,6 +11,7 @@ from parley.ledger.contract import (
     evidence,
     grants,
     membership,
+    merging,
     models,
     predictions,
     rounds,
@@ -45,7 +46,10 @@ VERSION_1: Final = _table(
 VERSION_2: Final[Rules] = MappingProxyType({**VERSION_1, **_table(rounds.RULES_2, evidence.RULES_2)})
 """Several rounds are committed to in one transaction, and such a transaction is evidence."""
 
-VERSIONS: Final[Mapping[int, Rules]] = MappingProxyType({1: VERSION_1, 2: VERSION_2})
+VERSION_3: Final[Rules] = MappingProxyType({**VERSION_2, **_table(merging.RULES_3)})
+"""Owners may let one of them hold the whole forest of a model."""
+
+VERSIONS: Final[Mapping[int, Rules]] = MappingProxyType({1: VERSION_1, 2: VERSION_2, 3: VERSION_3})
 """Version → its rules. A version that history was made under is never changed or taken out."""
 NEWEST: Final = max(VERSIONS)
 """Under which new consortia are founded."""
