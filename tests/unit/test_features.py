@@ -316,7 +316,7 @@ def test_the_index_finds_what_a_dictionary_finds_even_if_all_hashes_are_alike(id
     series = pl.Series(ids)
     index = IdIndex(series)
     if alike:
-        index._hashes = np.repeat(series.tail(1).hash(0).to_numpy(), len(ids))
+        index._hashes = np.repeat(series.tail(1).to_frame().hash_rows(0).to_numpy(), len(ids))
         asked = [ids[-1]]
     expected = [ids.index(each) if each in ids else -1 for each in asked]
     assert index.find(pl.Series([*asked, None], dtype=pl.String)).tolist() == [*expected, -1]
