@@ -54,6 +54,12 @@ def _train_and_look(folder, bank, operator):
         assert listed["state"] == "finished"
         assert listed["since"] >= listed["began"]
         assert run in [model["model"] for model in party.done("models")["models"]]
+    alone = Home.open(bank.home).reference(run).alone  # kept for when the model is used, where it was led
+    assert (alone.owners, {each.name for each in alone.columns}) == (
+        ("bank",),
+        {"LIMIT_BAL", "BILL_AMT1", "PAY_AMT1"},
+    )
+    assert Home.open(operator.home).reference(run) is None
     led, followed = (party.done("model", "show", run) for party in (bank, operator))
     assert {each["column"] for each in led["columns"]} == {"LIMIT_BAL", "BILL_AMT1", "PAY_AMT1"}
     handles = {each["handle"]: each["column"] for each in followed["columns"]}

@@ -316,7 +316,7 @@ def test_the_index_finds_what_a_dictionary_finds_even_if_all_hashes_are_alike(id
     series = pl.Series(ids)
     index = IdIndex(series)
     if alike:
-        index._hashes = np.repeat(series.tail(1).hash(0).to_numpy(), len(ids))
+        index._hashes = np.repeat(series.tail(1).to_frame().hash_rows(0).to_numpy(), len(ids))
         asked = [ids[-1]]
     expected = [ids.index(each) if each in ids else -1 for each in asked]
     assert index.find(pl.Series([*asked, None], dtype=pl.String)).tolist() == [*expected, -1]
@@ -386,6 +386,20 @@ async def test_numbers_are_bound_as_numbers_and_no_other_id_is_like_one(tmp_path
         assert np.array_equal(coded.codes, expected[:, [7, 0]])
 
 
+async def test_a_database_that_compares_loosely_finds_nobody_else(tmp_path, opened):
+    frame = FRAME.with_columns(id=pl.lit("Id ") + pl.col("id"))
+    expected, share = fitted(frame, COLUMNS, 40)
+    url = in_sqlite(tmp_path / "t.db", frame)
+    for compared in ("= :id", "in :ids"):
+        query = f"select * from t where id collate nocase {compared}"  # noqa: S608
+        record = registered(tmp_path / "t.parquet", frame, Serving(source=url, query=query, deadline=60))
+        asked = ["iD 007-0", "Id 007-0"]
+        for rule, found in (("as-is", [False, True]), ("upper", [True, True])):
+            coded = await (await opened(record, share, rule)).codes(asked)
+            assert coded.known.tolist() == found
+            assert np.array_equal(coded.codes, expected[:, [7] * sum(found)])
+
+
 async def test_a_source_that_gives_something_else_is_named_with_the_column(tmp_path, opened):
     _, share = fitted(FRAME, COLUMNS, 40)
     url = in_sqlite(tmp_path / "t.db", FRAME)
@@ -393,7 +407,7 @@ async def test_a_source_that_gives_something_else_is_named_with_the_column(tmp_p
         "select id, amount, visits, region from t where id = :id": ("column-unknown", "tariff"),
         "select id, 'x' as amount, visits, tariff, region from t where id = :id": ("column-type", "amount"),
         "select id, amount, visits, 17 as tariff, region from t where id = :id": ("column-type", "tariff"),
-        "select * from t where id >= :id": ("serving-rows", "row"),
+        "select amount, visits, tariff, region from t where id >= :id": ("serving-rows", "row"),
         "select amount, visits, tariff, region from t where id in :ids": ("column-unknown", "id"),
         "select * from t where nothing = :id": ("sql-failed", "nothing"),
         "with recursive r(n) as (select 1 union all select n + 1 from r)"
@@ -449,7 +463,7 @@ async def test_an_id_that_postgres_cannot_take_is_unknown_and_hides_no_other(
     frame = FRAME.with_columns(id=pl.Series(keys))
     expected, share = fitted(frame, COLUMNS, 40)
     for query in (
-        "select * from t where key = :id",
+        "select amount, visits, tariff, region from t where key = :id",
         "select u.*, key as id from (select key, amount, visits, tariff, region from t) u where key in :ids",
     ):
         record = registered(tmp_path / "t.parquet", frame, Serving(source=url, query=query, deadline=60))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from parley.core.errors import UsageError
 from parley.data.binning import encode_columns
 from parley.data.bins import Codes
-from parley.data.ids import Ids
+from parley.data.ids import IdRule, Ids, written
 from parley.learn.shares import Column
 
 Rows: TypeAlias = NDArray[np.int64]
@@ -123,6 +123,12 @@ def texts(ids: Sequence[str]) -> pl.Series:
         return pl.Series("id", ids, dtype=pl.String)
     except UnicodeEncodeError:
         return pl.Series("id", [each if writable(each) else None for each in ids], dtype=pl.String)
+
+
+def comparable(ids: Sequence[str], rule: IdRule) -> pl.Series:
+    """Asked ids as a rule writes them, null or empty where nothing is left; most need no writing."""
+    plain = rule.name == "as-is" and "".join(ids).isascii()
+    return texts(ids) if plain else written(texts(ids), rule)
 
 
 def writable(text: str) -> bool:

@@ -1,12 +1,17 @@
 """Finding ids among a table's, in little memory: sorted hashes of 64 bits, and the ids to make sure."""
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from parley.serving.features.coded import Rows
 
+Hashes: TypeAlias = NDArray[np.uint64]
+
+_MANY: Final = 500
+"""Ids from which on Polars compares them faster than Python."""
 _SEED: Final = 0
 """Of a hash that stays in this process; a chosen collision costs a comparison more and misleads nobody."""
 
@@ -23,7 +28,7 @@ class IdIndex:
 
     def __init__(self, ids: pl.Series) -> None:
         self.ids = ids.rechunk()
-        hashes = self.ids.hash(_SEED).to_numpy()
+        hashes = _hashes(self.ids)
         order = np.argsort(hashes)
         self._hashes = hashes[order]
         self._rows = order.astype(np.uint32)
@@ -38,8 +43,8 @@ class IdIndex:
         Args:
             ids: as the rule writes them, null where nothing is left of one.
         """
-        hashes = ids.hash(_SEED).to_numpy()
-        places = np.searchsorted(self._hashes, hashes)
+        hashes = _hashes(ids)
+        places = self._places(hashes)
         found = np.full(len(ids), -1, dtype=np.int64)
         open_ = np.arange(len(ids))
         while len(open_):
@@ -48,8 +53,27 @@ class IdIndex:
             alike = inside & (self._hashes[np.where(inside, at, 0)] == hashes[open_])
             open_ = open_[alike]
             rows = self._rows[places[open_]]
-            equal = (self.ids.gather(rows) == ids.gather(open_)).fill_null(value=False).to_numpy()
+            equal = _equal(self.ids[rows], ids[open_])
             found[open_[equal]] = rows[equal]
             open_ = open_[~equal]
             places[open_] += 1
         return found
+
+    def _places(self, hashes: Hashes) -> Rows:
+        """Where each hash would stand; in their order they are found several times faster."""
+        order = np.argsort(hashes)
+        places = np.empty(len(hashes), dtype=np.int64)
+        places[order] = np.searchsorted(self._hashes, hashes[order])
+        return places
+
+
+def _hashes(ids: pl.Series) -> Hashes:
+    return ids.to_frame().hash_rows(_SEED).to_numpy()
+
+
+def _equal(one: pl.Series, other: pl.Series) -> NDArray[np.bool_]:
+    """Which texts are equal; of a few Polars would take longer to begin."""
+    if len(one) < _MANY:
+        pairs = zip(one.to_list(), other.to_list(), strict=True)
+        return np.fromiter((left == right for left, right in pairs), np.bool_, len(one))
+    return (one == other).fill_null(value=False).to_numpy()

@@ -8,13 +8,14 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from parley.data.cells import require_distinct
-from parley.data.ids import IdRule
+from parley.data.ids import IdRule, written
 from parley.data.profile import Family
 from parley.data.rows import typed
 from parley.data.sources import SqlSource
-from parley.serving.features.coded import writable
+from parley.serving.features.coded import texts, writable
 from parley.serving.features.hands import HANDS, Hands
 from parley.serving.features.lines import ONE, Answered, Bound, Line, Statement, line_to
 from parley.serving.features.sources import Fetched, matched, twice
@@ -70,11 +71,8 @@ class QuerySource:
         frame = self._frame(answers)
         if not self._single:
             return matched(ids, frame, self._id, self._rule, str(self._source))
-        if any(len(each.rows) > 1 for each in answers):
-            raise twice(str(self._source))
-        known = np.zeros(len(ids), dtype=np.bool_)
-        known[possible] = [bool(each.rows) for each in answers]
-        return Fetched(known, frame)
+        asked = np.repeat(np.array(possible, dtype=np.int64), [len(each.rows) for each in answers])
+        return self._of_each(ids, asked, frame)
 
     def close(self) -> None:
         """See `RowSource.close`."""
@@ -83,6 +81,17 @@ class QuerySource:
     @property
     def _size(self) -> int:
         return 1 if self._single else _AT_ONCE
+
+    def _of_each(self, ids: Sequence[str], asked: NDArray[np.int64], frame: pl.DataFrame) -> Fetched:
+        """Rows that were asked for by one id each; ``asked``: which. A database may compare loosely."""
+        if len(asked) and self._id in frame.columns:
+            alike = written(frame[self._id], self._rule) == written(texts(ids), self._rule)[asked]
+            frame, asked = frame.filter(alike), asked[alike.fill_null(value=False).to_numpy()]
+        if len(np.unique(asked)) < len(asked):
+            raise twice(str(self._source))
+        known = np.zeros(len(ids), dtype=np.bool_)
+        known[asked] = True
+        return Fetched(known, frame)
 
     async def _asked(self, jobs: Sequence[Sequence[Bound]]) -> list[Answered]:
         """The answer to each; as many under way as there are connections, so that none waits for long."""

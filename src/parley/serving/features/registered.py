@@ -15,7 +15,7 @@ from parley.core.log import Log
 from parley.data.bins import Codes
 from parley.data.ids import IdRule, Ids, normalise, written
 from parley.data.sources import parse_source, read
-from parley.serving.features.coded import Coded, Coding, Figures, Rows, texts
+from parley.serving.features.coded import Coded, Coding, Figures, Rows, comparable
 from parley.serving.features.index import IdIndex
 from parley.store.catalogue import TableRecord
 
@@ -112,7 +112,7 @@ class RegisteredTable:
             self._task = asyncio.create_task(self._read_again())
 
     def _look_up(self, snapshot: Snapshot, ids: Sequence[str]) -> Coded:
-        return snapshot.at(snapshot.index.find(written(texts(ids), self.rule)))
+        return snapshot.at(snapshot.index.find(comparable(ids, self.rule)))
 
     def _counted(self, coded: Coded) -> Coded:
         hits = int(coded.known.sum())

@@ -17,10 +17,10 @@ from parley.data.profile import TableProfile, family_of
 from parley.data.sources import parse_source, read
 from parley.party.tables import load
 from parley.serving.features.opening import open_source, shown
-from parley.serving.features.sources import RowSource
 from parley.store.catalogue import Serving, TableRecord
 
-_AS_IS: Final = IdRule("as-is")
+_RULES: Final = (IdRule("as-is"), IdRule("upper"), IdRule("digits"))
+"""By which ids are compared, one after another: the rule that counts is the plan's."""
 _ASKED: Final = 20
 """Ids asked for: of one alone a gap would hide what a column holds."""
 
@@ -53,14 +53,17 @@ async def try_out(
     """
     column = read(parse_source(record.source, record.query), environment, (record.id,))[record.id]
     ids = text(column.head(_ASKED)).drop_nulls().unique(maintain_order=True).to_list()
-    source = open_source(record, serving, _AS_IS, log, environment)
-    try:
-        began = time.monotonic()
-        known, frame = await _fetched(source, ids)
-        seconds = time.monotonic() - began
-    finally:
-        source.close()
-    if not known:
+    for rule in _RULES:
+        source = open_source(record, serving, rule, log, environment)
+        try:
+            began = time.monotonic()
+            fetched = await source.fetch(ids)
+            seconds = time.monotonic() - began
+        finally:
+            source.close()
+        if fetched.known.any():
+            break
+    else:
         raise UsageError(
             "serving-id-unknown",
             f"{shown(serving)} knows none of the first {len(ids)} ids of table {record.name!r}",
@@ -68,12 +71,8 @@ async def try_out(
         )
     profile = record.profile or TableProfile.of(load(record))
     usable = set(record.columns) or {name for name in profile.names() if name != record.id}
-    return Trial(len(ids), known, seconds, tuple(_differences(profile.only(usable), frame)))
-
-
-async def _fetched(source: RowSource, ids: list[str]) -> tuple[int, pl.DataFrame]:
-    fetched = await source.fetch(ids)
-    return int(fetched.known.sum()), fetched.frame
+    known = int(fetched.known.sum())
+    return Trial(len(ids), known, seconds, tuple(_differences(profile.only(usable), fetched.frame)))
 
 
 def _differences(profile: TableProfile, frame: pl.DataFrame) -> Iterator[Finding]:
