@@ -251,6 +251,14 @@ async def test_a_repeated_id_is_its_owners_mistake_and_named_to_it_only():
     assert "2" not in ours.what
 
 
+async def test_so_is_a_table_with_thousands_of_them():
+    ours, theirs = await converse([f"person-{number}" for number in range(8300)] * 2)
+    assert isinstance(theirs, UsageError)
+    assert "ids 0 and 8300" in theirs.what
+    assert isinstance(ours, PeerAborted)
+    assert ours.code == "repeated-id"
+
+
 async def test_what_does_not_fit_in_memory_is_said_before_rows_are_sent(monkeypatch):
     def full(*_):
         raise MemoryError("there is no memory for 93600000 bytes")

@@ -4,12 +4,13 @@ from collections import Counter
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley._native import AskerRows
 from parley.protocols import oblivious
-from parley.protocols.oblivious import Asker, Evaluator, match
+from parley.protocols.oblivious import Asker, Evaluator, Function, RepeatedId, match
 
 
 class Ids:
@@ -76,6 +77,13 @@ def test_a_salt_under_which_there_is_no_store_is_replaced(monkeypatch):
     assert len(set(tried)) == 2
     assert agreed
     assert one["bob"] == other["bob"]
+
+
+def test_thousands_of_repeated_ids_are_named_and_not_tried_for_ever():
+    names = [f"id-{number}" for number in range(8300)]
+    offers = Function(b"e" * 32, "r", 1).offers
+    with pytest.raises(RepeatedId, match="places 0 and 8300"):
+        Asker(Ids(names * 2), np.arange(2 * 8300), offers, b"a" * 32, "r", 2)
 
 
 def test_digests_that_share_a_half_are_told_apart():

@@ -35,6 +35,7 @@ from parley.protocols.oblivious import (
     Entered,
     Function,
     IdBuffer,
+    RepeatedId,
     Rows,
 )
 from parley.protocols.payload import Stream, array_of
@@ -179,6 +180,8 @@ async def store(channel: Channel, size: int, make: Callable[[Bytes], Asker], wai
         raise channel.fault(
             "bad-point", f"offered no point of the group for bit {error.index // 2}"
         ) from None
+    except RepeatedId as error:
+        raise repeat_of(channel, error.ids, error.one, error.other) from None
     except MemoryError as error:
         raise _no_memory(size, error) from None
 

@@ -96,10 +96,35 @@ class Entered:
         """One id of the party."""
         return self.buffer[self._offsets[index] : self._offsets[index + 1]]
 
+    def repeated(self) -> tuple[int, int] | None:
+        """The places of the first id that stands there twice; none if all are distinct."""
+        seen: dict[bytes, int] = {}
+        for place, row in enumerate(self.order.tolist()):
+            before = seen.setdefault(self.text(row), place)
+            if before != place:
+                return before, place
+        return None
+
     def between(self, first: int, end: int) -> Spans:
         """Where the ids at places ``first`` to ``end`` or the last stand in the text."""
         rows = self.order[first:end]
         return np.stack((self._offsets[rows], self._offsets[rows + 1]), axis=1)
+
+
+class RepeatedId(ValueError):
+    """So many ids stand twice that there is no store of them under any salt.
+
+    Attributes:
+        ids: as entered.
+        one, other: places of the first that does.
+
+    """
+
+    def __init__(self, ids: Entered, one: int, other: int) -> None:
+        super().__init__(f"the ids at places {one} and {other} are the same")
+        self.ids = ids
+        self.one = one
+        self.other = other
 
 
 class Tags:
@@ -134,6 +159,7 @@ class Asker:
     Raises:
         DecodeError: an offer is no point of the group; ``index`` is twice its number, or one more.
         MemoryError: there is no room for the rows.
+        RepeatedId: thousands of ids are repeated; a few make a store, and equal digests.
 
     """
 
@@ -154,6 +180,8 @@ class Asker:
             if built is not None:
                 self._rows = built
                 break
+            if attempt == 0 and (twice := self.ids.repeated()) is not None:
+                raise RepeatedId(self.ids, *twice)
 
     def masked(self, first: int, end: int) -> Bytes:
         """U from row ``first``, which must be the next, to ``end`` or the last: uint8 [rows, ROW]."""
