@@ -32,7 +32,7 @@ def trained(bank, operator, folder, **words):
 
 def model_status(party, model):
     shown = party.done("model", "show", model)
-    return (shown.get("ledger") or {}).get("status")
+    return (shown["registered"] or {}).get("status")
 
 
 def released(bank, operator, model, predictions):
@@ -54,7 +54,7 @@ def joined(model, **homes):
     left = []
     for name in shares["bank"].owners:
         bins = {column.name: column.bins for column in shares[name].columns}
-        left.append(directions(shares[name].rules, encode_columns(both.select(bins), bins, threads=1).codes))
+        left.append(directions(shares[name].rules, encode_columns(both, bins, threads=1).codes))
     found = margins(shares["bank"].trees, shares["bank"].initial, left, len(both))
     return dict(zip(both["key"].to_list(), np.atleast_2d(found)[0].tolist(), strict=True))
 

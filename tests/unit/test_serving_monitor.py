@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from parley.learn.stability import population_stability_index
-from parley.serving.monitor import BINS, BOUNDS, WINDOW, Monitor, histogram
+from parley.learn.stability import BINS, Histogram, population_stability_index
+from parley.serving.monitor import WINDOW, Monitor
 from parley.serving.scores import Score
 
 
@@ -20,15 +20,17 @@ def test_scores_are_counted_in_twenty_bins_whatever_the_batches():
         often.answered(scores(values[start : start + 37]), 0.01)
     for monitor in (once, often):
         found = monitor.scores()["joint"]
-        assert list(found.counts) == histogram(values).tolist()
+        assert found.counts == Histogram.of_probabilities(values).counts
         assert found.total == pytest.approx(values.sum())
         assert monitor.predictions["joint"] == len(values)
 
 
-def test_a_value_on_a_bound_belongs_to_the_lower_bin_and_the_ends_have_no_end():
-    assert histogram([0.0, BOUNDS[0], 1.0]).nonzero()[0].tolist() == [0, BINS - 1]
-    assert histogram([-3.0, 4.0])[[0, -1]].tolist() == [1, 1]
-    assert histogram([]).tolist() == [0] * BINS
+def test_scores_fall_into_the_bins_of_training():
+    monitor = Monitor()
+    monitor.baseline(Histogram.of_values(np.arange(1000.0)))
+    monitor.answered(scores([-3.0, 4000.0]), 0.1)
+    found = monitor.scores()["joint"]
+    assert (found.counts[0], found.counts[-1], sum(found.counts)) == (1, 1, 2)
 
 
 def test_what_a_score_rests_on_is_kept_apart():
@@ -42,7 +44,7 @@ def test_what_a_score_rests_on_is_kept_apart():
 
 def test_scores_that_moved_are_told_from_those_that_did_not():
     rng = np.random.default_rng(2)
-    monitor, trained = Monitor(), histogram(rng.beta(2, 5, 20_000))
+    monitor, trained = Monitor(), Histogram.of_probabilities(rng.beta(2, 5, 20_000))
     assert monitor.stability() is None
     monitor.baseline(trained)
     assert monitor.stability() is None
@@ -55,7 +57,7 @@ def test_scores_that_moved_are_told_from_those_that_did_not():
 
 def test_only_the_last_scores_count_for_stability():
     monitor, expected = Monitor(), np.full(BINS, 100)
-    monitor.baseline(expected)
+    monitor.baseline(Histogram(tuple(np.arange(1, BINS) / BINS), tuple(expected.tolist())))
     monitor.answered(scores([0.01] * WINDOW), 1.0)
     even = np.tile(np.arange(BINS) / BINS + 0.01, WINDOW // BINS)
     for _ in range(2):

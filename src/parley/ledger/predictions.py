@@ -10,14 +10,18 @@ leaves by the million.
 import hashlib
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 from parley.ledger.merkle import leaf_hash
 
 SALT_TAG: Final = b"PARLEY-PREDICTION-SALT-V1-"
 ENTRY_TAG: Final = b"PARLEY-PREDICTION-ENTRY-V1-"
 KEY_BYTES: Final = 32
-BASES: Final = ("joint", "active-only", "missing")
+BASES: Final[tuple[Literal["joint"], Literal["active-only"], Literal["missing"]]] = (
+    "joint",
+    "active-only",
+    "missing",
+)
 """What a score rests on; the byte that says it in an entry is the place here."""
 
 

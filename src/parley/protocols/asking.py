@@ -364,6 +364,12 @@ def _settle(
 
 
 def _refused(peer: str, reply: Refused) -> PolicyRefused:
+    if reply.code == "unaccounted":
+        return PolicyRefused(
+            "unaccounted",
+            f"{peer} does not answer: too much of what it answered is not accounted for on the ledger",
+            remedy=f"see the logs of `parley serve` and `parley predict`, and talk with {peer}",
+        )
     return PolicyRefused(
         f"ledger-{reply.code}",
         f"{peer} does not answer for its rows: {reply.code}",

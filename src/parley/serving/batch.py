@@ -172,7 +172,7 @@ class Batch:
                 task.cancel()
             await asyncio.gather(*entering, return_exceptions=True)
         await asyncio.to_thread(self._join)
-        basis = {each: self._basis[each] for each in BASES}
+        basis = {str(each): self._basis[each] for each in BASES}
         seconds = time.monotonic() - began
         model = self._engine.share.model
         return Predicted(model, str(self.out), len(self.ids), repeated, basis, self._resumed, seconds)

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from parley.learn.stability import by_chance, population_stability_index
+from parley.learn.stability import Histogram, by_chance, population_stability_index
 from parley.serving.scores import Basis, Score
 from parley.web.metrics import Distribution
 
-BINS: Final = 20
-BOUNDS: Final = tuple(k / BINS for k in range(1, BINS))
-"""Largest probability of each bin of scores but the last."""
+PROBABILITIES: Final = Histogram.of_probabilities(())
+"""The bins of scores of which nothing else is known."""
 WINDOW: Final = 50_000
 SECONDS: Final = (
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -29,12 +28,6 @@ ROWS: Final = tuple(float(1 << k) for k in range(17))
 """Largest number of rows of each bin of exchanges but the last."""
 _FOLDED: Final = 4096
 """Scores that are sorted into bins at once."""
-
-
-def histogram(probabilities: ArrayLike) -> NDArray[np.int64]:
-    """Probabilities by bin, int64[20]; a value on a bound belongs to the lower bin, as Prometheus has it."""
-    places = np.searchsorted(BOUNDS, np.asarray(probabilities, np.float64), side="left")
-    return np.bincount(places, minlength=BINS).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -71,10 +64,11 @@ class Tally:
 class _Scores:
     """Where scores of one basis fell: since serving began, and lately."""
 
-    def __init__(self) -> None:
+    def __init__(self, bins: Histogram = PROBABILITIES) -> None:
+        self._bins = bins
         self._waiting: list[float] = []
-        self._all = np.zeros(BINS, np.int64)
-        self._before, self._now = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+        none = np.zeros(len(bins.counts), np.int64)
+        self._all, self._before, self._now = none.copy(), none.copy(), none
         self._total = 0.0
 
     def add(self, values: Iterable[float]) -> None:
@@ -84,7 +78,7 @@ class _Scores:
 
     def read(self) -> Distribution:
         self._fold()
-        return Distribution(BOUNDS, tuple(map(int, self._all)), self._total)
+        return Distribution(self._bins.edges, tuple(map(int, self._all)), self._total)
 
     @property
     def lately(self) -> NDArray[np.int64]:
@@ -95,13 +89,13 @@ class _Scores:
         if not self._waiting:
             return
         values = np.array(self._waiting)
-        found = histogram(values)
+        found = self._bins.counted(values)
         self._waiting.clear()
         self._all += found
         self._total += float(values.sum())
         self._now += found
         if self._now.sum() >= WINDOW:
-            self._before, self._now = self._now, np.zeros(BINS, np.int64)
+            self._before, self._now = self._now, np.zeros_like(found)
 
 
 class Monitor:
@@ -126,7 +120,7 @@ class Monitor:
         self.cached: Counter[str] = Counter()
         self._exchanges: dict[str, tuple[Tally, Tally]] = {}
         self._scores: dict[Basis, _Scores] = {"joint": _Scores(), "active-only": _Scores()}
-        self._expected: NDArray[np.float64] | None = None
+        self._expected: NDArray[np.int64] | None = None
 
     # ── what happens ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,9 +156,10 @@ class Monitor:
         self.cached["hit"] += hits
         self.cached["miss"] += misses
 
-    def baseline(self, expected: ArrayLike) -> None:
-        """What scores were in training, rows by bin as `histogram` has them."""
-        self._expected = np.asarray(expected, np.float64)
+    def baseline(self, expected: Histogram) -> None:
+        """What scores were in training; later ones fall into its bins. To be told before there are any."""
+        self._expected = np.asarray(expected.counts, np.int64)
+        self._scores = {basis: _Scores(expected) for basis in self._scores}
 
     # ── what is read ──────────────────────────────────────────────────────────────────────────────────────
 

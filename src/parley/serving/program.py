@@ -105,8 +105,8 @@ async def at_work(
     try:
         partners = _partners(subject, share, own, trace, monitor)
         reference = subject.home.reference(share.model)
-        if reference is not None:
-            monitor.baseline(reference.baseline.counts)
+        if reference is not None and len(reference.baseline) == 1:
+            monitor.baseline(reference.baseline[0])
         engine = Engine(
             share,
             None if reference is None else reference.alone,
