@@ -13,6 +13,7 @@ import polars as pl
 
 from parley.cli.shell import free_port
 from parley.data.binning import encode_columns
+from parley.data.sources import parse_source, read
 from parley.learn.scoring import directions, margins
 from parley.store.home import Home
 
@@ -48,7 +49,7 @@ def joined(model, **homes):
     frames = {}
     for name, home in homes.items():
         record = next(iter(Home.open(home).catalogue.tables().values()))
-        frame = pl.read_csv(record.source, infer_schema_length=None)
+        frame = read(parse_source(record.source))
         frames[name] = frame.with_columns(key=pl.col("id").cast(pl.String).str.replace_all(r"\D", ""))
     both = frames["bank"].join(frames["operator"], on="key", how="inner", suffix="_of_operator")
     left = []
