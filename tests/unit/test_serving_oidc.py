@@ -15,6 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.serving.http.oidc import Issuer, Tokens
+from parley.serving.http.server import Place, listening
+from parley.serving.monitor import Monitor
+
+from tests.scorer import MODEL, Scripted
 
 jwt = pytest.importorskip("jwt", reason="the extra `oidc` is not installed")
 AUDIENCE = "scores"
@@ -309,3 +313,25 @@ def test_an_issuer_that_anybody_could_speak_for_is_refused(url):
     with pytest.raises(UsageError) as caught:
         Tokens(Issuer(url, AUDIENCE), lambda _: None, time.monotonic, time.time)
     assert caught.value.code == "oidc-issuer"
+
+
+async def test_a_served_model_takes_tokens_of_its_issuer_each_owner_at_a_rate_of_its_own(
+    issuer, rsa_key, tmp_path
+):
+    place = Place("127.0.0.1:0", tmp_path, issuer=Issuer(issuer.url, AUDIENCE, rate=0.001, burst=1))
+    monitor = Monitor()
+    async with listening(Scripted(monitor), place, monitor, lambda _: None) as url:
+        shop, desk = (token(issuer, rsa_key, sub=name) for name in ("shop", "desk"))
+        assert [await status(url, each) for each in (shop, shop, desk, "a.b.c")] == [200, 429, 200, 401]
+    assert monitor.requests == {(200, "(oidc)"): 2, (429, "(oidc)"): 1, (401, "(nobody)"): 1}
+
+
+async def status(url, shown):
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    asked = f"GET /v1/models/{MODEL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {shown}\r\n"
+    writer.write(f"{asked}Connection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return int(answer.split()[1])
