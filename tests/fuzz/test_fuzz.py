@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import of_ledger, of_native, of_net
+from tests.fuzz import of_ledger, of_native, of_net, of_serving
 from tests.fuzz.entries import SOURCE, entries
 from tests.fuzz.trial import Trial, inputs, measured
 
-TARGETS = (*of_net.TARGETS, *of_ledger.TARGETS, *of_native.TARGETS)
+TARGETS = (*of_net.TARGETS, *of_ledger.TARGETS, *of_native.TARGETS, *of_serving.TARGETS)
 SHORT = 45
 """Inputs to a target in the short run; of a slow one a third."""
 RESIDENT = 96 << 20

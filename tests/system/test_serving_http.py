@@ -430,8 +430,9 @@ def test_many_requests_go_over_one_connection_and_behind_one_another(served):
         (b"", b"HTTP/1.1 408"),
         (b"GET /healthz HTTP/1.1\r\nHost:", b"HTTP/1.1 408"),
         (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /", b"HTTP/1.1 408"),
+        (b"\r\n", b"HTTP/1.1 408"),
     ],
-    ids=["nothing", "half a head", "half a second head"],
+    ids=["nothing", "half a head", "half a second head", "an empty line"],
 )
 def test_who_does_not_finish_the_head_of_a_request_is_hung_up_on(hasty, sent, said):
     with hasty.line() as line:
@@ -439,6 +440,14 @@ def test_who_does_not_finish_the_head_of_a_request_is_hung_up_on(hasty, sent, sa
         came = whole(line)
     assert said in came
     assert b"request-too-slow" in came
+
+
+def test_an_empty_line_between_two_requests_does_not_keep_a_connection(hasty):
+    with hasty.line() as line:
+        line.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert line.recv(12) == b"HTTP/1.1 200"
+        line.sendall(b"\r\n")
+        assert b"request-too-slow" in whole(line)
 
 
 def test_who_does_not_finish_a_body_is_answered_and_hung_up_on(hasty):

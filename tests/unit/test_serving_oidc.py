@@ -15,6 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.serving.http.oidc import Issuer, Tokens
+from parley.serving.http.server import Place, listening
+from parley.serving.monitor import Monitor
+
+from tests.scorer import MODEL, Scripted
 
 jwt = pytest.importorskip("jwt", reason="the extra `oidc` is not installed")
 AUDIENCE = "scores"
@@ -139,6 +143,9 @@ async def test_other_kinds_of_keys_that_are_strong_enough_count_too(issuer):
         {"exp": 1_600_000_000},
         {"exp": None},
         {"exp": "never"},
+        {"exp": float("inf")},
+        {"exp": 10**400},
+        {"nbf": float("nan")},
         {"nbf": 4_000_000_000},
         {"iat": 4_000_000_000},
         {"sub": None},
@@ -166,6 +173,7 @@ async def test_a_token_that_somebody_else_made_is_refused(issuer, rsa_key):
         token(issuer, rsa_key, "RS512"),  # not the algorithm that the key is for
         "..",
         "a.b.c",
+        f"{base64.urlsafe_b64encode(b'[' * 9000).decode()}.{claims}.{signature}",
         f"{coded([])}.{claims}.{signature}",
         f"{coded({'alg': 'RS256', 'kid': ['first']})}.{claims}.{signature}",
         f"{coded({'alg': 'RS256', 'kid': 'first', 'crit': ['x'], 'x': 1})}.{claims}.{signature}",
@@ -305,3 +313,25 @@ def test_an_issuer_that_anybody_could_speak_for_is_refused(url):
     with pytest.raises(UsageError) as caught:
         Tokens(Issuer(url, AUDIENCE), lambda _: None, time.monotonic, time.time)
     assert caught.value.code == "oidc-issuer"
+
+
+async def test_a_served_model_takes_tokens_of_its_issuer_each_owner_at_a_rate_of_its_own(
+    issuer, rsa_key, tmp_path
+):
+    place = Place("127.0.0.1:0", tmp_path, issuer=Issuer(issuer.url, AUDIENCE, rate=0.001, burst=1))
+    monitor = Monitor()
+    async with listening(Scripted(monitor), place, monitor, lambda _: None) as url:
+        shop, desk = (token(issuer, rsa_key, sub=name) for name in ("shop", "desk"))
+        assert [await status(url, each) for each in (shop, shop, desk, "a.b.c")] == [200, 429, 200, 401]
+    assert monitor.requests == {(200, "(oidc)"): 2, (429, "(oidc)"): 1, (401, "(nobody)"): 1}
+
+
+async def status(url, shown):
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    asked = f"GET /v1/models/{MODEL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {shown}\r\n"
+    writer.write(f"{asked}Connection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return int(answer.split()[1])

@@ -18,7 +18,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="kernels, boosting, alignment, ledger, overhead, network or cometbft."
+            metavar="NAME",
+            help="kernels, boosting, alignment, ledger, overhead, network, cometbft or http_load.",
         ),
     ],
 ) -> None:

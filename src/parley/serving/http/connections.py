@@ -41,6 +41,8 @@ class Connection(HttpToolsProtocol):
             return
         if self._between:
             self._head += len(data)
+            if self._due is None and self._is_idle():  # an empty line begins nothing, and stops other clocks
+                self._due = self.loop.time() + self.limits.head_seconds
         super().data_received(data)
         if self._between and self._head > self.limits.headers:
             self._hang_up(headers_too_large(self.limits))
@@ -77,10 +79,13 @@ class Connection(HttpToolsProtocol):
             else:
                 self._hang_up(_too_slow(self.limits))
 
+    def _is_idle(self) -> bool:
+        """Whether no request is being answered; before the first there is no cycle."""
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
+
     def _hang_up(self, error: ParleyError) -> None:
         self._due = self.loop.time() + self.limits.head_seconds
-        # there is none before the first request; in the midst of one, this would stand in its answer
-        if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
+        if self._is_idle():  # else it would stand in the midst of another answer
             self.transport.write(_raw(error))
         self.transport.close()
 

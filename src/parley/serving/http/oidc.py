@@ -154,9 +154,11 @@ class Tokens:
         return accepted.caller
 
     async def _checked(self, token: str) -> _Accepted:
+        # beside its own errors PyJWT lets through what numbers and depths in somebody's JSON bring about
+        errors = (self._jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError)
         try:
             header = self._jwt.get_unverified_header(token)
-        except self._jwt.PyJWTError as error:
+        except errors as error:
             raise _refused(str(error)) from None
         key = await self._key(header.get("kid"))  # 1
         try:
@@ -169,7 +171,8 @@ class Tokens:
                 leeway=_LEEWAY,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except self._jwt.PyJWTError as error:
+            until = float(claims["exp"]) + _LEEWAY
+        except errors as error:
             raise _refused(str(error)) from None
         name = claims["sub"]  # 5
         if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
@@ -184,7 +187,7 @@ class Tokens:
         caller = Caller(
             f"oidc {name}", LABEL, self._issuer.rate, self._issuer.burst, frozenset(), "metrics" in scopes
         )
-        return _Accepted(caller, float(claims["exp"]) + _LEEWAY)
+        return _Accepted(caller, until)
 
     # ── the issuer's keys ─────────────────────────────────────────────────────────────────────────────────
 
