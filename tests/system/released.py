@@ -91,7 +91,7 @@ class Service:
         """Status and answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
-            headers = {"Authorization": f"Bearer {key or self.key}"}
+            headers = {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"}
             data = None if body is None else json.dumps(body)
             connection.request(method, path, data, headers)
             answer = connection.getresponse()

@@ -8,6 +8,8 @@ import time
 import polars as pl
 import pytest
 
+from parley.data.sources import parse_source, read
+
 from tests.system.parties import arguments, caught_up, consortium, environment, failed, history, until
 from tests.system.released import ENOUGH, answerers, joined, released, serving, trained
 
@@ -61,7 +63,7 @@ def test_single_requests_and_batches_give_what_training_gave(members, folder, mo
         len(expected),
         {"joint": len(expected), "active-only": 0, "missing": 0},
     )
-    scores = pl.read_parquet(out, schema_overrides=None)
+    scores = pl.read_parquet(out)
     assert dict(zip(scores["id"].cast(pl.String), scores["margin"], strict=True)) == expected
     some = ids_of(expected)
     status, answer = service.ask(*some)
@@ -73,12 +75,11 @@ def test_single_requests_and_batches_give_what_training_gave(members, folder, mo
 
 def test_ids_that_a_party_lacks_get_the_declared_fallback_and_are_counted(members, folder, model, service):
     bank = members[0]
-    frame = pl.read_csv(folder / "bank.csv", infer_schema_length=None)
-    theirs = pl.read_csv(folder / "operator.csv", infer_schema_length=None)["id"].cast(pl.String)
-    keys = set(theirs.str.replace_all(r"\D", "").to_list())
-    ours = [each for each in frame["id"].cast(pl.String) if "".join(filter(str.isdigit, each)) not in keys][
-        :3
-    ]
+    ours, theirs = (
+        read(parse_source(str(folder / f"{name}.csv")))["id"].cast(pl.String) for name in ("bank", "operator")
+    )
+    keys = set(theirs.str.replace_all(r"\D", ""))
+    ours = [each for each in ours if "".join(filter(str.isdigit, each)) not in keys][:3]
     assert ours
     status, answer = service.ask(*ours, "999999999")
     assert status == 200, answer

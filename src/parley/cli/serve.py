@@ -5,7 +5,7 @@ import signal
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,13 +15,14 @@ from parley.cli.predict import FALLBACKS, FallbackOption, ModelArgument, _Fallba
 from parley.core.errors import ParleyError, UsageError
 from parley.core.log import Log
 from parley.party.compose import log_of, own_party
-from parley.serving.http.oidc import Issuer
-from parley.serving.http.server import Place, listening
 from parley.serving.monitor import Monitor
 from parley.serving.online import OnlineScorer
 from parley.serving.program import Choices, at_work
 from parley.serving.subject import Subject
 from parley.store.home import Home
+
+if TYPE_CHECKING:
+    from parley.serving.http.server import Place
 
 _MS = 1000.0
 
@@ -59,7 +60,7 @@ def serve(  # noqa: PLR0913 (one for each option)
     Example:
       parley key add webshop
       parley serve run-0123456789abcdef
-      curl -H "Authorization: Bearer $KEY" -d '{"id": "0012-3456"}' \\
+      curl -H "Authorization: Bearer $KEY" --json '{"id": "0012-3456"}' \\
         http://127.0.0.1:8750/v1/models/run-0123456789abcdef/predict
 
     Run it at the party with the label, beside `parley up`; the others only have to be up. What is
@@ -78,27 +79,28 @@ def serve(  # noqa: PLR0913 (one for each option)
       no-fallback-model        choose another --fallback
       party-not-running        start ours with `parley up`
     """
+    from parley.serving.http.oidc import Issuer  # noqa: PLC0415 (everything else does without the front)
+    from parley.serving.http.server import Place  # noqa: PLC0415
+
+    if bool(oidc_issuer) != bool(oidc_audience):
+        raise UsageError(
+            "bad-arguments",
+            "an issuer goes with an audience",
+            remedy="give both --oidc-issuer and --oidc-audience, or neither",
+        )
     opened = Home.open(home)
     subject = Subject.of(opened, model)
     log = log_of(opened.settings, printer("json" if as_json else "text"))
-    issuer = _issuer(oidc_issuer, oidc_audience)
+    issuer = Issuer(oidc_issuer, oidc_audience) if oidc_issuer else None
     place = Place(listen, home, certificate, key, issuer)
     choices = Choices(FALLBACKS[fallback.value], deadline / _MS, degrades=True)
     asyncio.run(_until_stopped(_serve(subject, place, choices, delay / _MS, log)))
     log("stopped")
 
 
-def _issuer(url: str, audience: str) -> Issuer | None:
-    if bool(url) != bool(audience):
-        raise UsageError(
-            "bad-arguments",
-            "an issuer goes with an audience",
-            remedy="give both --oidc-issuer and --oidc-audience, or neither",
-        )
-    return Issuer(url, audience) if url else None
+async def _serve(subject: Subject, place: "Place", choices: Choices, delay: float, log: Log) -> None:
+    from parley.serving.http.server import listening  # noqa: PLC0415
 
-
-async def _serve(subject: Subject, place: Place, choices: Choices, delay: float, log: Log) -> None:
     monitor = Monitor()
 
     def refused(error: ParleyError) -> None:
