@@ -11,6 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 
+import lightgbm
 import pytest
 from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
@@ -227,7 +228,7 @@ def test_what_the_api_tells_is_what_the_commands_tell(members, ask):
     assert standing.items() <= bank.done("ledger", "status").items()
 
 
-def test_a_model_is_released_and_withdrawn_by_the_api(members, ask, run):
+def test_a_model_is_released_and_withdrawn_by_the_api(folder, members, ask, run):
     bank, operator = members
     answer = ask(bank, "POST", f"/v1/models/{run}/release", body="{}", headers=JSON)
     assert (answer.status, answer.json["code"]) == (409, "nothing-to-release")
@@ -235,6 +236,13 @@ def test_a_model_is_released_and_withdrawn_by_the_api(members, ask, run):
     answer = ask(bank, "POST", f"/v1/models/{run}/release", body=asked, headers=JSON)
     assert (answer.status, answer.json["code"]) == (403, "ledger-quota-exceeded")
     assert ask(bank, "GET", f"/v1/models/{run}").json["registered"]["status"] == "trained"
+    assert bank.done("model", "merge", run, "--to", "bank")["missing"] == ["operator"]
+    assert operator.done("model", "merge", run, "--to", "bank")["missing"] == []
+    assert ask(bank, "GET", f"/v1/models/{run}").json["registered"]["merged"] == ["bank"]
+    bank.done("model", "export", run, "--format", "lightgbm", "--out", folder / "whole.txt")
+    assert lightgbm.Booster(model_file=folder / "whole.txt").num_trees() == 2
+    refused = operator.do("model", "export", run, "--format", "lightgbm", "--out", folder / "other.txt")
+    assert refused.error["code"] == "merge-not-agreed"
     withdrawn = ask(operator, "POST", f"/v1/models/{run}/withdraw").json
     assert withdrawn["registered"]["status"] == "withdrawn"
 

@@ -19,6 +19,7 @@ from parley.cli import (
     demo,
     doctor,
     explain,
+    exports,
     grants,
     home,
     identity,
@@ -85,6 +86,8 @@ app.command("runs")(runs.runs)
 app.command("models")(models.models)
 models.app.command("release")(releases.release)
 models.app.command("withdraw")(releases.withdraw)
+models.app.command("merge")(exports.merge)
+models.app.command("export")(exports.export)
 app.add_typer(models.app, name="model")
 ledger.app.command("prove")(receipts.prove)
 ledger.app.command("keys")(receipts.keys)

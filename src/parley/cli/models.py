@@ -135,6 +135,9 @@ def _registration(record: ModelShown) -> list[tuple[str, str]]:
         by = f" by grant {each.grant[:SHORT]}" if each.grant else ""
         terms_of = f"{count(each.quota, 'prediction')} until {moment(each.until)}"
         lines.append((f"{each.party} consents", f"to {terms_of}{by}"))
+    lines += [(f"{owner} lets", f"{receiver} hold the whole") for owner, receiver in known.merging.items()]
+    if known.merged:
+        lines.append(("merged", f"{', '.join(known.merged)} may hold the whole forest"))
     if known.missing:
         lines.append(("waits for", ", ".join(known.missing)))
     if known.status in {"trained", "released"}:
