@@ -44,6 +44,7 @@ test_size = 0.25
 seed = 1
 [limits]
 runs = {runs}
+predictions = {predictions}
 """
 
 
@@ -57,6 +58,7 @@ def plan(folder, **words):
         "operator_columns": '"PAY_0", "EDUCATION"',
         "trees": 3,
         "runs": 1,
+        "predictions": 0,
         "purpose": "to see that it works",
     }
     path = folder / f"plan-{len(list(folder.glob('plan-*')))}.toml"
