@@ -15,11 +15,12 @@ from parley.data.cells import numbers, text
 from parley.learn.export.forest import forest_of
 from parley.learn.export.lightgbm import lightgbm_text
 from parley.learn.export.onnx import INPUT, MARGIN, PREDICTION, onnx_model
+from parley.learn.joined import fit_joined
 from parley.learn.parameters import BoostingParameters
 from parley.learn.shares import ActiveShare, Column, PassiveShare, decode_share, encode_share
 from parley.learn.trees import SplitRule, Tree, TreeLeaf, TreeSplit
 
-from tests.joint import PARTNER, ROOT, SHOP, credit, pieces, shoppers
+from tests.joint import PARTNER, ROOT, SHOP, block, credit, pieces, problem, shoppers
 
 ROWS = 700
 SETTINGS = {"n_estimators": 6, "max_depth": 4, "min_child_samples": 3}
@@ -231,6 +232,18 @@ def test_the_page_about_models_shows_how_a_row_is_made(tmp_path, monkeypatch):
         said = {"known": {("operator", "c0"): value}}
         exec(shown, said)  # noqa: S102 (it is a page of ours)
         assert said["margin"] == pytest.approx(margin)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_training_sends_the_lowest_values_of_a_number_left_and_no_others(seed):
+    """Whatever the bins hold, and where few rows force neighbours together: so every split is exportable."""
+    random = np.random.default_rng(seed)
+    blocks = [block(random, 300, 5, minimum=minimum) for minimum in (1, 1 + 9 * seed)]
+    asked = problem((random.random(300) < 0.5).astype(np.float64), n_estimators=8, max_depth=4)
+    for owned, rules in zip(blocks, fit_joined(asked, blocks).rules, strict=True):
+        for rule in rules:
+            values = sorted(set(rule.left_bins) - {0})
+            assert owned.categorical[rule.column] or values == list(range(1, len(values) + 1))
 
 
 def test_ranges_apart_from_one_another_are_refused():

@@ -138,8 +138,8 @@ def _registration(record: ModelShown) -> list[tuple[str, str]]:
     lines += [(f"{owner} lets", f"{receiver} hold the whole") for owner, receiver in known.merging.items()]
     if known.merged:
         lines.append(("merged", f"{', '.join(known.merged)} may hold the whole forest"))
-    if known.missing:
-        lines.append(("waits for", ", ".join(known.missing)))
+    if known.consents:
+        lines.append(("waits for", ", ".join(known.missing) or "all to consent to the same"))
     if known.status in {"trained", "released"}:
         allowed = f"{count(known.left, 'prediction')} until {moment(known.until)}"
         lines.append(("may be released", f"{allowed}, by the plan"))
