@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import sys
 import time
 from contextlib import asynccontextmanager
 
@@ -199,6 +200,17 @@ async def test_a_piece_that_is_not_the_committed_one_is_neither_given_nor_used(b
     with pytest.raises(PeerAborted, match="not the one that stands on the ledger"):
         await at_party.fetch(found["bank"], RUN)
     assert found["bank"].home.pieces(RUN) == {}
+
+
+async def test_without_the_extra_onnx_is_not_written(both, tmp_path, capsys, monkeypatch):
+    _, found = both
+    found["bank"].home.keep_piece(RUN, "operator", PIECE)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "parley.learn.export.onnx", raising=False)
+    words = ["model", "export", RUN, "--out", str(tmp_path / "out"), "--home", str(found["bank"].home.path)]
+    assert main([*words, "--format", "onnx"]) == 2
+    assert "onnx-missing" in capsys.readouterr().err
+    assert main([*words, "--format", "lightgbm"]) == 0
 
 
 @pytest.mark.parametrize("form", ["json", "lightgbm", "onnx"])

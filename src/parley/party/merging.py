@@ -104,19 +104,27 @@ async def piece_for(office: Office, peer: str, model: str, settled: float = _SET
     known = draft.known(Model, model_path(model))
     if known.status == "withdrawn":  # 3
         raise _withdrawn(model)
-    piece = await asyncio.to_thread(office.home.share_text, model)
-    _check_committed(office.name, piece, known)  # 4
-    return piece
+
+    def committed() -> bytes:
+        piece = office.home.share_text(model)
+        _check_committed(office.name, piece, known)  # 4
+        return piece
+
+    return await asyncio.to_thread(committed)
 
 
 async def _agreed_for_good(ledger: PartyLedger, model: str, receiver: str, settled: float) -> bool:
     """Whether the merge is final; our copy may hear of it after the receiver."""
     path = merged_path(model, receiver)
-    log = ledger.member.log
+    seen: int | None = None
     try:
         async with asyncio.timeout(settled):
             async for final in ledger.member.changes():
-                if ledger.draft.find(Merged, path) is not None and final >= log.size:
+                if ledger.draft.find(Merged, path) is None:
+                    seen = None
+                elif seen is None:
+                    seen = ledger.member.log.size
+                if seen is not None and final >= seen:
                     return True
     except TimeoutError:
         pass
@@ -147,7 +155,8 @@ async def fetch(office: Office, model: str) -> Fetched:
     fetched: list[str] = []
     held: list[str] = []
     for owner, committed in sorted(known.shares.items()):
-        if owner == office.name or _is_held(office.home, model, owner, committed):
+        here = owner == office.name
+        if here or await asyncio.to_thread(_is_held, office.home, model, owner, committed):
             held.append(owner)
             continue
         transport = await office.dial(owner, f"/models/{model}")

@@ -72,10 +72,11 @@ async def fetch(channel: Channel, model: str, committed: str) -> tuple[bytes, Mo
     data = bytearray()
     while len(data) < size:
         data += (await channel.recv(PieceBlock)).data
-    if len(data) != size or hashlib.sha256(data).hexdigest() != committed:
+    digest = await channel.compute("hash", lambda: hashlib.sha256(data).hexdigest())
+    if len(data) != size or digest != committed:
         raise channel.fault("piece-differs", f"sent {len(data)} bytes that are not its piece of {model}")
     try:
-        share = decode_share(bytes(data), model=model)
+        share = await channel.compute("decode", lambda: decode_share(bytes(data), model=model))
     except UsageError as error:
         raise channel.fault("piece-differs", f"committed to no piece of {model}: {error.code}") from None
     if share.party != channel.peer:
