@@ -67,6 +67,8 @@ COMMANDS: Final = (
     "model show",
     "model release",
     "model withdraw",
+    "model merge",
+    "model export",
     "ledger show",
     "ledger status",
     "ledger prove",

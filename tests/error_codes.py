@@ -42,6 +42,7 @@ PASSED_ON = {
     ("cli/asking.py", "answer.code"): (),
     ("cli/asking.py", "f'ledger-{receipt.code}'"): (),
     ("cli/consortium.py", "said.code"): (),
+    ("cli/exports.py", "said.code"): (),
     ("cli/identity.py", "said.code"): (),
     ("cli/releases.py", "said.code"): (),
     ("cli/run.py", "outcome.code"): (),

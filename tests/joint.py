@@ -164,7 +164,16 @@ def credit():
 
 
 def pieces(
-    frame, label, columns, *, classes=(), categorical=(), max_bins=32, training_rows=None, **parameters
+    frame,
+    label,
+    columns,
+    *,
+    classes=(),
+    categorical=(),
+    max_bins=32,
+    minimum=1,
+    training_rows=None,
+    **parameters,
 ):
     """Every owner's share of a model trained on a frame, and the margins of all its rows in training.
 
@@ -184,7 +193,10 @@ def pieces(
         )
         for owner in owners
     ]
-    blocks = [ColumnBlock(each.codes, each.bin_counts, each.categorical) for each in binned_columns]
+    blocks = [
+        ColumnBlock(each.codes, each.bin_counts, each.categorical, minimum if owner else 1)
+        for owner, each in enumerate(binned_columns)
+    ]
     fitted = fit_joined(asked, blocks)
     own = [tuple(map(Column, each.names, each.bins)) for each in binned_columns]
     active_share = ActiveShare(

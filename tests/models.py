@@ -1,7 +1,6 @@
 """Models on a ledger whose members are all here: real homes, real logs, conversations in memory."""
 
 import hashlib
-import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -102,8 +101,3 @@ async def owners(folder):
     async with Consortium(folder / "logs", OWNERS, spec=spec, wall=lambda: NOW) as members:
         ledgers = {name: PartyLedger(members.members[name], keys_of(name)) for name in OWNERS}
         yield Owners(homes, ledgers)
-
-
-def plain(record):
-    """A record as JSON shows it."""
-    return json.loads(record) if isinstance(record, bytes) else record

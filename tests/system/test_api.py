@@ -11,6 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 
+import lightgbm
 import pytest
 from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
@@ -153,7 +154,7 @@ def walked(folder, members):
     program = place / "bin" / "parley"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m parley.cli "$@"\n')
     program.chmod(0o755)
-    plan(folder, people=200, trees=2).rename(place / "plan.toml")
+    plan(folder, people=200, trees=2, predictions=50).rename(place / "plan.toml")
     script = "\n".join(["set -e", *fenced((ROOT / "docs" / "api.md").read_text(), "sh")])
     known = environment(PARLEY_HOME=str(bank.home), PATH=f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}")
     said = place / "said"
@@ -227,16 +228,27 @@ def test_what_the_api_tells_is_what_the_commands_tell(members, ask):
     assert standing.items() <= bank.done("ledger", "status").items()
 
 
-def test_a_model_is_released_and_withdrawn_by_the_api(members, ask, run):
+def test_a_model_is_released_merged_and_withdrawn(folder, members, ask, run):
     bank, operator = members
-    answer = ask(bank, "POST", f"/v1/models/{run}/release", body="{}", headers=JSON)
-    assert (answer.status, answer.json["code"]) == (409, "nothing-to-release")
-    asked = json.dumps({"predictions": 5})
+    asked = json.dumps({"predictions": 51})
     answer = ask(bank, "POST", f"/v1/models/{run}/release", body=asked, headers=JSON)
     assert (answer.status, answer.json["code"]) == (403, "ledger-quota-exceeded")
-    assert ask(bank, "GET", f"/v1/models/{run}").json["registered"]["status"] == "trained"
+    assert bank.done("model", "release", run)["missing"] == ["operator"]
+    answer = ask(operator, "POST", f"/v1/models/{run}/release", body="{}", headers=JSON)
+    assert (answer.json["quota"], answer.json["in_force"]) == (50, True)
+    assert ask(bank, "GET", f"/v1/models/{run}").json["registered"]["release"]["quota"] == 50
+
+    assert bank.done("model", "merge", run, "--to", "bank")["missing"] == ["operator"]
+    assert operator.done("model", "merge", run, "--to", "bank")["missing"] == []
+    assert ask(bank, "GET", f"/v1/models/{run}").json["registered"]["merged"] == ["bank"]
+    bank.done("model", "export", run, "--format", "lightgbm", "--out", folder / "whole.txt")
+    assert lightgbm.Booster(model_file=folder / "whole.txt").num_trees() == 2
+    refused = operator.do("model", "export", run, "--format", "lightgbm", "--out", folder / "other.txt")
+    assert refused.error["code"] == "merge-not-agreed"
+
     withdrawn = ask(operator, "POST", f"/v1/models/{run}/withdraw").json
     assert withdrawn["registered"]["status"] == "withdrawn"
+    assert bank.do("model", "withdraw", run).error["code"] == "ledger-model-withdrawn"
 
 
 @pytest.mark.usefixtures("run")

@@ -1,6 +1,7 @@
 """An exported forest gives the margins of training, bit for bit, in the runtimes that it is written for."""
 
 import json
+import re
 
 import lightgbm
 import numpy as np
@@ -14,11 +15,12 @@ from parley.data.cells import numbers, text
 from parley.learn.export.forest import forest_of
 from parley.learn.export.lightgbm import lightgbm_text
 from parley.learn.export.onnx import INPUT, MARGIN, PREDICTION, onnx_model
+from parley.learn.joined import fit_joined
 from parley.learn.parameters import BoostingParameters
 from parley.learn.shares import ActiveShare, Column, PassiveShare, decode_share, encode_share
 from parley.learn.trees import SplitRule, Tree, TreeLeaf, TreeSplit
 
-from tests.joint import PARTNER, SHOP, credit, pieces, shoppers
+from tests.joint import PARTNER, ROOT, SHOP, block, credit, pieces, problem, shoppers
 
 ROWS = 700
 SETTINGS = {"n_estimators": 6, "max_depth": 4, "min_child_samples": 3}
@@ -32,24 +34,24 @@ def holes(frame, columns, seed):
     )
 
 
-def of_credit():
+def of_credit(rows=ROWS):
     """Binary, the last rows held out: among them categories that no training row has."""
     frame, label, own, theirs = credit()
-    frame, label = frame.head(ROWS), label[:ROWS]
-    strange = pl.int_range(pl.len()) >= ROWS - 60
+    frame, label = frame.head(rows), label[:rows]
+    strange = pl.int_range(pl.len()) >= pl.len() - 60
     frame = holes(frame, (own[0], theirs[0], "EDUCATION"), 1).with_columns(
         pl.when(strange).then(pl.lit("never seen")).otherwise(pl.col("EDUCATION")).alias("EDUCATION")
     )
     columns = {"bank": own, "operator": theirs}
-    return frame, label, columns, {"training_rows": ROWS - 100, "classes": ("0", "1")}
+    return frame, label, columns, {"training_rows": len(frame) - 100, "classes": ("0", "1")}
 
 
-def of_shoppers():
-    """Binary, with categories too many for bins of their own."""
+def of_shoppers(rows=ROWS):
+    """Binary, with categories too many for bins of their own, and no sum of fewer than ten rows shown."""
     frame, label = shoppers()
-    frame, label = frame.head(ROWS), label[:ROWS]
+    frame, label = frame.head(rows), label[:rows]
     frame = holes(frame, ("PageValues", "Month", "Browser"), 2)
-    more = {"categorical": ("Browser", "Region", "TrafficType"), "max_bins": 6, "classes": ("False", "True")}
+    more = {"categorical": ("Browser", "Region", "TrafficType"), "max_bins": 6, "minimum": 10}
     return frame, label, {"shop": SHOP, "partner": PARTNER}, more
 
 
@@ -94,6 +96,17 @@ def trained(request):
     forest = forest_of(reversed(read))
     assert {split.owner for tree in shares[0].trees for split in tree.splits} == set(range(len(shares)))
     return forest, rows_of(forest, frame), margins
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("data", [of_credit, of_shoppers])
+def test_a_hundred_trees_of_all_rows_give_the_margins_of_training(data):
+    frame, label, columns, more = data(10**6)
+    shares, margins = pieces(frame, label, columns, n_estimators=100, max_depth=5, **more)
+    forest = forest_of(shares)
+    rows = rows_of(forest, frame)
+    assert equal(lightgbm_margins(forest, rows)[0], margins.T)
+    assert equal(onnx_session(forest, 2).run([MARGIN], {INPUT: rows})[0], margins.T)
 
 
 def rows_of(forest, frame):
@@ -207,6 +220,30 @@ def test_every_set_of_bins_that_training_may_send_left_is_exported(bins, left):
     margins = np.array([[0.1 + (0.2 if code in left else -0.3) + 0.5] for code in codes])
     assert equal(lightgbm_margins(forest, rows)[0], margins)
     assert equal(onnx_session(forest).run([MARGIN], {INPUT: rows})[0], margins)
+
+
+def test_the_page_about_models_shows_how_a_row_is_made(tmp_path, monkeypatch):
+    forest = forest_of(by_hand(WORDS, (2, 3)))
+    (tmp_path / "credit.txt").write_text(lightgbm_text(forest))
+    (tmp_path / "credit.txt.inputs.json").write_bytes(forest.described())
+    monkeypatch.chdir(tmp_path)
+    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/models.md").read_text(), re.DOTALL)
+    for value, margin in (("a", 0.3), ("b", 0.8), ("else", 0.8), (None, 0.3)):
+        said = {"known": {("operator", "c0"): value}}
+        exec(shown, said)  # noqa: S102 (it is a page of ours)
+        assert said["margin"] == pytest.approx(margin)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_training_sends_the_lowest_values_of_a_number_left_and_no_others(seed):
+    """Whatever the bins hold, and where few rows force neighbours together: so every split is exportable."""
+    random = np.random.default_rng(seed)
+    blocks = [block(random, 300, 5, minimum=minimum) for minimum in (1, 1 + 9 * seed)]
+    asked = problem((random.random(300) < 0.5).astype(np.float64), n_estimators=8, max_depth=4)
+    for owned, rules in zip(blocks, fit_joined(asked, blocks).rules, strict=True):
+        for rule in rules:
+            values = sorted(set(rule.left_bins) - {0})
+            assert owned.categorical[rule.column] or values == list(range(1, len(values) + 1))
 
 
 def test_ranges_apart_from_one_another_are_refused():

@@ -34,13 +34,15 @@ async def test_a_model_is_released_when_every_owner_leaves_the_terms_to_the_plan
     assert (shown.consents, shown.missing, shown.status) == ((), (), "released")
 
 
-async def test_owners_that_name_other_terms_wait_for_one_another(both):
+async def test_owners_that_name_other_terms_wait_for_one_another(both, capsys):
     await both.trained()
     await release(both.ledgers["bank"], Wanted(model=RUN, predictions=50))
     other = await release(both.ledgers["operator"], Wanted(model=RUN, predictions=60))
     assert other.missing == ("bank",)
     shown = model_shown(both.homes["operator"], RUN).registered
     assert [each.quota for each in shown.consents] == [50, 60]
+    assert main(["model", "show", RUN, "--home", str(both.homes["bank"].path)]) == 0
+    assert "all to consent to the same" in capsys.readouterr().out
     agreed = await release(both.ledgers["bank"], Wanted(model=RUN, predictions=60))
     assert agreed.in_force
 

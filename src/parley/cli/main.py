@@ -19,6 +19,7 @@ from parley.cli import (
     demo,
     doctor,
     explain,
+    exports,
     grants,
     home,
     identity,
@@ -91,6 +92,8 @@ app.command("models")(models.models)
 models.app.command("prove")(predictions.prove)
 models.app.command("release")(releases.release)
 models.app.command("withdraw")(releases.withdraw)
+models.app.command("merge")(exports.merge)
+models.app.command("export")(exports.export)
 app.add_typer(models.app, name="model")
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)

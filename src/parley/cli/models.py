@@ -135,8 +135,11 @@ def _registration(record: ModelShown) -> list[tuple[str, str]]:
         by = f" by grant {each.grant[:SHORT]}" if each.grant else ""
         terms_of = f"{count(each.quota, 'prediction')} until {moment(each.until)}"
         lines.append((f"{each.party} consents", f"to {terms_of}{by}"))
-    if known.missing:
-        lines.append(("waits for", ", ".join(known.missing)))
+    lines += [(f"{owner} lets", f"{receiver} hold the whole") for owner, receiver in known.merging.items()]
+    if known.merged:
+        lines.append(("merged", f"{', '.join(known.merged)} may hold the whole forest"))
+    if known.consents:
+        lines.append(("waits for", ", ".join(known.missing) or "all to consent to the same"))
     if known.status in {"trained", "released"}:
         allowed = f"{count(known.left, 'prediction')} until {moment(known.until)}"
         lines.append(("may be released", f"{allowed}, by the plan"))

@@ -429,6 +429,11 @@ async def release_model(path: Path, wanted: Wanted) -> control.Done | control.Fa
     return await _ask(path, asked, lambda _: None)
 
 
+async def fetch_pieces(path: Path, model: str) -> control.Done | control.Failed:
+    """Ask our own running party for the pieces of a model that we may hold whole."""
+    return await _ask(path, control.Fetch(model), lambda _: None)
+
+
 async def prepare_node(path: Path, listen: str, address: str) -> control.Done | control.Failed | None:
     """Prepare our CometBFT node, and have our running party announce it; nothing if the party is not running.
 

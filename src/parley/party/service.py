@@ -5,6 +5,7 @@ Paths of connections to our port (the first, and /join) and of streams of a link
     /control                    our own command line (our own certificate)
     /ledger/…, /join            the ledger, see `desk`
     /proposals/RUN              a peer proposes a run; stays open while the run lasts
+    /models/MODEL               a peer that may hold the whole forest asks for our piece
     /doctor                     a peer looks for what is wrong between us
     /runs/RUN/PROTOCOL          the conversations of a run that was agreed to
     /serving/…, /attend, /through/…   models in use, see `serving`
@@ -25,6 +26,7 @@ from parley.core.plan import Plan, read_plan
 from parley.core.trace import Sink, Trace
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
+from parley.party import merging
 from parley.party.counter import answer
 from parley.party.course import Course
 from parley.party.desk import Desk
@@ -43,7 +45,8 @@ from parley.protocols import control, examination, proposal
 _FAREWELL: Final = 5.0
 """Seconds that runs and their watchers have to end when the party stops."""
 _PATH: Final = re.compile(
-    r"/(?:(control)|(ledger/replication|ledger/gossip|join)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/(alignment|boosting|prediction))"
+    r"/(?:(control)|(ledger/replication|ledger/gossip|join)|proposals/([a-z0-9-]{1,64})|runs/([a-z0-9-]{1,64})/(alignment|boosting|prediction)"
+    r"|(models)/[A-Za-z0-9._-]{1,64})"
 )
 
 
@@ -128,7 +131,7 @@ class Party:
         if match is None:
             self._log(f"{peer} asked for {path[:80]!r}, which is nothing here")
             return
-        own, ledger, proposed, run, protocol = match.groups()
+        own, ledger, proposed, run, protocol, models = match.groups()
         if own and peer == self._name:
             serving = asyncio.ensure_future(self._serve_control(transport))
             self._clients.add(serving)
@@ -137,6 +140,8 @@ class Party:
         elif ledger and self._office.ledger is not None:
             desk = Desk(self._home, self._office.ledger, self._office.clocks.monotonic, self._log)
             await desk.serve(ledger, peer, transport)
+        elif models:
+            await self._give(peer, transport)
         elif proposed:
             await self._serve_proposal(peer, proposed, transport)
         elif run and run in self._followed and self._followed[run].leader == peer:
@@ -156,6 +161,8 @@ class Party:
                 await self._run_for(channel, asked)
             elif isinstance(asked, control.Examine):
                 await self._examine(channel, asked.peer)
+            elif isinstance(asked, control.Fetch):
+                await self._fetch(channel, asked.model)
             elif isinstance(asked, control.Cancel | control.Resume):
                 await self._decide(channel, asked)
             else:
@@ -163,6 +170,14 @@ class Party:
 
     async def _examine(self, channel: Channel, peer: str) -> None:
         await channel.send(control.Done(msgspec.json.encode(await self.examine(peer))))
+
+    async def _fetch(self, channel: Channel, model: str) -> None:
+        try:
+            fetched = await merging.fetch(self._office, model)
+        except ParleyError as error:
+            await channel.send(_failed(error))
+        else:
+            await channel.send(control.Done(msgspec.json.encode(fetched)))
 
     async def examine(self, peer: str) -> tuple[Finding, ...]:
         """What is wrong between us and a peer; no peer: with our clock."""
@@ -285,6 +300,16 @@ class Party:
                 "run-over", f"{run} is {record.state} already", remedy=f"see `parley run show {run}`"
             )
         return record.state
+
+    # ── as an owner of a model ────────────────────────────────────────────────────────────────────────
+
+    async def _give(self, peer: str, transport: Transport) -> None:
+        try:
+            await merging.serve(self._office, peer, transport)
+        except ParleyError as error:
+            log = self._log.about(peer=peer).because(error)
+            log.say(level_of(error), f"{peer} did not get our piece of a model: {lines_of(error)}")
+            raise
 
     # ── as a passive party ────────────────────────────────────────────────────────────────────────────
 

@@ -82,6 +82,12 @@ class Release(Message, frozen=True):
     until: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
 
 
+class Fetch(Message, frozen=True):
+    """``model``: of which we may hold the whole forest; the pieces of the others are to be here."""
+
+    model: str
+
+
 class Progress(Message, frozen=True):
     """Where a phase stands: ``done`` of ``total`` units; ``seconds`` is negative while it runs."""
 
@@ -94,7 +100,7 @@ class Progress(Message, frozen=True):
 
 
 class Done(Message, frozen=True):
-    """``report``: JSON of a run's report, a receipt, a consent, a `Condition`, an epoch, or findings."""
+    """``report``: JSON of what was asked for: a run's report, a receipt, a `Condition`, and so on."""
 
     report: bytes
 
@@ -133,7 +139,7 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 Request: TypeAlias = (
-    Submit | Cancel | Resume | Transact | Release | Look | Promise | Rotate | Replace | Examine
+    Submit | Cancel | Resume | Transact | Release | Fetch | Look | Promise | Rotate | Replace | Examine
 )
 REQUESTS: Final = get_args(Request)
 

@@ -5,6 +5,7 @@ identity/        the authority that peers pin (ca.pem, ca.key), and what TLS use
 handles.key      secret that orders own columns, so that a handle does not give away a name
 party.db         catalogue: peers, tables, runs; unless the settings name a database for it
 models/          model shares, one file per model; beside those we led a ``.serving.json``, for their use
+merged/          pieces of others, of models that we may hold whole, a folder per model
 logs/            what happened in each run, a file per run
 runs/            what runs need to go on after an interruption, a folder per run
 control.port     ``host:port`` of the running party, for our own command line
@@ -297,6 +298,17 @@ class Home:
             raise UsageError(
                 "no-such-model", f"this party holds no share of model {model!r}", remedy="see `parley models`"
             ) from None
+
+    def keep_piece(self, model: str, party: str, piece: bytes) -> None:
+        """Write another party's piece of a model that we may hold whole, as its own file has it."""
+        folder = self.path / "merged" / model
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomically(folder / f"{party}.json", piece)
+
+    def pieces(self, model: str) -> dict[str, bytes]:
+        """By party, the others' pieces of a model that we hold, ascending."""
+        folder = self.path / "merged" / model
+        return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.json"))}
 
     def models(self) -> list[str]:
         """The models we hold a share of."""

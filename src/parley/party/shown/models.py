@@ -17,6 +17,7 @@ from parley.ledger.contract.models import Model, model_path
 from parley.ledger.contract.plans import Plan
 from parley.ledger.contract.runs import Run, run_path
 from parley.party.chronicle import Chronicle
+from parley.party.merging import receivers, words
 from parley.party.releasing import consents, model_and_plan
 from parley.store.home import Home
 
@@ -140,6 +141,8 @@ class RegisteredShown(msgspec.Struct, frozen=True, kw_only=True):
         left: predictions of the plan that may still be released, with what is left of this model's.
         until: time to which the plan allows a release, seconds since 1970.
         batches: of answered predictions, committed so far.
+        merging: by owner, who may hold the whole forest as far as that owner is concerned, until all agree.
+        merged: parties that may hold it, as every owner consented.
     """
 
     plan: str
@@ -155,6 +158,8 @@ class RegisteredShown(msgspec.Struct, frozen=True, kw_only=True):
     left: int
     until: int
     batches: int
+    merging: dict[str, str]
+    merged: tuple[str, ...]
 
 
 class ModelShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -320,6 +325,8 @@ def _registered(home: Home, ledger: Chronicle, model: Model) -> RegisteredShown:
         left=plan.terms.limits.predictions - plan.predictions + unused,
         until=plan.terms.limits.until,
         batches=model.batches,
+        merging=words(ledger.draft, model.run),
+        merged=receivers(ledger.draft, model.run),
     )
 
 
