@@ -108,7 +108,7 @@ async def _serve(subject: Subject, place: "Place", choices: Choices, delay: floa
 
     async with at_work(subject, choices, own_party(subject.home.path), log, monitor) as program:
         await program.met()
-        scorer = OnlineScorer(program.engine, program.accountant, monitor, delay=delay)
+        scorer = OnlineScorer(program.engine, program.accountant, monitor, log, delay=delay)
         working = [
             asyncio.create_task(scorer.run()),
             asyncio.create_task(program.accountant.run(refused)),

@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parley.core.errors import ParleyError, PolicyRefused
-from parley.core.log import Log
+from parley.core.log import Log, Record
 from parley.core.trace import Trace
 from parley.learn.forest import Tests
 from parley.learn.shares import PassiveShare
@@ -40,6 +41,7 @@ from parley.serving.features.opening import open_features
 from parley.serving.meter import Meter
 from parley.serving.subject import Subject
 from parley.store.home import Home
+from parley.store.runlog import encoded
 
 PARTY: Final = "party"
 ROLLS: Final = 8
@@ -193,7 +195,7 @@ async def _serve(end: socket.socket, home: Home, model: str) -> None:
     if home.settings.memory:
         limit = home.settings.memory * _MIB
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    log = log_of(home.settings, lambda record: print(record.text, file=sys.stderr, flush=True))  # noqa: T201
+    log = log_of(home.settings, _printed if home.settings.log_format == "text" else _printed_as_json)
     answering: asyncio.Future[Answerer] = asyncio.get_running_loop().create_future()
     early: list[tuple[str, Stream]] = []
 
@@ -216,6 +218,17 @@ async def _serve(end: socket.socket, home: Home, model: str) -> None:
     except ParleyError as error:
         log.because(error).say("error", f"cannot answer for model {model}: {error.what}")
     os._exit(1)  # threads that still compute for nobody are not waited for
+
+
+def _printed(record: Record) -> None:
+    moment = datetime.fromisoformat(record.time).astimezone()
+    sys.stdout.write(f"{moment:%H:%M:%S}  {record.text}\n")
+    sys.stdout.flush()
+
+
+def _printed_as_json(record: Record) -> None:
+    sys.stdout.write(f"{encoded(record).decode()}\n")
+    sys.stdout.flush()
 
 
 async def _leave_with(pipe: Pipe) -> None:

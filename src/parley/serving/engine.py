@@ -168,6 +168,21 @@ class Engine:
         basis = np.full(count, NONE, dtype=np.uint8)
         margins = np.full((outputs, count), np.nan)
         together = np.flatnonzero(joint)
+        if len(together):
+            margins[:, rows[together]] = self._together(own, joint, together, theirs)
+            basis[rows[together]] = JOINT
+        if self._alone is not None and not joint.all():
+            tests, walk = self._alone
+            rest = np.flatnonzero(~joint)
+            left = tests.directions(own.codes, rest, self._threads)
+            margins[:, rows[rest]] = walk.margins([left], self._threads)
+            basis[rows[rest]] = ALONE
+        return Outcome(basis, margins)
+
+    def _together(
+        self, own: Coded, joint: Bools, together: NDArray[np.int64], theirs: dict[int, Answer]
+    ) -> Floats:
+        """Margins of the rows that everyone has, float64[outputs, rows]."""
         lefts = [self._tests.directions(own.codes, together, self._threads)]
         for owner in range(1, len(self.share.owners)):
             answer = theirs.get(owner)
@@ -176,15 +191,7 @@ class Engine:
                 if answer is None
                 else answer.left[joint[answer.known]]
             )
-        margins[:, rows[together]] = self._walk.margins(lefts, self._threads)
-        basis[rows[together]] = JOINT
-        if self._alone is not None and not joint.all():
-            tests, walk = self._alone
-            rest = np.flatnonzero(~joint)
-            left = tests.directions(own.codes, rest, self._threads)
-            margins[:, rows[rest]] = walk.margins([left], self._threads)
-            basis[rows[rest]] = ALONE
-        return Outcome(basis, margins)
+        return self._walk.margins(lefts, self._threads)
 
 
 def scores_of(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from parley.core.errors import BudgetExhausted, ParleyError, UsageError
+from parley.core.log import Log
+from parley.party.failures import known, lines_of
 from parley.serving.accounting import Accountant
 from parley.serving.engine import Engine, predictions_of, scores_of
 from parley.serving.monitor import Monitor
@@ -35,6 +37,7 @@ class OnlineScorer:
         engine: scores.
         accountant: keeps the accounts.
         monitor: hears how it goes.
+        log: of the party.
         delay: seconds for which a request may wait for others, while exchanges are under way.
         clock: monotonic seconds.
     """
@@ -44,6 +47,7 @@ class OnlineScorer:
         engine: Engine,
         accountant: Accountant,
         monitor: Monitor,
+        log: Log,
         *,
         delay: float,
         clock: Callable[[], float] = time.monotonic,
@@ -51,6 +55,7 @@ class OnlineScorer:
         self._engine = engine
         self._accountant = accountant
         self._monitor = monitor
+        self._log = log
         self._delay = delay
         self._clock = clock
         self._waiting: list[_Request] = []
@@ -74,7 +79,7 @@ class OnlineScorer:
         )
 
     async def score(self, ids: Sequence[str]) -> Sequence[Score]:
-        """The score of each id; raises as `scores.Scorer`."""
+        """The score of each id; raises as `scores.Scorer`, and `ProtocolBug` for what nobody foresaw."""
         if self._count + len(ids) > WAITING:
             raise BudgetExhausted(
                 "too-many-waiting",
@@ -121,6 +126,10 @@ class OnlineScorer:
     async def _exchange(self, requests: list[_Request]) -> None:
         try:
             await self._answer([each for each in requests if not self._left(each)])
+        except Exception as error:  # noqa: BLE001 (later requests must not suffer)
+            self._log.say("error", f"scoring failed: {lines_of(error)}")
+            for each in requests:
+                _settle(each, known(error))
         finally:
             self._free.release()
             for each in requests:
