@@ -74,6 +74,7 @@ PASSED_ON = {
     ("serving/features/coded.py", "error.code"): (),
     ("party/rotation.py", "f'ledger-{receipt.code}'"): (),
     ("protocols/asking.py", "f'ledger-{reply.code}'"): (),
+    ("serving/attendance.py", "refused.code"): (),
 }
 """Where a code is no literal: it is raised elsewhere and handed on, or made of what is listed here."""
 

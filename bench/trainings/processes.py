@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from parley.party import compose
+from parley.serving.beside import models_in_use
 from parley.store.settings import read_settings
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -92,7 +93,7 @@ def _serve(home: str) -> None:
 
     async def until_terminated() -> None:
         log = compose.log_of(read_settings(Path(home)), lambda _record: None)
-        serving = asyncio.ensure_future(compose.serve(Path(home), log))
+        serving = asyncio.ensure_future(compose.serve(Path(home), log, models_in_use))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
         with suppress(asyncio.CancelledError):
             await serving

@@ -23,7 +23,7 @@ from parley.net.transport import Transport
 from parley.party.ledger import no_consortium
 from parley.party.office import Office
 from parley.serving.accounting import check_released
-from parley.serving.desk import PATH, STEPS, Desk, refuse, terms_of
+from parley.serving.desk import PATH, STEPS, Desk, terms_of, turn_away
 
 WORKER: Final = "worker"
 IDLE: Final = 600.0
@@ -74,7 +74,7 @@ class Answering:
         except ParleyError as error:
             log = self._office.log.about(peer=peer).because(error)
             log.say("warning", f"{peer} may not use model {model}: {error.what}")
-            await refuse(transport, STEPS[protocol], key, error)
+            await turn_away(transport, STEPS[protocol], key, error)
             return
         worker.busy += 1
         try:

@@ -72,7 +72,7 @@ class Desk:
         try:
             stream = await self._office.dial(peer, onward)
         except ParleyError as error:
-            await refuse(transport, STEPS[protocol], key, error)
+            await turn_away(transport, STEPS[protocol], key, error)
             return
         try:
             await join(transport, stream)
@@ -80,7 +80,7 @@ class Desk:
             await stream.close()
 
 
-async def refuse(transport: Transport, steps: Steps, key: str, error: ParleyError) -> None:
+async def turn_away(transport: Transport, steps: Steps, key: str, error: ParleyError) -> None:
     """Say why a conversation does not begin, in the place of the passive party."""
     setting = Setting(steps, asking.PASSIVE, key, Trace(time.monotonic), PATIENCE)
     with suppress(ParleyError):
