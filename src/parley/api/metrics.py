@@ -15,7 +15,7 @@ from parley.party.runstate import STATES
 from parley.store.catalogue import RunRecord
 from parley.web.delay import LoopDelay
 from parley.web.metrics import Metric, Value, table_of, text_of
-from parley.web.process import ProcessFigures
+from parley.web.process import ProcessFigures, process_metrics
 
 
 @dataclass(frozen=True)
@@ -217,34 +217,7 @@ METRICS: Final[tuple[Metric[Scene], ...]] = (
         (),
         _ledger(lambda ledger: ledger.halted),
     ),
-    Metric(
-        "process_resident_memory_bytes",
-        "gauge",
-        "Memory of the party's own process, without its workers.",
-        (),
-        _one(lambda scene: scene.process.resident),
-    ),
-    Metric(
-        "process_open_fds",
-        "gauge",
-        "Files and connections that it has open.",
-        (),
-        _one(lambda scene: scene.process.files),
-    ),
-    Metric(
-        "process_cpu_seconds_total",
-        "counter",
-        "Computation of the process, without its workers.",
-        (),
-        _one(lambda scene: scene.process.seconds),
-    ),
-    Metric(
-        "parley_event_loop_delay_seconds",
-        "gauge",
-        "The longest that the event loop was held up in the last ten seconds.",
-        (),
-        _one(lambda scene: scene.delay),
-    ),
+    *process_metrics("the party's own process, without its workers", "the process, without its workers"),
 )
 
 

@@ -10,7 +10,7 @@ from parley.serving.monitor import Monitor, Stability
 from parley.serving.scores import Peerage, Service
 from parley.web.delay import LoopDelay
 from parley.web.metrics import Metric, Value, table_of, text_of
-from parley.web.process import ProcessFigures
+from parley.web.process import ProcessFigures, process_metrics
 
 STATES: Final = ("ready", "away", "trying")
 
@@ -170,34 +170,7 @@ METRICS: Final[tuple[Metric[Scene], ...]] = (
         (),
         _stability(lambda found: found.chance),
     ),
-    Metric(
-        "process_resident_memory_bytes",
-        "gauge",
-        "Memory of the serving process.",
-        (),
-        _one(lambda scene: scene.process.resident),
-    ),
-    Metric(
-        "process_open_fds",
-        "gauge",
-        "Files and connections that it has open.",
-        (),
-        _one(lambda scene: scene.process.files),
-    ),
-    Metric(
-        "process_cpu_seconds_total",
-        "counter",
-        "Computation of the process.",
-        (),
-        _one(lambda scene: scene.process.seconds),
-    ),
-    Metric(
-        "parley_event_loop_delay_seconds",
-        "gauge",
-        "The longest that the event loop was held up in the last ten seconds.",
-        (),
-        _one(lambda scene: scene.delay),
-    ),
+    *process_metrics("the serving process", "the process"),
 )
 
 
