@@ -52,6 +52,7 @@ class Following:
         self._agreed = self._began = course is not None
         self._unwanted = asyncio.Event()
         self._at_work: asyncio.Task[None] | None = None
+        self._gives_way = False
         self._expiring: asyncio.Task[None] | None = None
         self._untold: Callable[[], Awaitable[None]] | None = None
         self._telling = asyncio.Lock()
@@ -83,8 +84,10 @@ class Following:
             workers: left after the line, so that the active party hears the reason of an end first.
         """
         if self._at_work is not None:
+            self._gives_way = True
             self._at_work.cancel()
             await asyncio.wait([self._at_work])
+        self._gives_way = False
         self.leave()
         async with self._telling:  # a pause that arrived later would stop this attempt
             self._untold = None
@@ -126,7 +129,7 @@ class Following:
                     await gate.hand_in(encode_share(followed.share))
                 self._finished(course, followed)
         except BaseException as error:
-            self._over(error, entered)
+            self._over(self._anew() if self._gives_way else error, entered)
             raise
 
     def _finished(self, course: Course, followed: Followed) -> None:
@@ -215,6 +218,15 @@ class Following:
         """
         begun = self._began or (self._agreed and not isinstance(error, PeerAborted))
         return begun and interrupts(error)
+
+    def _anew(self) -> PeerLost:
+        """Why an attempt gave way to the next one."""
+        return PeerLost(
+            "peer-restarted",
+            f"{self.leader} proposes to go on with {self.run}, so it had lost what was under way",
+            peer=self.leader,
+            remedy="nothing is to be done: the run goes on",
+        )
 
     async def tell_ledger(self) -> None:
         """Say on the ledger how the last attempt ended, if it did not end well; the peers know by now."""
