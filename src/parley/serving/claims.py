@@ -21,6 +21,7 @@ from parley.core.files import room_for
 
 _RECORD: Final = struct.Struct(">QQQ")
 _NAME: Final = 8
+_CLOSED: Final = -1
 
 
 class Claimed(NamedTuple):
@@ -86,11 +87,12 @@ class Claims:
     def close(self) -> None:
         """Claim nothing any more."""
         self._path.unlink(missing_ok=True)
-        os.close(self._file)
+        self.leave()
 
     def leave(self) -> None:
         """End as if killed: what is claimed counts on until another program has seen to our pages."""
         os.close(self._file)
+        self._file = _CLOSED
 
     def _others(self) -> list[Path]:
         with os.scandir(self._folder) as found:
