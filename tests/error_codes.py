@@ -75,6 +75,7 @@ PASSED_ON = {
     ("party/rotation.py", "f'ledger-{receipt.code}'"): (),
     ("protocols/asking.py", "f'ledger-{reply.code}'"): (),
     ("serving/attendance.py", "refused.code"): (),
+    ("serving/http/application.py", "error.code"): (),
 }
 """Where a code is no literal: it is raised elsewhere and handed on, or made of what is listed here."""
 

@@ -14,6 +14,9 @@ ERRORS = {
     "quota": PolicyRefused("ledger-quota-exceeded", "no prediction is left", remedy="agree on more"),
     "lost": PeerLost("peer-silent", "operator is silent", peer="operator", remedy="wait"),
     "full": BudgetExhausted("busy", "too many wait", remedy="wait"),
+    "spent": BudgetExhausted("predictions-used-up", "no prediction is left", remedy="agree on more"),
+    "disk": BudgetExhausted("disk-full", "a disk is full", remedy="free some space"),
+    "source": UsageError("column-type", "a column holds text", remedy="correct the query"),
 }
 
 

@@ -13,12 +13,13 @@ from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
 from parley.core.errors import UsageError
+from parley.learn.stability import Histogram
 from parley.serving.http.keys import KeyFile
 from parley.serving.http.limits import Limits
 from parley.serving.http.metrics import METRICS
 from parley.serving.http.routes import ROUTES
 from parley.serving.http.server import Place, listening
-from parley.serving.monitor import Monitor
+from parley.serving.monitor import PROBABILITIES, Monitor
 
 from tests.scorer import MODEL, Scripted
 from tests.system.parties import until
@@ -66,7 +67,7 @@ class Served:
 @contextmanager
 def serving(loop, home, limits, keys):
     monitor, said = Monitor(), []
-    monitor.baseline([5] * 20)
+    monitor.baseline(Histogram(PROBABILITIES.edges, (5,) * 20))
 
     async def begun():
         scorer = Scripted(monitor)
@@ -202,6 +203,9 @@ def test_anyone_may_ask_whether_a_request_could_be_answered(served, check, chang
         ("quota", 429, "ledger-quota-exceeded", "3600"),
         ("lost", 504, "peer-silent", None),
         ("full", 503, "busy", "1"),
+        ("spent", 429, "predictions-used-up", "3600"),
+        ("disk", 503, "disk-full", "1"),
+        ("source", 503, "column-type", "1"),
         ("crash", 500, "internal", None),
     ],
 )

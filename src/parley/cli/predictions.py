@@ -11,8 +11,7 @@ from parley.cli.asking import read
 from parley.cli.files import write
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.cli.output import answer
-from parley.serving.pages import Book
-from parley.serving.program import FOLDER
+from parley.serving.pages import FOLDER, Book
 from parley.serving.proof import prove as proof_of
 from parley.store.home import Home
 

@@ -12,7 +12,7 @@ import typer
 from parley.cli.lines import printer
 from parley.cli.options import DEFAULT_HOME, HomeOption
 from parley.cli.predict import FALLBACKS, FallbackOption, ModelArgument, _Fallback
-from parley.core.errors import ParleyError, UsageError
+from parley.core.errors import UsageError
 from parley.core.log import Log
 from parley.party.compose import log_of, own_party
 from parley.serving.monitor import Monitor
@@ -102,28 +102,16 @@ async def _serve(subject: Subject, place: "Place", choices: Choices, delay: floa
     from parley.serving.http.server import listening  # noqa: PLC0415
 
     monitor = Monitor()
-
-    def refused(error: ParleyError) -> None:
-        log.because(error).say("error", f"a page of predictions was refused: {error.what}")
-
     async with at_work(subject, choices, own_party(subject.home.path), log, monitor) as program:
         await program.met()
         scorer = OnlineScorer(program.engine, program.accountant, monitor, log, delay=delay)
-        working = [
-            asyncio.create_task(scorer.run()),
-            asyncio.create_task(program.accountant.run(refused)),
-        ]
+        scoring = asyncio.create_task(scorer.run())
         try:
             async with listening(scorer, place, monitor, log):
-                await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-                for each in working:
-                    if each.done():
-                        each.result()
+                await scoring
         finally:
-            for each in working:
-                each.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
-            await program.accountant.close()
+            scoring.cancel()
+            await asyncio.gather(scoring, return_exceptions=True)
 
 
 async def _until_stopped(serving: Coroutine[Any, Any, None]) -> None:

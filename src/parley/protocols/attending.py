@@ -4,7 +4,8 @@
                               ── Attend model ─────────▶
                               ◀────────────── Terms … ──  what the ledger says, again whenever it changes
                               ── Page … ───────────────▶  the root over some predictions, and how many
-                              ◀── Entered | Refused … ──  its batch on the ledger; or why it has none
+                              ◀── Entered | Refused … ──  its batch on the ledger, after terms that count
+                                                          it; or why it has none
 
 Both are programs of one organisation: nothing here crosses to a peer.
 """
@@ -28,7 +29,8 @@ class Terms(Message, frozen=True):
 
     ``status``: as on the ledger, or ``unknown``; ``quota``: predictions that the release allows; ``used``:
     counted of them so far; ``until``: seconds since 1970; ``active``: the party that asks; ``peers``: the
-    other owners, ascending; ``share``: hash of our own share that the ledger has.
+    other owners, ascending; ``share``: hash of our own share that the ledger has; ``batches``: of predictions
+    that it has.
     """
 
     status: str
@@ -38,14 +40,19 @@ class Terms(Message, frozen=True):
     active: str
     peers: tuple[str, ...]
     share: str
+    batches: int
 
 
 class Page(Message, frozen=True):
-    """``page``: its name; ``root``: Merkle root over its predictions; ``count``: how many."""
+    """``page``: its name; ``root``: Merkle root over its predictions; ``count``: how many.
+
+    ``batches``: of the model that the ledger had when the page was begun, among which it cannot be.
+    """
 
     page: str
     root: bytes
     count: int
+    batches: int
 
 
 class Entered(Message, frozen=True):
@@ -56,7 +63,10 @@ class Entered(Message, frozen=True):
 
 
 class Refused(Message, frozen=True):
-    """``page``: which; ``code``, ``what``, ``remedy``: why; ``final``: whether it always will be."""
+    """``page``: which; ``code``, ``what``, ``remedy``: why.
+
+    ``final``: whether the contract says so; else it could not be asked now.
+    """
 
     page: str
     code: str

@@ -10,8 +10,8 @@ from parley.ledger.encoding import Value
 from parley.party.ledger import PartyLedger, check_accepted
 
 _GAP: Final = "batch-gap"
-_LOOKED_BACK: Final = 256
-"""Batches among which a page is looked for that may have been entered before."""
+_AT_ONCE: Final = 256
+"""Batches that are looked at before others get their turn."""
 
 
 class Accounts:
@@ -25,7 +25,7 @@ class Accounts:
         self._ledger = ledger
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def enter(self, model: str, root: bytes, count: int) -> int:
+    async def enter(self, model: str, root: bytes, count: int, since: int = 0) -> int:
         """Enter a page, unless it is there already; returns its batch.
 
         A program that was killed before it heard of its batch asks for the same page again.
@@ -34,6 +34,7 @@ class Accounts:
             model: whose predictions they are.
             root: Merkle root over them.
             count: how many.
+            since: batches of the model that were there before the page was begun; it is none of those.
 
         Raises:
             PolicyRefused: the contract refuses it.
@@ -41,22 +42,27 @@ class Accounts:
         """
         async with self._turns[model]:
             while True:
-                batch = self._found(model, root.hex())
-                if batch is not None:
+                batch, found = await self._look_for(model, root.hex(), since)
+                if found:
                     return batch
-                record = self._ledger.draft.find(Model, model_path(model))
-                batch = 0 if record is None else record.batches
+                since = batch
                 body: dict[str, Value] = {"model": model, "batch": batch, "root": root.hex(), "count": count}
                 receipt = await self._ledger.transact("prediction.commit", body)
                 if receipt.code != _GAP:  # else another of its batches came in between
                     check_accepted("prediction.commit", receipt)
                     return batch
 
-    def _found(self, model: str, root: str) -> int | None:
-        draft = self._ledger.draft
-        record = draft.find(Model, model_path(model))
-        for number in reversed(range(0 if record is None else record.batches)[-_LOOKED_BACK:]):
-            batch = draft.find(Batch, batch_path(model, number))
-            if batch is not None and batch.root == root:
-                return number
-        return None
+    async def _look_for(self, model: str, root: str, first: int) -> tuple[int, bool]:
+        """The batch of a root, from a number on, and whether there is one; else the next batch's number."""
+        while True:
+            record = self._ledger.draft.find(Model, model_path(model))
+            due = 0 if record is None else record.batches
+            last = min(due, first + _AT_ONCE)
+            for number in range(first, last):
+                batch = self._ledger.draft.find(Batch, batch_path(model, number))
+                if batch is not None and batch.root == root:
+                    return number, True
+            if last >= due or first >= due:
+                return due, False
+            first = last
+            await asyncio.sleep(0)

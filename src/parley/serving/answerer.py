@@ -14,8 +14,8 @@ import socket
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from parley.core.errors import ParleyError, PolicyRefused
+from parley.core.errors import BudgetExhausted, ParleyError, PolicyRefused
 from parley.core.log import Log, Record
 from parley.core.trace import Trace
 from parley.learn.forest import Tests
@@ -38,7 +38,8 @@ from parley.protocols import asking, enrolment
 from parley.serving.attendance import Attendance
 from parley.serving.features.coded import Enrolled, Features
 from parley.serving.features.opening import open_features
-from parley.serving.meter import Meter
+from parley.serving.meter import Meter, Slate
+from parley.serving.pages import FOLDER
 from parley.serving.subject import Subject
 from parley.store.home import Home
 from parley.store.runlog import encoded
@@ -46,6 +47,13 @@ from parley.store.runlog import encoded
 PARTY: Final = "party"
 ROLLS: Final = 8
 """Enrolments held; the one that was used longest ago goes when there is another."""
+ENROLLING: Final = 2
+"""Enrolments under way at the same time: each takes room for the whole table."""
+_FRESH: Final = 60.0
+"""Seconds for which the ids that were read for one enrolment serve for another, such as the next attempt of
+an active party that did not wait for them."""
+_ANSWERED: Final = "answered"
+"""The file of what was answered for a model, see `meter`."""
 _PATIENCE: Final = 30.0
 """Seconds for which the active party may say nothing."""
 _MIB: Final = 1 << 20
@@ -104,7 +112,10 @@ class Answerer:
         self._log = log
         self._trace = Trace(time.perf_counter)
         self._tests = Tests.of(share.rules, [column.bins.bin_count for column in share.columns])
-        self._meter = Meter(time.monotonic, time.time)
+        slate = Slate(subject.home.path / FOLDER / share.model / _ANSWERED)
+        self._meter = Meter(time.monotonic, time.time, slate)
+        self._places = asyncio.Semaphore(ENROLLING)
+        self._reading: asyncio.Task[Enrolled] | None = None
         self._rolls: OrderedDict[str, _Roll] = OrderedDict()
         self._loop = asyncio.get_running_loop()
         self._conversations: set[asyncio.Task[None]] = set()
@@ -130,8 +141,8 @@ class Answerer:
     async def _enrol(self, key: str, transport: "_Passed") -> None:
         subject = self._subject
         setting = Setting(enrolment.STEPS, enrolment.PASSIVE, key, self._trace, _PATIENCE)
-        async with CheckedChannel(transport, setting) as channel:
-            enrolled = await self._features.enrol()
+        async with CheckedChannel(transport, setting) as channel, self._place(transport.peer):
+            enrolled = await self._enrolled()
             options = enrolment.Options(
                 self._share.model, subject.rule, secrets.token_bytes(32), subject.threads
             )
@@ -140,6 +151,33 @@ class Answerer:
         while len(self._rolls) > ROLLS:
             self._rolls.popitem(last=False)
         self._log(f"{transport.peer} can ask model {self._share.model} about {len(tokens):,} ids of ours")
+
+    @asynccontextmanager
+    async def _place(self, peer: str) -> AsyncIterator[None]:
+        if self._places.locked():
+            raise BudgetExhausted(
+                "enrolling-already",
+                f"{peer} enrols us for model {self._share.model} {ENROLLING} times at once already",
+                remedy="nothing is to be done: it comes again",
+                public="as many programs as can enrol for this model already; come again in some seconds",
+            )
+        async with self._places:
+            yield
+
+    async def _enrolled(self) -> Enrolled:
+        """Our ids; read once for all who ask for them at about the same time."""
+        reading = self._reading
+        if reading is None:
+            reading = self._reading = asyncio.create_task(self._features.enrol())
+            reading.add_done_callback(self._was_read)
+        return await asyncio.shield(reading)
+
+    def _was_read(self, reading: "asyncio.Task[Enrolled]") -> None:
+        well = not reading.cancelled() and reading.exception() is None
+        self._loop.call_later(_FRESH if well else 0.0, self._forget)
+
+    def _forget(self) -> None:
+        self._reading = None
 
     async def _answer(self, key: str, transport: "_Passed") -> None:
         setting = Setting(asking.STEPS, asking.PASSIVE, key, self._trace, _PATIENCE)
@@ -214,10 +252,16 @@ async def _serve(end: socket.socket, home: Home, model: str) -> None:
             answering.set_result(Answerer(subject, features, attendance, log))
             for path, stream in early:
                 answering.result().arrived(path, stream)
-            await leaving
+            early.clear()
+            why = await attendance.over()  # nothing is answered by terms that nobody renews
+            log.because(why).say("warning", f"answers no more for model {model}: {why.what}")
     except ParleyError as error:
         log.because(error).say("error", f"cannot answer for model {model}: {error.what}")
-    os._exit(1)  # threads that still compute for nobody are not waited for
+    except Exception as error:  # noqa: BLE001 (told, and then there is no worker)
+        log.say("error", f"cannot answer for model {model}: {lines_of(error)}")
+    finally:
+        leaving.cancel()
+        os._exit(1)  # threads that still compute for nobody are not waited for
 
 
 def _printed(record: Record) -> None:

@@ -31,6 +31,8 @@ IDLE: Final = 600.0
 _LOOK: Final = 5.0
 _SHORT: Final = 10.0
 """Seconds; a worker that lived no longer is not started again at once."""
+_FAREWELL: Final = 5.0
+"""Seconds for killed workers to end when the party stops."""
 _PATH: Final = re.compile(PATH)
 
 
@@ -60,6 +62,7 @@ class Answering:
         self._workers: dict[str, _Worker] = {}
         self._starting: dict[str, asyncio.Lock] = {}
         self._failed: dict[str, float] = {}
+        self._ending: set[asyncio.Future[int]] = set()
 
     async def serve(self, peer: str, path: str, transport: Transport) -> None:
         """Serve one conversation with a peer."""
@@ -99,6 +102,8 @@ class Answering:
         finally:
             for model, worker in list(self._workers.items()):
                 self._let_go(model, worker)
+            if self._ending:
+                await asyncio.wait(self._ending, timeout=_FAREWELL)
 
     def _check(self, peer: str, model: str) -> None:
         """Numbered checks: 1 we keep a ledger, 2 the peer asks for its own model, 3 it is released."""
@@ -127,12 +132,7 @@ class Answering:
                 self._let_go(model, worker)
             now = self._office.clocks.monotonic()
             if now - self._failed.get(model, -_SHORT) < _SHORT:
-                raise BudgetExhausted(
-                    "answering-failed",
-                    f"the worker that answers for model {model} has just ended",
-                    remedy="see our log for why; it is started again in some seconds",
-                    public="what answers for this model has just ended; ask again in some seconds",
-                )
+                raise _just_ended(model)
             worker = self._workers[model] = await self._started(model)
             return worker
 
@@ -141,7 +141,13 @@ class Answering:
         with theirs:
             number, home = theirs.fileno(), self._office.home.path
             program = (sys.executable, "-m", "parley.serving.answerer", str(number), str(home), model)
-            process = subprocess.Popen(program, pass_fds=[number])  # noqa: ASYNC220, S603 (ourselves; at once)
+            try:
+                process = subprocess.Popen(program, pass_fds=[number])  # noqa: ASYNC220, S603 (ourselves; at once)
+            except OSError as error:  # no memory, or too many processes
+                ours.close()
+                self._failed[model] = self._office.clocks.monotonic()
+                self._office.log.say("error", f"no worker for model {model} can be started: {error.strerror}")
+                raise _just_ended(model) from None
         attending: set[asyncio.Task[None]] = set()
 
         def arrived(path: str, stream: Stream) -> None:
@@ -163,8 +169,23 @@ class Answering:
         for task in worker.attending:
             task.cancel()
         worker.process.kill()
-        worker.process.wait()  # a matter of milliseconds
+        self._reap(worker.process)
         if died and now - worker.began < _SHORT:
             self._failed[model] = now
         ended = "has ended unexpectedly" if died else "is let go of"
         self._office.log.say("warning" if died else "info", f"the worker that answered for {model} {ended}")
+
+    def _reap(self, process: "subprocess.Popen[bytes]") -> None:
+        """Wait for its end beside everything else: one with much memory takes a while."""
+        ending = asyncio.ensure_future(asyncio.to_thread(process.wait))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+
+def _just_ended(model: str) -> BudgetExhausted:
+    return BudgetExhausted(
+        "answering-failed",
+        f"the worker that answers for model {model} has just ended",
+        remedy="see our log for why; it is started again in some seconds",
+        public="what answers for this model has just ended; ask again in some seconds",
+    )

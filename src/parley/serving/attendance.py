@@ -9,7 +9,9 @@ from parley.core.errors import ParleyError, PeerLost, PolicyRefused
 from parley.core.trace import Trace
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
+from parley.party.failures import known
 from parley.protocols import attending
+from parley.serving.pages import Page
 
 _LIFELINE: Final = 365 * 86400.0
 _PATIENCE: Final = 20.0
@@ -36,7 +38,7 @@ class Attendance:
         self._changed = asyncio.Event()
         self._gone: ParleyError | None = None
         self._reading: asyncio.Task[None] | None = None
-        self.terms = attending.Terms("unknown", 0, 0, 0, "", (), "")
+        self.terms = attending.Terms("unknown", 0, 0, 0, "", (), "", 0)
 
     async def __aenter__(self) -> Self:
         channel: Channel = await self._checked.__aenter__()
@@ -67,8 +69,14 @@ class Attendance:
         """Wait until the terms change, or our party is gone."""
         await self._changed.wait()
 
-    async def enter(self, page: str, root: bytes, count: int) -> int:
-        """Have a page entered on the ledger; returns its batch.
+    async def over(self) -> ParleyError:
+        """Wait until our party tells nothing any more; returns why."""
+        while self._gone is None:
+            await self.changed()
+        return self._gone
+
+    async def enter(self, page: Page, root: bytes) -> int:
+        """Have a page entered on the ledger; returns its batch, which the terms count by then.
 
         Raises:
             PolicyRefused: the contract refuses it, for good.
@@ -76,12 +84,12 @@ class Attendance:
         """
         if self._gone is not None:
             raise self._gone
-        entered = self._waiting[page] = asyncio.get_running_loop().create_future()
+        entered = self._waiting[page.name] = asyncio.get_running_loop().create_future()
         try:
-            await self._checked.send(attending.Page(page, root, count))
+            await self._checked.send(attending.Page(page.name, root, page.count, page.batches))
             batch: int = await entered
         finally:
-            self._waiting.pop(page, None)
+            self._waiting.pop(page.name, None)
         return batch
 
     async def _read(self, channel: Channel) -> None:
@@ -96,11 +104,11 @@ class Attendance:
                         self._answer(page, batch)
                     case attending.Refused() as refused:
                         self._answer(refused.page, _refusal(refused, channel.peer))
-        except ParleyError as error:
-            self._gone = error
+        except Exception as error:  # noqa: BLE001 (terms that nobody renews must not be relied on)
+            self._gone = known(error)
             self._changed.set()
             for page in list(self._waiting):
-                self._answer(page, error)
+                self._answer(page, self._gone)
 
     def _answer(self, page: str, outcome: int | ParleyError) -> None:
         waiting = self._waiting.get(page)

@@ -2,18 +2,24 @@
 
 Beside the output lies a folder ``OUTPUT.parts`` while it is not whole: ``job.json`` says what is done there,
 and a part ``NUMBER-PAGE.parquet`` holds the scores of one chunk, whose page of predictions is PAGE. A part is
-written before its page is entered on the ledger; who goes on with the job has the pages of the parts that
-are there entered, which the ledger takes once, and scores the chunks that are not. Before a page is written
-``NUMBER-PAGE.begun`` is there, so that a page without a part is known to have been given out to nobody.
+written before its page is published and entered on the ledger; who goes on with the job has the pages of
+the parts that are there entered, which the ledger takes once, and scores the chunks that are not. Before a
+page is written ``NUMBER-PAGE.begun`` is there, so that a page without a part is known to have been given out
+to nobody: it is dropped, and no other program enters it meanwhile. The folder is locked while somebody works
+in it.
 """
 
 import asyncio
+import errno
+import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,7 +29,7 @@ import numpy as np
 import polars as pl
 
 from parley.core.errors import ParleyError, PeerError, UsageError
-from parley.core.files import write_atomically
+from parley.core.files import no_room, room_for, write_atomically
 from parley.data.cells import rows_text, text
 from parley.data.sources import parse_source, read
 from parley.ledger.predictions import BASES
@@ -37,6 +43,8 @@ CHUNK: Final = MOST
 _AHEAD: Final = 4
 """Pages that may be on their way to the ledger while others are scored."""
 _AGAIN: Final = 1.0
+_LEAST_ROOM: Final = 1 << 20
+"""Bytes; where fewer are free, what could not be written could not for want of them."""
 _JOB: Final = "job.json"
 _BEGUN: Final = ".begun"
 _ENDINGS: Final = (".parquet", ".csv")
@@ -139,10 +147,8 @@ class Batch:
             )
         self._engine: Engine = self.program.engine
         self._folder = self.out.with_name(f"{self.out.name}.parts")
-        buffer = "\0".join(self.ids.to_list()).encode()
-        digest = hashlib.sha256(buffer).hexdigest()
         share = self._engine.share
-        self._job = _Job(share.model, digest, len(self.ids), CHUNK, self._engine.fallback)
+        self._job = _Job(share.model, _digest(self.ids), len(self.ids), CHUNK, self._engine.fallback)
 
     async def run(self, repeated: int) -> Predicted:
         """Score what is not scored yet, and write the output.
@@ -154,13 +160,21 @@ class Batch:
             ParleyError: whatever ended it; what was scored is kept, and another `run` goes on.
         """
         began = time.monotonic()
+        with _locked(self._folder), _room(self._folder):
+            await self._work()
+        basis = {str(each): self._basis[each] for each in BASES}
+        seconds = time.monotonic() - began
+        model = self._engine.share.model
+        return Predicted(model, str(self.out), len(self.ids), repeated, basis, self._resumed, seconds)
+
+    async def _work(self) -> None:
         self._prepare()
         parts = self._parts()
         entering: set[asyncio.Task[int]] = set()
         try:
             for number, first in enumerate(range(0, len(self.ids), CHUNK)):
                 chunk = self.ids[first : first + CHUNK]
-                page = self._resume(parts[number]) if number in parts else await self._score(number, chunk)
+                page = await (self._resume(parts[number]) if number in parts else self._score(number, chunk))
                 if page is not None:
                     entering.add(asyncio.create_task(self.program.accountant.enter(page)))
                 entering = await _at_most(entering, _AHEAD)
@@ -172,13 +186,8 @@ class Batch:
                 task.cancel()
             await asyncio.gather(*entering, return_exceptions=True)
         await asyncio.to_thread(self._join)
-        basis = {str(each): self._basis[each] for each in BASES}
-        seconds = time.monotonic() - began
-        model = self._engine.share.model
-        return Predicted(model, str(self.out), len(self.ids), repeated, basis, self._resumed, seconds)
 
     def _prepare(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / _JOB
         if not path.exists():
             write_atomically(path, msgspec.json.encode(self._job))
@@ -188,7 +197,6 @@ class Batch:
                 f"{self._folder} holds the parts of another job: other ids, model or fallback",
                 remedy="finish that one, or remove the folder, or choose another output",
             )
-
         for begun in self._folder.glob(f"*{_BEGUN}"):
             if not begun.with_suffix(".parquet").exists():
                 self.program.book.forget(begun.stem.split("-")[1])
@@ -198,14 +206,22 @@ class Batch:
         """The chunks that are scored, by number."""
         return {int(path.name.split("-")[0]): path for path in self._folder.glob("*-*.parquet")}
 
-    def _resume(self, part: Path) -> Page | None:
-        """Count a part that is there; its page if the ledger does not have it, as far as we know."""
+    async def _resume(self, part: Path) -> Page | None:
+        """Count a part that is there; its page, if nobody else has it entered on the ledger."""
         basis = pl.read_parquet(part, columns=["basis"])["basis"]
         self._basis.update(basis.to_list())
         self._resumed += len(basis)
         name = part.stem.split("-")[1]
         book = self.program.book
-        return None if book.batch_of(name) is not None else book.page(name)
+        while book.batch_of(name) is None:
+            page = await asyncio.to_thread(book.take, name)
+            if page is not None:
+                book.publish(page)
+                return page
+            book.page(name)  # it is there
+            self.tell(self._done, len(self.ids), "waits for another program")
+            await asyncio.sleep(_AGAIN)
+        return None
 
     async def _score(self, number: int, chunk: pl.Series) -> Page:
         """Score a chunk and keep its part."""
@@ -214,14 +230,16 @@ class Batch:
         await accountant.reserve(len(ids))
         try:
             outcome = await self._outcome(ids)
+            self._engine.check(ids, outcome)
+            page = accountant.hold()
+            (self._folder / f"{number:06}-{page.name}{_BEGUN}").touch()
+            receipts = accountant.fill(page, predictions_of(ids, outcome))
         except BaseException:
             accountant.release(len(ids))
             raise
-        page = self.program.book.begin()
-        (self._folder / f"{number:06}-{page.name}{_BEGUN}").touch()
-        receipts = accountant.fill(page, predictions_of(ids, outcome))
         part = self._folder / f"{number:06}-{page.name}.parquet"
         await asyncio.to_thread(_write, part, self._frame(chunk, outcome, receipts))
+        self.program.book.publish(page)
         self._basis.update(outcome.counted())
         return page
 
@@ -261,8 +279,53 @@ class Batch:
             whole.sink_csv(rough)
         else:
             whole.sink_parquet(rough)
+        _onto_disk(rough)
         rough.replace(self.out)
-        shutil.rmtree(self._folder)
+        done = self._folder.rename(self._folder.with_suffix(f".{secrets.token_hex(4)}.done"))
+        shutil.rmtree(done)  # in one step before: half of the parts must not look like a job to go on with
+
+
+def _digest(ids: pl.Series) -> str:
+    """Of all ids in their order."""
+    found = hashlib.sha256()
+    for first in range(0, len(ids), CHUNK):
+        found.update("".join(f"{each}\0" for each in ids[first : first + CHUNK].to_list()).encode())
+    return found.hexdigest()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Two that work on one output would score everything twice.
+
+    Raises:
+        UsageError: ``job-running``.
+    """
+    with room_for(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UsageError(
+            "job-running",
+            f"somebody works in {folder} already",
+            remedy="wait for that `parley predict`, or choose another output",
+        ) from None
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Says in our own words that the disk is full; not every library keeps the system's."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or shutil.disk_usage(folder).free < _LEAST_ROOM:
+            raise no_room(folder) from error
+        raise
 
 
 def _known(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> pl.Series:
@@ -273,9 +336,13 @@ def _write(part: Path, frame: pl.DataFrame) -> None:
     """So that it is there whole, or not at all, whatever happens."""
     rough = part.with_suffix(".rough")
     frame.write_parquet(rough)
-    with rough.open("rb") as file:
-        os.fsync(file.fileno())
+    _onto_disk(rough)
     rough.replace(part)
+
+
+def _onto_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 async def _at_most(tasks: "set[asyncio.Task[int]]", count: int) -> "set[asyncio.Task[int]]":

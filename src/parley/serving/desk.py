@@ -9,7 +9,9 @@ Paths of connections from them, with our own certificate:
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from parley.core.conversation import Channel, Steps
@@ -32,6 +34,10 @@ PATIENCE: Final = 10.0
 PATH: Final = r"/serving/([a-z0-9-]{1,64})/([0-9a-f]{32})/(enrolment|asking)"
 """Of a conversation about a model with one program: the model, the program's key, the protocol."""
 STEPS: Final = {"enrolment": enrolment.STEPS, "asking": asking.STEPS}
+PAGES: Final = 64
+"""Of one program, that are entered at the same time; further ones are read when there is room."""
+_DROPPED: Final = "dropped-"
+"""How codes begin of transactions that never reached the contract; the next one may."""
 _THROUGH: Final = re.compile(rf"/through/([a-z][a-z0-9-]{{0,31}})({PATH})")
 
 
@@ -58,7 +64,8 @@ class Desk:
             async with asyncio.TaskGroup() as tasks:
                 telling = tasks.create_task(_tell(channel, ledger, model, self._office.name))
                 try:
-                    await _enter(channel, accounts, model, tasks)
+                    terms = partial(terms_of, ledger, model, self._office.name)
+                    await _Clerk(channel, accounts, model, terms).work(tasks)
                 finally:
                     telling.cancel()
 
@@ -98,27 +105,43 @@ async def _tell(channel: Channel, ledger: PartyLedger, model: str, party: str) -
             told = terms
 
 
-async def _enter(channel: Channel, accounts: Accounts, model: str, tasks: asyncio.TaskGroup) -> None:
-    """Enter the pages that come, until the program leaves."""
+class _Clerk:
+    """Enters the pages of one program."""
 
-    async def enter(page: attending.Page) -> None:
+    def __init__(
+        self, channel: Channel, accounts: Accounts, model: str, terms: Callable[[], attending.Terms]
+    ) -> None:
+        self._channel = channel
+        self._accounts = accounts
+        self._model = model
+        self._terms = terms
+        self._places = asyncio.Semaphore(PAGES)
+
+    async def work(self, tasks: asyncio.TaskGroup) -> None:
+        """Enter the pages that come, until the program leaves."""
+        while True:
+            await self._places.acquire()
+            tasks.create_task(self._enter(await self._channel.recv(attending.Page)))
+
+    async def _enter(self, page: attending.Page) -> None:
         try:
-            batch = await accounts.enter(model, page.root, page.count)
+            batch = await self._accounts.enter(self._model, page.root, page.count, page.batches)
         except ParleyError as error:
-            final = isinstance(error, PolicyRefused)
-            await channel.send(attending.Refused(page.page, error.code, error.what, error.remedy, final))
-        else:
-            await channel.send(attending.Entered(page.page, batch))
-
-    while True:
-        tasks.create_task(enter(await channel.recv(attending.Page)))
+            final = isinstance(error, PolicyRefused) and not error.code.startswith(_DROPPED)
+            said = attending.Refused(page.page, error.code, error.what, error.remedy, final)
+            await self._channel.send(said)
+        else:  # terms first: the program must not take the page off before it is counted
+            await self._channel.send(self._terms())
+            await self._channel.send(attending.Entered(page.page, batch))
+        finally:
+            self._places.release()
 
 
 def terms_of(ledger: PartyLedger, model: str, party: str) -> attending.Terms:
     """What the ledger says of a model to one of its owners."""
     found = ledger.draft.find(Model, model_path(model)) if ledger.member.log.size else None
     if found is None:
-        return attending.Terms("unknown", 0, 0, 0, "", (), "")
+        return attending.Terms("unknown", 0, 0, 0, "", (), "", 0)
     release = found.release
     plan = ledger.draft.known(Plan, plan_path(found.plan))
     return attending.Terms(
@@ -129,4 +152,5 @@ def terms_of(ledger: PartyLedger, model: str, party: str) -> attending.Terms:
         active=found.active,
         peers=tuple(name for name in plan.terms.parties if name != party),
         share=found.shares.get(party, ""),
+        batches=found.batches,
     )

@@ -63,6 +63,10 @@ class Outcome:
     basis: Bytes
     margins: Floats
 
+    def of(self, places: NDArray[np.int64] | slice) -> "Outcome":
+        """Of some of the ids."""
+        return Outcome(self.basis[places], self.margins[:, places])
+
     def counted(self) -> dict[Basis, int]:
         """How many scores rest on what."""
         counts = np.bincount(self.basis, minlength=len(BASES)).tolist()
@@ -123,11 +127,20 @@ class Engine:
         """For turning margins into predictions."""
         return self.share.objective
 
-    async def outcome(self, ids: Sequence[str]) -> Outcome:
-        """Score ids, of which some may be equal.
+    def check(self, ids: Sequence[str], outcome: Outcome) -> None:
+        """Refuse a request some of whose ids a party lacks, where the fallback is to refuse.
 
         Raises:
-            UsageError: ``unknown-ids``, where the fallback is to refuse; or our source cannot be asked.
+            UsageError: ``unknown-ids``.
+        """
+        if self.fallback == "refuse" and (outcome.basis != JOINT).any():
+            raise _unknown(ids, np.flatnonzero(outcome.basis != JOINT))
+
+    async def outcome(self, ids: Sequence[str]) -> Outcome:
+        """Score ids, of which some may be equal; whether all may be given out says `check`.
+
+        Raises:
+            UsageError: our source cannot be asked.
             PolicyRefused: a passive party may not answer.
             PeerError: a passive party is away, and the fallback is to refuse.
         """
@@ -147,8 +160,6 @@ class Engine:
                 joint[:] = False
             for answer in theirs.values():
                 joint &= answer.known
-        if self.fallback == "refuse" and not (own.known.all() and joint.all()):
-            raise _unknown(ids, own.known, rows[~joint])
         # 3. the walk
         if len(ids) <= _AT_ONCE:
             return self._scored(own, rows, joint, theirs)
@@ -219,8 +230,7 @@ def predictions_of(ids: Sequence[str], outcome: Outcome) -> Predictions:
     return Predictions.of(ids, outcome.basis, outcome.margins)
 
 
-def _unknown(ids: Sequence[str], known: Bools, elsewhere: NDArray[np.int64]) -> UsageError:
-    lacking = [*np.flatnonzero(~known).tolist(), *elsewhere.tolist()]
+def _unknown(ids: Sequence[str], lacking: NDArray[np.int64]) -> UsageError:
     some = ", ".join(repr(ids[place][:64]) for place in lacking[:_SHOWN])
     more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
     return UsageError(

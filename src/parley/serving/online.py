@@ -2,17 +2,21 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from parley.core.errors import BudgetExhausted, ParleyError, UsageError
 from parley.core.log import Log
-from parley.party.failures import known, lines_of
+from parley.party.failures import lines_of
 from parley.serving.accounting import Accountant
-from parley.serving.engine import Engine, predictions_of, scores_of
+from parley.serving.engine import Engine, Outcome, predictions_of, scores_of
 from parley.serving.monitor import Monitor
 from parley.serving.scores import Score, Service
+from parley.web.problems import unforeseen
 
 IN_FLIGHT: Final = 2
 """Exchanges under way at the same time; while they are, further requests gather."""
@@ -22,12 +26,18 @@ WAITING: Final = 1 << 16
 """Ids that may wait."""
 
 
+_OF_AN_ID: Final = ("column-type", "serving-rows", "serving-function-failed", "serving-function-answer")
+"""What our source may say because of one id among others, which are then asked for without it. Anything else
+it would say to each of them, each after its deadline."""
+
+
 @dataclass(eq=False)
 class _Request:
-    """One request that waits: its ids, and where its scores go."""
+    """One request that waits: its ids, where its scores go, and whether predictions are still set aside."""
 
     ids: Sequence[str]
     scores: "asyncio.Future[list[Score]]"
+    reserved: bool = True
 
 
 class OnlineScorer:
@@ -58,7 +68,7 @@ class OnlineScorer:
         self._log = log
         self._delay = delay
         self._clock = clock
-        self._waiting: list[_Request] = []
+        self._waiting: deque[_Request] = deque()
         self._count = 0
         self._wake = asyncio.Event()
         self._free = asyncio.Semaphore(IN_FLIGHT)
@@ -116,7 +126,7 @@ class OnlineScorer:
         taken: list[_Request] = []
         count = 0
         while self._waiting and (not taken or count + len(self._waiting[0].ids) <= TOGETHER):
-            taken.append(self._waiting.pop(0))
+            taken.append(self._waiting.popleft())
             count += len(taken[-1].ids)
         self._count -= count
         if not self._waiting:
@@ -125,56 +135,73 @@ class OnlineScorer:
 
     async def _exchange(self, requests: list[_Request]) -> None:
         try:
-            await self._answer([each for each in requests if not self._left(each)])
+            await self._answer(requests)
         except Exception as error:  # noqa: BLE001 (later requests must not suffer)
             self._log.say("error", f"scoring failed: {lines_of(error)}")
-            for each in requests:
-                _settle(each, known(error))
+            self._refuse(requests, unforeseen())
         finally:
             self._free.release()
-            for each in requests:
-                each.scores.cancel()  # only where there is no answer
+            for each in requests:  # only where there is no answer
+                each.scores.cancel()
+                self._release(each)
 
     async def _answer(self, requests: list[_Request]) -> None:
-        """Score requests together; if one of them cannot be answered, each by itself."""
+        """Score requests together; if our source cannot answer for one of them, the others without it."""
+        requests = [each for each in requests if not each.scores.done()]  # of others nothing is asked
         if not requests:
             return
+        ids = [each for request in requests for each in request.ids]
+        began = self._clock()
         try:
-            scores = await self._scores([each for request in requests for each in request.ids])
+            outcome = await self._engine.outcome(ids)
+            self._give_out(requests, ids, outcome, began)
         except ParleyError as error:
-            if len(requests) == 1 or error.family != UsageError.family:
-                for each in requests:
-                    _settle(each, error)
-                    self._accountant.release(len(each.ids))
+            if len(requests) == 1 or not (isinstance(error, UsageError) and error.code in _OF_AN_ID):
+                self._refuse(requests, error)
                 return
-            for each in requests:
-                await self._answer([each])
-            return
+            half = len(requests) // 2
+            await self._answer(requests[:half])
+            await self._answer(requests[half:])
+
+    def _give_out(self, requests: list[_Request], ids: Sequence[str], outcome: Outcome, began: float) -> None:
+        """Write down what may be given out, then give it out."""
+        asked: list[tuple[_Request, slice]] = []
         at = 0
         for each in requests:
-            _settle(each, scores[at : at + len(each.ids)])
-            at += len(each.ids)
+            span = slice(at, at + len(each.ids))
+            at = span.stop
+            try:
+                self._engine.check(each.ids, outcome.of(span))
+            except UsageError as error:
+                self._refuse([each], error)
+            else:
+                asked.append((each, span))
+        if not asked:
+            return
+        if len(asked) < len(requests):
+            outcome = outcome.of(np.concatenate([np.arange(span.start, span.stop) for _, span in asked]))
+            ids = [each for request, _ in asked for each in request.ids]
+        self._settle([each for each, _ in asked], ids, outcome, began)
 
-    async def _scores(self, ids: Sequence[str]) -> list[Score]:
-        began = self._clock()
-        outcome = await self._engine.outcome(ids)
+    def _settle(self, requests: list[_Request], ids: Sequence[str], outcome: Outcome, began: float) -> None:
         receipts = self._accountant.write(predictions_of(ids, outcome))
         scores = scores_of(ids, outcome, self._engine.objective, receipts)
         self._monitor.answered(scores, self._clock() - began)
-        return scores
+        at = 0
+        for each in requests:
+            each.reserved = False  # they are written down
+            if not each.scores.done():
+                each.scores.set_result(scores[at : at + len(each.ids)])
+            at += len(each.ids)
 
-    def _left(self, request: _Request) -> bool:
-        """Whether nobody waits for a request any more; then nothing is asked for it."""
-        if request.scores.done():
+    def _refuse(self, requests: list[_Request], error: ParleyError) -> None:
+        for each in requests:
+            if not each.scores.done():
+                each.scores.set_exception(error)
+            self._release(each)
+
+    def _release(self, request: _Request) -> None:
+        """What was set aside for a request that got no answer."""
+        if request.reserved:
+            request.reserved = False
             self._accountant.release(len(request.ids))
-            return True
-        return False
-
-
-def _settle(request: _Request, outcome: list[Score] | ParleyError) -> None:
-    if request.scores.done():
-        return
-    if isinstance(outcome, ParleyError):
-        request.scores.set_exception(outcome)
-    else:
-        request.scores.set_result(outcome)

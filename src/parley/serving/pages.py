@@ -5,10 +5,13 @@ before its scores are given out. What is torn at its end was never given out. Th
 predictions goes to the ledger; what a prediction's leaf is made of says `ledger.predictions`.
 """
 
+import fcntl
 import os
+import re
 import secrets
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -19,9 +22,11 @@ from numpy.typing import NDArray
 
 from parley import _native
 from parley.core.errors import UsageError
-from parley.core.files import write_atomically
+from parley.core.files import room_for
 from parley.ledger.predictions import BASES
 
+FOLDER: Final = "predictions"
+"""Of the home, for what is kept of models in use."""
 MOST: Final = 1 << 16
 """Predictions on one page."""
 
@@ -29,18 +34,21 @@ _KEY: Final = 32
 _NAME: Final = 8
 _LENGTH: Final = struct.Struct(">I")
 _PAGE: Final = ".page"
-_ENTERED: Final = ".batch"
+_HELD: Final = ".held"
+_CLOSED: Final = -1
+_IS_NAME: Final = re.compile(r"[0-9a-f]{16}")
 
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
 
 class _Header(msgspec.Struct, frozen=True, array_like=True):
-    """How a page begins: whose it is, the secret of its salts, margins per prediction."""
+    """How a page begins: whose it is, the secret of its salts, margins per prediction, batches before it."""
 
     model: str
     key: bytes
     outputs: int
+    batches: int = 0
 
 
 class _Block(msgspec.Struct, frozen=True, array_like=True):
@@ -86,15 +94,19 @@ class Predictions:
         )
 
 
-@dataclass
+@dataclass(eq=False)
 class Page:
-    """A page that is being written, or was.
+    """A page: being written by us, or taken over from a program that has ended, or merely read.
+
+    Whoever writes or enters a page holds its file locked (``flock``), so that nobody else enters what is
+    not finished; a program that is killed lets go of it by that.
 
     Attributes:
         path: of its file.
         model: whose predictions these are.
         key: secret from which salts are made.
         outputs: margins per prediction.
+        batches: of the model that the ledger had when the page was begun; its own cannot be an earlier one.
         count: predictions so far.
     """
 
@@ -102,20 +114,28 @@ class Page:
     model: str
     key: bytes = field(repr=False)
     outputs: int
+    batches: int = 0
     count: int = 0
+    _file: int = field(default=_CLOSED, repr=False)
+    _size: int = field(default=0, repr=False)
+    _fresh: list[Predictions] = field(default_factory=list, repr=False)
     _leaves: list[Bytes] = field(default_factory=list, repr=False)
 
     @property
     def name(self) -> str:
         """Random, of this page."""
-        return self.path.stem
+        return self.path.stem.partition("-")[0]
 
     def receipts(self, first: int, count: int) -> list[str]:
         """By which predictions of the page can be asked for later."""
         return [f"{self.name}.{number}" for number in range(first, first + count)]
 
-    def append(self, predictions: Predictions, threads: int = 1) -> int:
-        """Write predictions down; returns the number of the first. They outlive this process from then on."""
+    def append(self, predictions: Predictions) -> int:
+        """Write predictions down; returns the number of the first. They outlive this process from then on.
+
+        Raises:
+            BudgetExhausted: the disk is full; the page is as it was.
+        """
         first = self.count
         block = _Block(
             predictions.ids,
@@ -123,24 +143,59 @@ class Page:
             predictions.basis.tobytes(),
             np.ascontiguousarray(predictions.margins, dtype="<f8").tobytes(),
         )
-        data = msgspec.msgpack.encode(block)
-        with self.path.open("ab", buffering=0) as file:
-            file.write(_LENGTH.pack(len(data)) + data)
-        self._leaves.append(predictions.leaves(self.key, first, threads))
-        self.count += len(predictions)
+        self._write(msgspec.msgpack.encode(block))
+        self._read(predictions)
         return first
 
-    def leaves(self) -> Bytes:
-        """Leaf hashes of all predictions, uint8[count, 32]."""
+    def leaves(self, threads: int = 1) -> Bytes:
+        """Leaf hashes of all predictions, uint8[count, 32]; computed here, not while it is written."""
+        done = sum(map(len, self._leaves))
+        while self._fresh:
+            self._leaves.append(self._fresh.pop(0).leaves(self.key, done, threads))
+            done += len(self._leaves[-1])
         return np.concatenate(self._leaves) if self._leaves else np.empty((0, 32), dtype=np.uint8)
 
     def root(self, threads: int = 1) -> bytes:
         """The Merkle root over all predictions."""
-        return _native.merkle_root(self.leaves(), threads)
+        return _native.merkle_root(self.leaves(threads), threads)
+
+    def sealed(self, threads: int = 1) -> bytes:
+        """The same, once the page is on the disk: what the ledger has outlives a loss of power."""
+        if self._file != _CLOSED:
+            os.fsync(self._file)
+        return self.root(threads)
+
+    def close(self) -> None:
+        """Let others have it."""
+        if self._file != _CLOSED:
+            os.close(self._file)
+            self._file = _CLOSED
+
+    def _write(self, piece: bytes) -> None:
+        """All of it, or nothing."""
+        data = memoryview(_LENGTH.pack(len(piece)) + piece)
+        done = 0
+        try:
+            with room_for(self.path):
+                while done < len(data):
+                    done += os.pwrite(self._file, data[done:], self._size + done)
+        except BaseException:
+            with suppress(OSError):  # what stays is torn, and this page is written to no more
+                os.ftruncate(self._file, self._size)
+            raise
+        self._size += done
+
+    def _read(self, predictions: Predictions) -> None:
+        self._fresh.append(predictions)
+        self.count += len(predictions)
 
 
 class Book:
     """The pages of one model in a home.
+
+    In the model's folder lie pages that the ledger does not have: ``NAME.page``, which any program may take
+    over that finds them unlocked, and ``NAME.held``, whose predictions were given out to nobody yet. Those
+    that it has lie in ``entered/NA/NAME-BATCH.page``: what goes there goes in one step.
 
     Args:
         folder: for all models' pages.
@@ -149,61 +204,76 @@ class Book:
     """
 
     def __init__(self, folder: Path, model: str, outputs: int = 1) -> None:
-        self._folder = folder / model
+        self.folder = folder / model
         self._model, self._outputs = model, outputs
 
-    def begin(self) -> Page:
-        """A new page; its file is there once something is on it."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._folder / f"{secrets.token_hex(_NAME)}{_PAGE}"
-        page = Page(path, self._model, secrets.token_bytes(_KEY), self._outputs)
-        header = msgspec.msgpack.encode(_Header(page.model, page.key, page.outputs))
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb", buffering=0) as file:
-            file.write(_LENGTH.pack(len(header)) + header)
-        return page
+    def begin(self, batches: int = 0) -> Page:
+        """A new page, for predictions that are given out as soon as they are on it.
+
+        Raises:
+            BudgetExhausted: the disk is full.
+        """
+        return self._begun(_PAGE, batches)
+
+    def hold(self, batches: int = 0) -> Page:
+        """A new page, for predictions that are given out once it is published."""
+        return self._begun(_HELD, batches)
+
+    def publish(self, page: Page) -> None:
+        """From now on the predictions of a held page count as given out."""
+        page.path = page.path.replace(page.path.with_suffix(_PAGE))
 
     def entered(self, page: Page, batch: int) -> None:
-        """Note that the ledger has a page."""
-        write_atomically(page.path.with_suffix(_ENTERED), str(batch).encode())
+        """The ledger has a page as a batch of the model."""
+        place = self._entered_folder(page.name)
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        page.path = page.path.replace(place / f"{page.name}-{batch}{_PAGE}")
+        page.close()
 
     def batch_of(self, name: str) -> int | None:
-        """The batch that a page is on the ledger; nothing if it is not there."""
-        path = self._folder / f"{name}{_ENTERED}"
-        return int(path.read_text()) if path.exists() else None
+        """The batch that a page is on the ledger; nothing if it is not there as far as we know."""
+        path = self._path_entered(name)
+        return None if path is None else int(path.stem.partition("-")[2])
 
-    def waiting(self) -> list[Page]:
-        """Pages that the ledger does not have, oldest first; such as have nothing on them go."""
-        found = sorted(self._folder.glob(f"*{_PAGE}"), key=lambda path: path.stat().st_mtime_ns)
-        pages = [self.page(path.stem) for path in found if not path.with_suffix(_ENTERED).exists()]
-        for page in pages:
-            if not page.count:
-                page.path.unlink()
-        return [page for page in pages if page.count]
+    def waiting(self) -> list[str]:
+        """Names of pages that the ledger does not have, oldest first, also of those that others write."""
+        found = []
+        for path in self.folder.glob(f"*{_PAGE}"):
+            with suppress(FileNotFoundError):  # another program entered it just now
+                found.append((path.stat().st_mtime_ns, path.stem))
+        return [name for _, name in sorted(found)]
+
+    def take(self, name: str) -> Page | None:
+        """Take a waiting page over from a program that has ended; nothing if another has it, or it is gone.
+
+        A page with nothing on it goes.
+
+        Raises:
+            UsageError: ``page-damaged``.
+        """
+        for ending in (_PAGE, _HELD):
+            path = self.folder / f"{name}{ending}"
+            with suppress(FileNotFoundError):
+                return self._taken(path)
+        return None
+
+    def drop(self, page: Page) -> None:
+        """Drop a page with nothing on it."""
+        page.path.unlink(missing_ok=True)
+        page.close()
 
     def forget(self, name: str) -> None:
-        """Drop a page none of whose predictions was given out."""
-        (self._folder / f"{name}{_PAGE}").unlink(missing_ok=True)
+        """Drop a held page, whose predictions were given out to nobody."""
+        (self.folder / f"{name}{_HELD}").unlink(missing_ok=True)
 
     def page(self, name: str) -> Page:
-        """A page as it was written.
+        """A page as it was written, to read.
 
         Raises:
             UsageError: there is none, or it cannot be read.
         """
-        path = self._folder / f"{name}{_PAGE}"
-        pieces = _pieces(path)
-        try:
-            header = msgspec.msgpack.decode(next(pieces), type=_Header)
-        except (StopIteration, msgspec.MsgspecError):
-            header = _Header("", bytes(_KEY), self._outputs)
-        if header.model != self._model:
-            return Page(path, self._model, header.key, self._outputs)
-        page = Page(path, header.model, header.key, header.outputs)
-        for each in _predictions(pieces, header.outputs):
-            page._leaves.append(each.leaves(page.key, page.count, 1))  # noqa: SLF001 (it is one)
-            page.count += len(each)
-        return page
+        path = self._path(name)
+        return self._loaded(path, *_content(path))
 
     def prediction(self, name: str, number: int) -> tuple[str, str, tuple[float, ...]]:
         """Id, basis and margins of one prediction.
@@ -211,9 +281,9 @@ class Book:
         Raises:
             UsageError: there is no such page, or no such prediction on it.
         """
-        pieces = _pieces(self._folder / f"{name}{_PAGE}")
-        header = msgspec.msgpack.decode(next(pieces), type=_Header)
-        for each in _predictions(pieces, header.outputs):
+        path = self._path(name)
+        header, pieces = _content(path)
+        for each in _predictions(path, pieces, header.outputs) if number >= 0 else ():
             if number < len(each):
                 ends = np.cumsum(each.lengths, dtype=np.int64)
                 text = each.ids[ends[number] - each.lengths[number] : ends[number]].decode()
@@ -221,17 +291,96 @@ class Book:
             number -= len(each)
         raise _no_receipt(name)
 
+    # Inside
 
-def _predictions(pieces: Iterator[bytes], outputs: int) -> Iterator[Predictions]:
+    def _begun(self, ending: str, batches: int) -> Page:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.folder / f"{secrets.token_hex(_NAME)}{ending}"
+        page = Page(path, self._model, secrets.token_bytes(_KEY), self._outputs, batches)
+        with room_for(path):
+            page._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)  # noqa: SLF001 (it is one)
+        fcntl.flock(page._file, fcntl.LOCK_EX)  # noqa: SLF001
+        header = _Header(page.model, page.key, page.outputs, batches)
+        try:
+            page._write(msgspec.msgpack.encode(header))  # noqa: SLF001
+        except BaseException:
+            path.unlink()
+            page.close()
+            raise
+        return page
+
+    def _taken(self, path: Path) -> Page | None:
+        handle = os.open(path, os.O_RDWR)
+        page = None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and not _dropped(path):  # else it was entered between the two
+                page = self._loaded(path, *_content(path))
+                page._file = handle  # noqa: SLF001 (it is one)
+        except BlockingIOError:
+            pass
+        finally:
+            if page is None:
+                os.close(handle)
+        return page
+
+    def _loaded(self, path: Path, header: _Header, pieces: Iterator[bytes]) -> Page:
+        if header.model != self._model:
+            raise _damaged(path)
+        page = Page(path, header.model, header.key, header.outputs, header.batches)
+        for each in _predictions(path, pieces, header.outputs):
+            page._read(each)  # noqa: SLF001 (it is one)
+        return page
+
+    def _path(self, name: str) -> Path:
+        if not _IS_NAME.fullmatch(name):
+            raise _no_receipt(name)
+        for ending in (_PAGE, _HELD):
+            path = self.folder / f"{name}{ending}"
+            if path.exists():
+                return path
+        return self._path_entered(name) or self.folder / f"{name}{_PAGE}"
+
+    def _entered_folder(self, name: str) -> Path:
+        return self.folder / "entered" / name[:2]
+
+    def _path_entered(self, name: str) -> Path | None:
+        return next(self._entered_folder(name).glob(f"{name}-*{_PAGE}"), None)
+
+
+def _content(path: Path) -> tuple[_Header, Iterator[bytes]]:
+    pieces = _pieces(path)
+    try:
+        return msgspec.msgpack.decode(next(pieces), type=_Header), pieces
+    except (StopIteration, msgspec.MsgspecError):
+        raise _damaged(path) from None
+
+
+def _dropped(path: Path) -> bool:
+    """Drop a page if nothing whole stands behind its header."""
+    pieces = _pieces(path)
+    bare = next(pieces, None) is None or next(pieces, None) is None
+    if bare:
+        path.unlink()
+    return bare
+
+
+def _predictions(path: Path, pieces: Iterator[bytes], outputs: int) -> Iterator[Predictions]:
     for piece in pieces:
-        block = msgspec.msgpack.decode(piece, type=_Block)
-        margins = np.frombuffer(block.margins, dtype="<f8").reshape(outputs, -1)
-        lengths = np.frombuffer(block.lengths, dtype="<u4")
-        yield Predictions(block.ids, lengths, np.frombuffer(block.basis, dtype=np.uint8), margins)
+        try:
+            block = msgspec.msgpack.decode(piece, type=_Block)
+            basis = np.frombuffer(block.basis, dtype=np.uint8)
+            margins = np.frombuffer(block.margins, dtype="<f8").reshape(outputs, len(basis))
+            lengths = np.frombuffer(block.lengths, dtype="<u4")
+        except (msgspec.MsgspecError, ValueError):
+            raise _damaged(path) from None
+        if len(lengths) != len(basis) or int(lengths.sum(dtype=np.uint64)) != len(block.ids):
+            raise _damaged(path)
+        yield Predictions(block.ids, lengths, basis, margins)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """What was written whole."""
+    """What was written whole; what is torn at the end was given out to nobody."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -244,6 +393,14 @@ def _pieces(path: Path) -> Iterator[bytes]:
             return
         yield data[at : at + length]
         at += length
+
+
+def _damaged(path: Path) -> UsageError:
+    return UsageError(
+        "page-damaged",
+        f"{path} is not as it was written",
+        remedy="restore it from a backup; until then its predictions cannot be accounted for, nor proven",
+    )
 
 
 def _no_receipt(name: str) -> UsageError:

@@ -17,9 +17,11 @@ from typing import Final, Literal
 
 from parley.core.conversation import Steps
 from parley.core.errors import ParleyError, PeerLost
+from parley.core.log import Log
 from parley.core.trace import Trace
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.transport import Transport
+from parley.party.failures import known, lines_of
 from parley.protocols import asking, enrolment
 from parley.protocols.oblivious import IdBuffer
 from parley.serving.monitor import Monitor
@@ -64,6 +66,7 @@ class Partner:
         reach: opens conversations.
         trace: where they report.
         monitor: hears how it does.
+        log: of the party.
     """
 
     def __init__(
@@ -73,20 +76,22 @@ class Partner:
         reach: Reach,
         trace: Trace,
         monitor: Monitor,
+        log: Log,
     ) -> None:
         self.peer = peer
         self._served = served
         self._reach = reach
         self._trace = trace
         self._monitor = monitor
+        self._log = log
         self._state: Literal["ready", "away", "trying"] = "trying"
         self._why: ParleyError | None = None
         self._tokens: enrolment.Tokens | None = None
         self._inquiry: asking.Inquiry | None = None
         self._settled = asyncio.Event()
-        self._was_ready = False
+        self._was_asked = False
         self._late = 0
-        self._given_up: asyncio.Future[None]
+        self._given_up = asyncio.Event()
 
     def peerage(self) -> Peerage:
         """How it does."""
@@ -114,11 +119,13 @@ class Partner:
             self._state = "trying"
             try:
                 await self._attend()
-            except ParleyError as error:
-                self._why = error
-                self._monitor.failed(self.peer, error.code)
-            failures = 0 if self._was_ready else failures + 1
-            self._state = "away"
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next attempt may go well)
+                self._why = known(error)
+                self._monitor.failed(self.peer, self._why.code)
+                if not isinstance(error, ParleyError):
+                    self._log.say("error", f"asking {self.peer} failed: {lines_of(error)}")
+            failures = 0 if self._was_asked else failures + 1  # else a peer that ends at once costs much
+            self._state, self._tokens = "away", None
             self._settled.set()
             await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
 
@@ -143,7 +150,7 @@ class Partner:
                 answer = await inquiry.ask(asked)
         except TimeoutError:
             raise self._is_late(deadline) from None
-        self._late = 0
+        self._late, self._was_asked = 0, True
         self._monitor.exchanged(self.peer, count, self._trace.clock() - began)
         return answer
 
@@ -151,7 +158,7 @@ class Partner:
 
     async def _attend(self) -> None:
         """One enrolment, and the conversation in which it is asked, until that ends."""
-        self._late, self._was_ready, self._given_up = 0, False, asyncio.get_running_loop().create_future()
+        self._late, self._was_asked, self._given_up = 0, False, asyncio.Event()
         key = secrets.token_hex(16)
         served = self._served
         options = enrolment.Options(served.model, served.rule, secrets.token_bytes(32), served.threads)
@@ -161,15 +168,25 @@ class Partner:
             await self._channel(key, asking.STEPS, asking.ACTIVE) as channel,
             asking.Inquiry(channel, served.model, served.splits) as inquiry,
         ):
-            self._inquiry, self._state, self._was_ready = inquiry, "ready", True
+            self._inquiry, self._state = inquiry, "ready"
             self._settled.set()
-            over = asyncio.ensure_future(inquiry.over())
             try:
-                await asyncio.wait([over, self._given_up], return_when=asyncio.FIRST_COMPLETED)
+                await self._over(inquiry)
             finally:
                 self._inquiry = None
-                over.cancel()
-            (over if over.done() else self._given_up).result()
+
+    async def _over(self, inquiry: asking.Inquiry) -> None:
+        """Wait until the conversation ends, or too much was asked in vain; raises why."""
+        over, given_up = asyncio.ensure_future(inquiry.over()), asyncio.ensure_future(self._given_up.wait())
+        try:
+            await asyncio.wait([over, given_up], return_when=asyncio.FIRST_COMPLETED)
+            if not over.done():
+                raise self._too_late()
+            over.result()
+        finally:
+            over.cancel()
+            given_up.cancel()
+            await asyncio.gather(over, given_up, return_exceptions=True)
 
     async def _channel(self, key: str, steps: Steps, role: str) -> CheckedChannel:
         path = f"/serving/{self._served.model}/{key}/{steps.protocol}"
@@ -178,15 +195,17 @@ class Partner:
 
     def _is_late(self, deadline: float) -> PeerLost:
         self._late += 1
-        late = PeerLost(
+        if self._late >= _LATE:
+            self._given_up.set()
+        return self._too_late(f" within {deadline:g} s")
+
+    def _too_late(self, within: str = " in time") -> PeerLost:
+        return PeerLost(
             "peer-late",
-            f"{self.peer} did not answer within {deadline:g} s",
+            f"{self.peer} did not answer{within}",
             peer=self.peer,
             remedy=f"ask again; if that goes on, ask {self.peer} whether its party is overloaded",
         )
-        if self._late >= _LATE and not self._given_up.done():
-            self._given_up.set_exception(late)
-        return late
 
     def _away(self) -> PeerLost:
         why = "is being enrolled" if self._why is None else f"is away: {self._why.what}"

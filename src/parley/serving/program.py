@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from parley.core.errors import ParleyError, PolicyRefused, UsageError
@@ -15,23 +16,23 @@ from parley.core.log import Log
 from parley.core.trace import Trace
 from parley.learn.shares import ActiveShare
 from parley.net.transport import Transport
+from parley.party.failures import lines_of
 from parley.serving.accounting import Accountant, check_released
 from parley.serving.attendance import Attendance
 from parley.serving.engine import Engine
 from parley.serving.features.opening import open_features
 from parley.serving.monitor import Monitor
-from parley.serving.pages import Book
+from parley.serving.pages import FOLDER, Book
 from parley.serving.partner import Partner, Served
 from parley.serving.scores import Fallback
 from parley.serving.subject import Subject
 
-FOLDER: Final = "predictions"
-"""Of the home, in which pages lie."""
 _AGAIN: Final = 1.0
 """Seconds between two attempts to reach our own party."""
 
 Own = Callable[[str], Awaitable[Transport]]
 """Reaches our own running party, by path."""
+Work = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ async def at_work(
         check_released(attendance.terms, time.time())
     features = await open_features(subject.table, share, subject.rule, log)
     try:
-        partners = _partners(subject, share, own, trace, monitor)
+        partners = _partners(subject, share, own, trace, monitor, log)
         reference = subject.home.reference(share.model)
         if reference is not None and len(reference.baseline) == 1:
             monitor.baseline(reference.baseline[0])
@@ -120,18 +121,20 @@ async def at_work(
         )
         book = Book(subject.home.path / FOLDER, share.model, share.outputs)
         accountant = Accountant(book, threads=subject.threads)
-        async with _beside(
-            _attending(accountant, own, share.model, trace, log),
-            *(each.run() for each in partners.values()),
-        ):
+        attending = partial(_attending, accountant, own, share.model, trace, log)
+        async with _beside(log, attending, *(each.run for each in partners.values())):
             await accountant.attended()
-            yield AtWork(engine, accountant, book)
+            async with _beside(log, partial(accountant.run, partial(_not_accounted, log))):
+                try:
+                    yield AtWork(engine, accountant, book)
+                finally:
+                    await accountant.close()
     finally:
         await features.close()
 
 
 def _partners(
-    subject: Subject, share: ActiveShare, own: Own, trace: Trace, monitor: Monitor
+    subject: Subject, share: ActiveShare, own: Own, trace: Trace, monitor: Monitor, log: Log
 ) -> dict[int, Partner]:
     """The passive parties that have a split in the model; of the others nothing is to be asked."""
 
@@ -142,7 +145,7 @@ def _partners(
     for owner, peer in enumerate(share.owners[1:], start=1):
         if splits := share.splits_of(owner):
             served = Served(share.model, splits, subject.rule, subject.threads)
-            found[owner] = Partner(peer, served, reach, trace, monitor)
+            found[owner] = Partner(peer, served, reach, trace, monitor, log)
     return found
 
 
@@ -168,12 +171,26 @@ async def _attending(accountant: Accountant, own: Own, model: str, trace: Trace,
         await asyncio.sleep(_AGAIN)
 
 
+def _not_accounted(log: Log, error: ParleyError) -> None:
+    log.because(error).say("error", f"predictions that were given out are not accounted for: {error.what}")
+
+
 @asynccontextmanager
-async def _beside(*work: "Awaitable[None]") -> AsyncIterator[None]:
-    tasks = [asyncio.ensure_future(each) for each in work]
+async def _beside(log: Log, *work: Work) -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(_lasting(log, each)) for each in work]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _lasting(log: Log, work: Work) -> None:
+    """Do what must not end; if something that nobody foresaw ends it, that is told, and it begins anew."""
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 (told)
+            log.say("error", f"something ended that must not: {lines_of(error)}")
+        await asyncio.sleep(_AGAIN)

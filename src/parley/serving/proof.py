@@ -122,10 +122,26 @@ def verify(data: bytes, trust: Trust, quorum: int) -> Prediction:
     if asked.type != _ACT:
         raise ReceiptRefused(2, f"the record is a {asked.type}, not a {_ACT}")
     # 3
-    body: Any = asked.body
-    if not verify_inclusion(shown.leaf(), shown.index, body["count"], shown.proof, unhexed(body["root"])):
+    model, batch, count, root = _committed(asked.body)
+    if not verify_inclusion(shown.leaf(), shown.index, count, shown.proof, root):
         raise ReceiptRefused(6, "the prediction does not stand under the root that was committed")
-    return Prediction(body["model"], body["batch"], shown.id, shown.basis, shown.margins, proven)
+    return Prediction(model, batch, shown.id, shown.basis, shown.margins, proven)
+
+
+def _committed(body: Any) -> tuple[str, int, int, bytes]:  # noqa: ANN401 (a member may have signed anything)
+    """Model, batch, count and root of a transaction, which the ledger may have refused for its form.
+
+    Raises:
+        ReceiptRefused: it has not the form of one.
+    """
+    try:
+        model, batch, count, root = body["model"], body["batch"], body["count"], body["root"]
+        found = _bytes({"root": root}, "root", HASH_BYTES)
+    except (KeyError, TypeError, EncodingError) as error:
+        raise ReceiptRefused(2, f"the transaction commits to nothing: {error}") from None
+    if type(model) is not str or type(batch) is not int or type(count) is not int:
+        raise ReceiptRefused(2, "the transaction commits to nothing")
+    return model, batch, count, found
 
 
 @dataclass(frozen=True)

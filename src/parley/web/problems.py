@@ -53,6 +53,9 @@ _BY_CODE: Final = {
     "accounts-behind": 503,
     "too-many-waiting": 503,
     "busy": 503,
+    "disk-full": 503,
+    "out-of-memory": 503,
+    "unaccounted": 503,
     "serving-keys-unreadable": 503,
 }
 _ABSENT: Final = ("unknown-", "no-such-")

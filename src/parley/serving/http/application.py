@@ -32,6 +32,8 @@ _MODEL: Final = re.compile(r"/v1/models/([^/]+)(/predict)?")
 _MOST_HEADERS: Final = 100
 _QUOTA_PAUSE: Final = 3600
 """Seconds after which it is worth asking again where a quota is used up: people have to agree on more."""
+_OF_THE_CALLER: Final = ("unknown-ids",)
+"""What of a scorer's usage errors is about the ids that were asked; the others are about our own columns."""
 _WANTED: Final = msgspec.json.Decoder(Wanted)
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -169,6 +171,10 @@ class Front:
         try:
             async with asyncio.timeout(self._limits.answer_seconds):
                 return await self._scorer.score(ids)
+        except UsageError as error:
+            if error.code in _OF_THE_CALLER:
+                raise
+            raise ParleyError(error.code, error.what, remedy=error.remedy) from None  # our source, our table
         except TimeoutError:
             raise PeerLost(
                 "answer-too-late",
@@ -315,5 +321,5 @@ def _pause(error: ParleyError, status: int) -> int:
     if isinstance(error, TooMany):
         return whole_seconds(error.wait)
     if status == 429:  # noqa: PLR2004
-        return _QUOTA_PAUSE if "quota" in error.code else 1
+        return _QUOTA_PAUSE if "quota" in error.code or error.code == "predictions-used-up" else 1
     return 1 if status == 503 else 0  # noqa: PLR2004
