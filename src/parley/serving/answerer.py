@@ -16,7 +16,6 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +39,7 @@ from parley.serving.features.coded import Enrolled, Features
 from parley.serving.features.opening import open_features
 from parley.serving.meter import Meter, Slate
 from parley.serving.pages import FOLDER
+from parley.serving.roll import Roll
 from parley.serving.subject import Subject
 from parley.store.home import Home
 from parley.store.runlog import encoded
@@ -58,38 +58,6 @@ _PATIENCE: Final = 30.0
 """Seconds for which the active party may say nothing."""
 _MIB: Final = 1 << 20
 _FIRST_TO_GO: Final = 500
-
-
-@dataclass(frozen=True)
-class _Roll:
-    """One enrolment: our rows by token.
-
-    Attributes:
-        tokens: ascending, as pairs of uint64, structured [n].
-        rows: of each, int64[n].
-        enrolled: gives the codes of rows.
-    """
-
-    tokens: NDArray[Any]
-    rows: NDArray[np.int64]
-    enrolled: Enrolled
-
-    @classmethod
-    def of(cls, tokens: NDArray[np.uint8], enrolled: Enrolled) -> "_Roll":
-        found = _comparable(tokens)
-        order = np.argsort(found)
-        return cls(found[order], order, enrolled)
-
-    def find(self, tokens: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """The row of each token, -1 where there is none."""
-        asked = _comparable(tokens)
-        places = np.minimum(np.searchsorted(self.tokens, asked), len(self.tokens) - 1)
-        return np.where(self.tokens[places] == asked, self.rows[places], -1)
-
-
-def _comparable(tokens: NDArray[np.uint8]) -> NDArray[Any]:
-    """16 bytes as one thing that sorts."""
-    return np.ascontiguousarray(tokens).view("V16")[:, 0]
 
 
 class Answerer:
@@ -116,7 +84,7 @@ class Answerer:
         self._meter = Meter(time.monotonic, time.time, slate)
         self._places = asyncio.Semaphore(ENROLLING)
         self._reading: asyncio.Task[Enrolled] | None = None
-        self._rolls: OrderedDict[str, _Roll] = OrderedDict()
+        self._rolls: OrderedDict[str, asyncio.Future[Roll]] = OrderedDict()
         self._loop = asyncio.get_running_loop()
         self._conversations: set[asyncio.Task[None]] = set()
 
@@ -139,6 +107,20 @@ class Answerer:
             self._log.say("error", f"answering for {self._share.model} failed: {lines_of(error)}")
 
     async def _enrol(self, key: str, transport: "_Passed") -> None:
+        # the peer may ask before we have put our tokens in order: whoever asks waits for that
+        roll = self._rolls[key] = self._loop.create_future()
+        try:
+            roll.set_result(await self._enrolment(key, transport))
+        finally:
+            if not roll.done():
+                roll.cancel()
+                self._rolls.pop(key, None)
+        while len(self._rolls) > ROLLS:
+            self._rolls.popitem(last=False)
+        count = len(roll.result().rows)
+        self._log(f"{transport.peer} can ask model {self._share.model} about {count:,} ids of ours")
+
+    async def _enrolment(self, key: str, transport: "_Passed") -> Roll:
         subject = self._subject
         setting = Setting(enrolment.STEPS, enrolment.PASSIVE, key, self._trace, _PATIENCE)
         async with CheckedChannel(transport, setting) as channel, self._place(transport.peer):
@@ -147,10 +129,7 @@ class Answerer:
                 self._share.model, subject.rule, secrets.token_bytes(32), subject.threads
             )
             tokens = await enrolment.passive(channel, enrolled.ids, options)
-            self._rolls[key] = await asyncio.to_thread(_Roll.of, tokens, enrolled)
-        while len(self._rolls) > ROLLS:
-            self._rolls.popitem(last=False)
-        self._log(f"{transport.peer} can ask model {self._share.model} about {len(tokens):,} ids of ours")
+        return await asyncio.to_thread(Roll.of, tokens, enrolled)
 
     @asynccontextmanager
     async def _place(self, peer: str) -> AsyncIterator[None]:
@@ -182,8 +161,8 @@ class Answerer:
     async def _answer(self, key: str, transport: "_Passed") -> None:
         setting = Setting(asking.STEPS, asking.PASSIVE, key, self._trace, _PATIENCE)
         async with CheckedChannel(transport, setting) as channel:
-            roll = self._rolls.get(key)
-            if roll is None:
+            coming = self._rolls.get(key)
+            if coming is None:
                 raise PolicyRefused(
                     "not-enrolled",
                     f"{transport.peer} asks by tokens of an enrolment that is not held here",
@@ -191,12 +170,13 @@ class Answerer:
                     public="these tokens mean nothing here any more; enrol anew",
                 )
             self._rolls.move_to_end(key)
+            roll = await asyncio.shield(coming)
             rules = self._share.rules
             await asking.passive(
                 channel, self._share.model, len(rules), lambda tokens: self._said(roll, tokens)
             )
 
-    def _said(self, roll: _Roll, tokens: NDArray[np.uint8]) -> "asking.Answer | asking.Reason":
+    def _said(self, roll: Roll, tokens: NDArray[np.uint8]) -> "asking.Answer | asking.Reason":
         """In a thread: what is said to tokens."""
         refused = self._meter.asked(self._attendance.terms, len(tokens))
         if refused is not None:

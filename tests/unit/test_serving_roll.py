@@ -1,0 +1,20 @@
+"""Rows are found by their tokens, and by nothing else."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parley.serving.roll import Roll
+
+HALF = st.integers(0, 3)
+"""So few that first and second halves often agree."""
+
+
+@given(
+    st.lists(st.tuples(HALF, HALF), min_size=1, max_size=16, unique=True),
+    st.lists(st.tuples(HALF, HALF), min_size=1, max_size=30),
+)
+def test_a_row_is_found_by_its_own_token_only(kept, asked):
+    as_tokens = lambda pairs: np.array(pairs, dtype="<u8").view(np.uint8).reshape(-1, 16)  # noqa: E731
+    rows = Roll.of(as_tokens(kept), enrolled=None).find(as_tokens(asked))
+    assert rows.tolist() == [kept.index(each) if each in kept else -1 for each in asked]
