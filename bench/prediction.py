@@ -217,7 +217,8 @@ def main() -> None:
             consortium.parties.start(
                 *(folder / "with" / party for party in ("bank", "operator", "regulator"))
             )
-            time.sleep(3)
+            while asyncio.run(compose.look(homes["bank"])) is None:
+                time.sleep(0.1)
             long = batch(homes["bank"], model, ids, folder / "scores.parquet") if chosen.rows else {}
         finally:
             consortium.parties.stop()

@@ -103,7 +103,7 @@ async def converse(
 
         async def follow():
             async with channel(ends[1], PASSIVE) as end:
-                return await asking.passive(end, *serves, answer)
+                return await asking.passive(end, *serves, lambda tokens: asyncio.to_thread(answer, tokens))
 
         async with asyncio.timeout(60):
             return await asyncio.gather(lead(), follow(), return_exceptions=True)
@@ -487,7 +487,7 @@ async def lead(channel):
 async def follow(channel):
     """How much it answered is not judged: the active party may end whenever it likes."""
     async with channel:
-        await asking.passive(channel, "m", SPLITS, answering)
+        await asking.passive(channel, "m", SPLITS, lambda tokens: asyncio.to_thread(answering, tokens))
 
 
 @pytest.mark.parametrize(

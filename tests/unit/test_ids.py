@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley.core.errors import UsageError
-from parley.data.ids import IdRule, normalise, parse_rule
+from parley.data.ids import IdRule, normalise, parse_rule, written, written_few
 
 RULES = ["as-is", "trim", "upper", "digits", "email", "phone:+49"]
 
@@ -155,3 +155,13 @@ def test_a_million_ids_are_written_in_about_a_second():
     made = normalise(series, "digits")
     assert time.perf_counter() - began < 5, "a bound that a busy machine keeps as well"
     assert made[1_234] == b"00001234"
+
+
+@given(
+    st.lists(st.text(st.characters(codec="ascii"), max_size=12), max_size=5),
+    st.sampled_from(["as-is", "trim", "upper", "email", "digits", "phone:+49"]),
+)
+def test_a_few_ids_are_written_as_many_are(ids, rule):
+    few = written_few(ids, parse_rule(rule))
+    assert few is None or few == written(pl.Series(ids, dtype=pl.String), rule).to_list()
+    assert few is not None or rule.startswith("phone") or not all(each.isprintable() for each in ids)

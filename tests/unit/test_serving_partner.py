@@ -56,7 +56,9 @@ class Passive:
                 await channel.send(asking.Ready())
                 raise PolicyRefused("not-enrolled", "it leaves", remedy="none")
             else:
-                await asking.passive(channel, "m", SPLITS, lambda tokens: self._said(key, tokens))
+                await asking.passive(
+                    channel, "m", SPLITS, lambda tokens: asyncio.to_thread(self._said, key, tokens)
+                )
 
     def _said(self, key, tokens):
         while self.hangs:

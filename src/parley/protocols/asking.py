@@ -23,7 +23,7 @@ party learns a score. What repeated asking reveals and what limits it: ``spec/pr
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Annotated, Final, Literal, Self, TypeAlias
@@ -89,8 +89,8 @@ class Answer:
     left: Bytes
 
 
-Answering: TypeAlias = Callable[[Bytes], Answer | Reason]
-"""Answers 1 to ``most_tokens(splits)`` tokens, uint8 [n, 16], or says why it may not; runs in a thread.
+Answering: TypeAlias = Callable[[Bytes], Awaitable[Answer | Reason]]
+"""Answers 1 to ``most_tokens(splits)`` tokens, uint8 [n, 16], or says why it may not; many in a thread.
 
 It counts every token against the quota of the release, also of ids that its table does not have."""
 
@@ -434,7 +434,8 @@ async def passive(channel: Channel, model: str, splits: int, answering: Answerin
             await channel.send(StillAlive())
             continue
         tokens = tokens_of(channel, message, number, splits)
-        said = await channel.compute("answer", answering, tokens)
+        with channel.trace.working("answer"):
+            said = await answering(tokens)
         await channel.send(_message(number, said, len(tokens), splits))
         number += 1
         answered += len(tokens) if isinstance(said, Answer) else 0

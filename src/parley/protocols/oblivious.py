@@ -43,6 +43,8 @@ SUMS: Final = 64
 """Sums of rows that a challenge asks for: a row that is no word passes with probability 2^-64."""
 DIGEST: Final = 16
 """Bytes of a digest: among N and M distinct ids, one pair collides with probability N·M / 2^128."""
+FEW: Final = 512
+"""Ids whose digests are computed by one thread."""
 SALT: Final = 32
 """Bytes of the asker's contribution to the tag of the pair."""
 
@@ -255,7 +257,8 @@ class Function:
         return self._of(ids.buffer, spans)
 
     def _of(self, text: bytes, spans: Spans) -> Digests:
-        return self._rows.digests(text, spans, self._threads)
+        threads = 1 if len(spans) < FEW else self._threads  # a pool would take longer to wake than to work
+        return self._rows.digests(text, spans, threads)
 
 
 class Evaluator(Function):

@@ -56,6 +56,8 @@ _ANSWERED: Final = "answered"
 """The file of what was answered for a model, see `meter`."""
 _PATIENCE: Final = 30.0
 """Seconds for which the active party may say nothing."""
+_AT_ONCE: Final = 512
+"""Tokens that are answered without a thread of their own."""
 _MIB: Final = 1 << 20
 _FIRST_TO_GO: Final = 500
 
@@ -176,18 +178,21 @@ class Answerer:
                 channel, self._share.model, len(rules), lambda tokens: self._said(roll, tokens)
             )
 
-    def _said(self, roll: Roll, tokens: NDArray[np.uint8]) -> "asking.Answer | asking.Reason":
-        """In a thread: what is said to tokens."""
+    async def _said(self, roll: Roll, tokens: NDArray[np.uint8]) -> "asking.Answer | asking.Reason":
+        """What is said to tokens."""
         refused = self._meter.asked(self._attendance.terms, len(tokens))
         if refused is not None:
             return refused
-        rows = roll.find(tokens)
+        few = len(tokens) <= _AT_ONCE  # a thread of their own would take longer than they do
+        rows = roll.find(tokens) if few else await asyncio.to_thread(roll.find, tokens)
         present = np.flatnonzero(rows >= 0)
-        coded = asyncio.run_coroutine_threadsafe(roll.enrolled.of_rows(rows[present]), self._loop).result()
+        coded = await roll.enrolled.of_rows(rows[present])
         known = np.zeros(len(tokens), dtype=np.bool_)
         known[present[coded.known]] = True
-        every = np.arange(coded.codes.shape[1])
-        return asking.Answer(known, self._tests.directions(coded.codes, every, self._subject.threads))
+        arguments = coded.codes, np.arange(coded.codes.shape[1]), self._subject.threads
+        tests = self._tests
+        left = tests.directions(*arguments) if few else await asyncio.to_thread(tests.directions, *arguments)
+        return asking.Answer(known, left)
 
 
 class _Passed:

@@ -40,8 +40,10 @@ from parley.serving.scores import Fallback
 
 CHUNK: Final = MOST
 """Ids in a chunk, which make one page and one batch on the ledger."""
-_AHEAD: Final = 4
-"""Pages that may be on their way to the ledger while others are scored."""
+_TOGETHER: Final = 2
+"""Chunks that are scored at the same time: while we walk the trees for one the others look up the next."""
+_AHEAD: Final = 6
+"""Chunks that may be under way, scored or on their way to the ledger."""
 _AGAIN: Final = 1.0
 _LEAST_ROOM: Final = 1 << 20
 """Bytes; where fewer are free, what could not be written could not for want of them."""
@@ -170,22 +172,30 @@ class Batch:
     async def _work(self) -> None:
         self._prepare()
         parts = self._parts()
-        entering: set[asyncio.Task[int]] = set()
+        entering: set[asyncio.Task[None]] = set()
+        scoring = asyncio.Semaphore(_TOGETHER)
         try:
             for number, first in enumerate(range(0, len(self.ids), CHUNK)):
                 chunk = self.ids[first : first + CHUNK]
-                page = await (self._resume(parts[number]) if number in parts else self._score(number, chunk))
-                if page is not None:
-                    entering.add(asyncio.create_task(self.program.accountant.enter(page)))
-                entering = await _at_most(entering, _AHEAD)
-                self._done += len(chunk)
-                self.tell(self._done, len(self.ids), "")
+                work = self._chunk(number, chunk, parts.get(number), scoring)
+                entering = await _at_most({*entering, asyncio.create_task(work)}, _AHEAD)
             await _at_most(entering, 0)
         finally:
             for task in entering:
                 task.cancel()
             await asyncio.gather(*entering, return_exceptions=True)
         await asyncio.to_thread(self._join)
+
+    async def _chunk(
+        self, number: int, chunk: pl.Series, part: Path | None, scoring: asyncio.Semaphore
+    ) -> None:
+        """Have a chunk scored, if it is not, and on the ledger."""
+        async with scoring:
+            page = await (self._score(number, chunk) if part is None else self._resume(part))
+        self._done += len(chunk)
+        self.tell(self._done, len(self.ids), "")
+        if page is not None:
+            await self.program.accountant.enter(page)
 
     def _prepare(self) -> None:
         path = self._folder / _JOB
@@ -345,7 +355,7 @@ def _onto_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-async def _at_most(tasks: "set[asyncio.Task[int]]", count: int) -> "set[asyncio.Task[int]]":
+async def _at_most(tasks: "set[asyncio.Task[None]]", count: int) -> "set[asyncio.Task[None]]":
     """Wait until no more than so many are under way; raises what one of them raised."""
     while len(tasks) > count:
         done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -10,13 +10,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from parley.core.errors import ParleyError, PeerError, UsageError
-from parley.data.ids import written
+from parley.data.ids import parse_rule
 from parley.learn.forest import Tests, Walk
 from parley.learn.objectives import Objective
 from parley.learn.shares import ActiveShare
 from parley.ledger.predictions import BASES
 from parley.protocols.asking import Answer
-from parley.serving.features.coded import Coded, Features, texts
+from parley.serving.features.coded import FEW, Coded, Features, comparable
 from parley.serving.pages import Predictions
 from parley.serving.partner import Partner
 from parley.serving.scores import Basis, Fallback, Score
@@ -47,8 +47,13 @@ class Asked:
     def of(cls, ids: pl.Series) -> "Asked":
         """Of a column without nulls."""
         offsets = np.zeros(len(ids) + 1, dtype=np.uint64)
-        np.cumsum(ids.str.len_bytes().to_numpy(), out=offsets[1:], dtype=np.uint64)
-        return cls("".join(ids.to_list()).encode(), offsets)
+        texts = ids.to_list()
+        if len(texts) <= FEW:
+            lengths = np.fromiter((len(each.encode()) for each in texts), np.uint64, len(texts))
+        else:
+            lengths = ids.str.len_bytes().to_numpy()
+        np.cumsum(lengths, out=offsets[1:], dtype=np.uint64)
+        return cls("".join(texts).encode(), offsets)
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class Engine:
         self.partners = partners
         self.fallback: Fallback = fallback
         self._features = features
-        self._rule = rule
+        self._rule = parse_rule(rule)
         self._deadline = deadline
         self._threads = threads
         self._degraded = degraded
@@ -150,7 +155,7 @@ class Engine:
         # 2. the others', in one exchange with each
         joint, theirs = np.ones(len(rows), dtype=np.bool_), dict[int, Answer]()
         if len(rows) and self.partners:
-            asked = Asked.of(written(texts(ids), self._rule).gather(rows))
+            asked = Asked.of(comparable([ids[row] for row in rows.tolist()], self._rule))
             try:
                 theirs = await self._exchange(asked, len(rows))
             except PeerError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from parley.core.errors import UsageError
 from parley.data.binning import encode_columns
 from parley.data.bins import Codes
-from parley.data.ids import IdRule, Ids, written
+from parley.data.ids import IdRule, Ids, written, written_few
 from parley.learn.shares import Column
 
 Rows: TypeAlias = NDArray[np.int64]
+FEW: Final = 256
+"""Ids up to which Python is done with them before Polars has begun."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +129,9 @@ def texts(ids: Sequence[str]) -> pl.Series:
 
 def comparable(ids: Sequence[str], rule: IdRule) -> pl.Series:
     """Asked ids as a rule writes them, null or empty where nothing is left; most need no writing."""
+    few = written_few(ids, rule) if len(ids) <= FEW else None
+    if few is not None:
+        return pl.Series("id", few, dtype=pl.String)
     plain = rule.name == "as-is" and "".join(ids).isascii()
     return texts(ids) if plain else written(texts(ids), rule)
 
