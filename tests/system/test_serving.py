@@ -145,6 +145,7 @@ def test_a_passive_party_that_hangs_costs_a_deadline_and_then_nothing(members, e
     until(lambda: service.joint(*some))
 
 
+@pytest.mark.soak
 def test_a_passive_party_that_is_killed_and_comes_back_is_enrolled_anew(members, expected, service):
     operator, some = members[1], ids_of(expected, 2)
     (worker,) = answerers(operator)
@@ -158,6 +159,7 @@ def test_a_passive_party_that_is_killed_and_comes_back_is_enrolled_anew(members,
     until(lambda: service.joint(*some))
 
 
+@pytest.mark.soak
 def test_while_our_own_party_is_away_nothing_is_answered(members, expected, service):
     bank, some = members[0], ids_of(expected, 2)
     bank.stop()
@@ -167,6 +169,7 @@ def test_while_our_own_party_is_away_nothing_is_answered(members, expected, serv
     until(lambda: service.joint(*some))
 
 
+@pytest.mark.soak
 def test_a_batch_that_is_killed_goes_on_and_has_every_id_once(members, folder, model, expected, service):
     bank = members[0]
     listed, out = folder / "many.csv", folder / "many.parquet"

@@ -248,7 +248,7 @@ class Batch:
             accountant.release(len(ids))
             raise
         part = self._folder / f"{number:06}-{page.name}.parquet"
-        await asyncio.to_thread(_write, part, self._frame(chunk, outcome, receipts))
+        await asyncio.to_thread(lambda: _write(part, self._frame(chunk, outcome, receipts)))
         self.program.book.publish(page)
         self._basis.update(outcome.counted())
         return page
@@ -276,7 +276,7 @@ class Batch:
                 columns[f"score_{name}"] = _known(predicted[:, place])
             for place, name in enumerate(share.classes):
                 columns[f"margin_{name}"] = _known(outcome.margins[place])
-        columns["basis"] = pl.Series([BASES[each] for each in outcome.basis.tolist()], dtype=pl.String)
+        columns["basis"] = pl.Series(BASES)[outcome.basis]
         columns["receipt"] = pl.Series(receipts)
         return pl.DataFrame(columns)
 

@@ -79,8 +79,10 @@ class Predictions:
     @classmethod
     def of(cls, ids: Sequence[str], basis: Bytes, margins: Floats) -> Self:
         """Of ids as text."""
-        written = [each.encode() for each in ids]
-        return cls(b"".join(written), np.fromiter(map(len, written), np.uint32, len(ids)), basis, margins)
+        text = "".join(ids)
+        written = ids if text.isascii() else [each.encode() for each in ids]
+        lengths = np.fromiter(map(len, written), np.uint32, len(ids))
+        return cls(text.encode(), lengths, basis, margins)
 
     def __len__(self) -> int:
         return len(self.basis)
