@@ -183,6 +183,7 @@ async def test_a_ledger_killed_at_any_point_is_replayed_to_the_same_hash(point):
         await assert_whole(party)
 
 
+@pytest.mark.soak
 async def test_a_node_killed_again_and_again_is_replayed_to_the_same_hash():
     async with network(Book) as [party]:
         await party.open_ledger_process()
@@ -197,6 +198,7 @@ async def test_a_node_killed_again_and_again_is_replayed_to_the_same_hash():
         assert len(await assert_whole(party)) > 1
 
 
+@pytest.mark.soak
 async def test_both_killed_at_once_are_replayed_to_the_same_hash():
     async with network(Book) as [party]:
         await party.open_ledger_process()

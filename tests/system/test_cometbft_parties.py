@@ -232,6 +232,7 @@ def test_a_party_that_was_away_goes_over_when_it_starts_and_needs_the_program(tm
         away.done("propose", "suspend", "bank", "--why", "to see that all four go on")
 
 
+@pytest.mark.soak
 def test_a_lost_ledger_comes_from_the_node_and_a_lost_node_from_the_others(moved):
     bank, retailer = moved[1][0], moved[1][-1]
     bank.done("propose", "suspend", "operator", "--why", "to have a record of the chain's")

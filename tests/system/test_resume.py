@@ -113,6 +113,7 @@ def test_any_party_may_cancel_a_run_and_all_say_so(undisturbed):
             assert not list(party.home.glob("runs/*/round-*"))
 
 
+@pytest.mark.soak
 def test_a_run_on_the_ledger_is_paused_and_resumed_there_and_no_round_is_committed_to_twice(tmp_path):
     with consortium(tmp_path) as (bank, operator, regulator):
         undisturbed = bank.done("run", approved(bank, operator, plan(tmp_path, trees=TREES, runs=2)))
