@@ -32,7 +32,10 @@ SLOW_TO_HEAR = 10.0
 
 STOOD_STILL = ("the run is interrupted", "the run is failed")
 CLOCKS_APART = 0.1
-GONE = ("connection-closed", "connection-lost", "peer-restarted", "peer-silent", "party-stopped")
+GONE = (
+    *("connection-closed", "connection-lost", "peer-restarted", "peer-silent", "party-stopped"),
+    *("tls-failed", "peer-unreachable"),  # whether something between them still takes connections, or nobody
+)
 """What a party says of another that is gone, or that it does not hear any more."""
 
 SLACK = 10.0
