@@ -232,7 +232,7 @@ def test_a_model_is_released_merged_and_withdrawn(folder, members, ask, run):
     bank, operator = members
     asked = json.dumps({"predictions": 51})
     answer = ask(bank, "POST", f"/v1/models/{run}/release", body=asked, headers=JSON)
-    assert (answer.status, answer.json["code"]) == (403, "ledger-quota-exceeded")
+    assert (answer.status, answer.json["code"]) == (429, "ledger-quota-exceeded")
     assert bank.done("model", "release", run)["missing"] == ["operator"]
     answer = ask(operator, "POST", f"/v1/models/{run}/release", body="{}", headers=JSON)
     assert (answer.json["quota"], answer.json["in_force"]) == (50, True)

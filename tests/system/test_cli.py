@@ -202,7 +202,7 @@ def test_a_party_has_a_plain_name(tmp_path):
     [
         (("run",), "PLAN.toml"),
         (("run", "plan.toml", "--fast"), "--fast"),
-        (("serve",), "serve"),
+        (("sreve",), "sreve"),
         (("data", "add"), "NAME"),
         (("init",), "--name"),
         (("init", "--name", "bank", "--threads", "many"), "--threads"),
