@@ -199,7 +199,7 @@ TO_OUR_OWN = {
     "party/service.py": "our own command line",
     "party/worker.py": "the party, from its own worker",
     "serving/desk.py": "our own programs",
-    "serving/http/application.py": "clients whom we gave a key; of what nobody foresaw they hear a fixed text",
+    "serving/http/application.py": "clients with a key; of what nobody foresaw they hear a fixed text",
 }
 """Files that send an error's text to ourselves, and to whom."""
 
