@@ -23,7 +23,7 @@ from parley.serving.subject import Subject
 from parley.store.home import Home
 
 
-class _Fallback(StrEnum):
+class FallbackName(StrEnum):
     """What --fallback takes."""
 
     refuse = "refuse"
@@ -35,7 +35,7 @@ FALLBACKS: dict[str, Fallback] = {"refuse": "refuse", "active-only": "active-onl
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model of `parley models`.")]
 FallbackOption = Annotated[
-    _Fallback,
+    FallbackName,
     typer.Option(
         "--fallback",
         help="What is done about ids that a party lacks: refuse; active-only, a score of our columns alone, "
@@ -52,7 +52,7 @@ def predict(
     column: Annotated[
         str | None, typer.Option("--column", help="The column of the ids, if the file has several.")
     ] = None,
-    fallback: FallbackOption = _Fallback.refuse,
+    fallback: FallbackOption = FallbackName.refuse,
     patience: Annotated[
         float, typer.Option("--patience", min=0, help="Seconds for which a passive party may be away.")
     ] = 300.0,

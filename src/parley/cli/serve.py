@@ -11,7 +11,7 @@ import typer
 
 from parley.cli.lines import printer
 from parley.cli.options import DEFAULT_HOME, HomeOption
-from parley.cli.predict import FALLBACKS, FallbackOption, ModelArgument, _Fallback
+from parley.cli.predict import FALLBACKS, FallbackName, FallbackOption, ModelArgument
 from parley.core.errors import UsageError
 from parley.core.log import Log
 from parley.party.compose import log_of, own_party
@@ -33,7 +33,7 @@ def serve(  # noqa: PLR0913 (one for each option)
     listen: Annotated[
         str, typer.Option("--listen", help="HOST:PORT; beyond this machine only with a certificate.")
     ] = "127.0.0.1:8750",
-    fallback: FallbackOption = _Fallback.refuse,
+    fallback: FallbackOption = FallbackName.refuse,
     deadline: Annotated[
         float, typer.Option("--deadline", min=1, help="Milliseconds in which the other parties must answer.")
     ] = 1000.0,

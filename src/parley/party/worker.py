@@ -146,11 +146,11 @@ class _Peers:
         stream = self._pipe.open(f"/{table.protocol}/{peer}")
         patience = self._patience + _AFTER_THE_PARTY
         setting = Setting(table, role, self._run, self.trace, patience, self._transcript)
-        async with CheckedChannel(_Passed(stream, peer), setting) as channel:
+        async with CheckedChannel(Passed(stream, peer), setting) as channel:
             yield channel
 
 
-class _Passed:
+class Passed:
     """A stream to our party that it passes on to a peer."""
 
     def __init__(self, stream: Stream, peer: str) -> None:

@@ -33,6 +33,7 @@ from parley.net.pipe import Pipe
 from parley.net.streams import Stream
 from parley.party.compose import log_of
 from parley.party.failures import lines_of
+from parley.party.worker import Passed
 from parley.protocols import asking, enrolment
 from parley.serving.attendance import Attendance
 from parley.serving.features.coded import Enrolled, Features
@@ -94,7 +95,7 @@ class Answerer:
         """Our party opened a stream for a peer."""
         _, key, protocol, peer = path.split("/")
         work = self._enrol if protocol == "enrolment" else self._answer
-        task = asyncio.create_task(self._held(work(key, _Passed(stream, peer))))
+        task = asyncio.create_task(self._held(work(key, Passed(stream, peer))))
         self._conversations.add(task)
         task.add_done_callback(self._conversations.discard)
 
@@ -108,7 +109,7 @@ class Answerer:
         except Exception as error:  # noqa: BLE001 (the others go on)
             self._log.say("error", f"answering for {self._share.model} failed: {lines_of(error)}")
 
-    async def _enrol(self, key: str, transport: "_Passed") -> None:
+    async def _enrol(self, key: str, transport: Passed) -> None:
         # the peer may ask before we have put our tokens in order: whoever asks waits for that
         roll = self._rolls[key] = self._loop.create_future()
         try:
@@ -122,7 +123,7 @@ class Answerer:
         count = len(roll.result().rows)
         self._log(f"{transport.peer} can ask model {self._share.model} about {count:,} ids of ours")
 
-    async def _enrolment(self, key: str, transport: "_Passed") -> Roll:
+    async def _enrolment(self, key: str, transport: Passed) -> Roll:
         subject = self._subject
         setting = Setting(enrolment.STEPS, enrolment.PASSIVE, key, self._trace, _PATIENCE)
         async with CheckedChannel(transport, setting) as channel, self._place(transport.peer):
@@ -160,7 +161,7 @@ class Answerer:
     def _forget(self) -> None:
         self._reading = None
 
-    async def _answer(self, key: str, transport: "_Passed") -> None:
+    async def _answer(self, key: str, transport: Passed) -> None:
         setting = Setting(asking.STEPS, asking.PASSIVE, key, self._trace, _PATIENCE)
         async with CheckedChannel(transport, setting) as channel:
             coming = self._rolls.get(key)
@@ -193,16 +194,6 @@ class Answerer:
         tests = self._tests
         left = tests.directions(*arguments) if few else await asyncio.to_thread(tests.directions, *arguments)
         return asking.Answer(known, left)
-
-
-class _Passed:
-    """A stream of our party that it passes on from a peer."""
-
-    def __init__(self, stream: Stream, peer: str) -> None:
-        self.peer = peer
-        self.send = stream.send
-        self.recv = stream.recv
-        self.close = stream.close
 
 
 def main() -> None:
