@@ -4,6 +4,7 @@ One port per party, or none: whoever can reach the other dials. What travels abo
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections import Counter
@@ -24,6 +25,7 @@ from websockets.uri import parse_uri
 from parley.core.errors import BudgetExhausted, ParleyError, PeerLost, PeerMisbehaved, UsageError
 from parley.net import tls
 from parley.net.certificates import Identity, IdentitySource, present_identity
+from parley.net.handover import Tickets, first_bytes
 from parley.net.proxy import NO_PROXY, Proxies, connect_through
 from parley.net.tls import PeerPin
 from parley.net.transport import MAX_FRAME
@@ -106,6 +108,7 @@ async def dial(
     *,
     proxies: Proxies = NO_PROXY,
     over: socket.socket | None = None,
+    server_name: str = "",
     timeout: float = HANDSHAKE,  # noqa: ASYNC109 (one figure for six layers)
 ) -> WebSocketTransport:
     """Connect to ``pin`` at ``address`` (``wss://host:port`` or ``host:port``) and ask for ``path``.
@@ -120,6 +123,7 @@ async def dial(
         path: what we want of the peer, such as ``/link``; begins with a slash.
         proxies: through which to dial.
         over: a connection that is there already and leads to the peer; the address is then for error texts.
+        server_name: that TLS asks for; anybody between can read it. The host's, if there is none.
         timeout: seconds for all six together.
 
     Raises:
@@ -142,7 +146,7 @@ async def dial(
                 stream = await stream_of(over)
             connected = True
             try:
-                proof = await _secure(stream, wire, identity, pin, host)  # 3, 4
+                proof = await _secure(stream, wire, identity, pin, server_name or host)  # 3, 4
                 await _upgrade(wire, protocol, pin.name)  # 5, 6
             except BaseException:
                 stream.abort()
@@ -172,6 +176,7 @@ class PeerListener:
             closed when the call returns. Our own authority's certificates are welcome, under our own name.
         on_refused: told the address and the reason of every newcomer that was turned away; of a peer
             that has too many connections, its name.
+        tickets: with which connections are handed over to another process.
 
     """
 
@@ -184,12 +189,14 @@ class PeerListener:
         on_connection: Callable[[str, str, WebSocketTransport], Awaitable[None]],
         *,
         on_refused: Callable[[str, str], None] = lambda _address, _reason: None,
+        tickets: Tickets | None = None,
     ) -> None:
         self._host, self._port = host, port
         self._identity = identity
         self._pins = pins
         self._on_connection = on_connection
         self._on_refused = on_refused
+        self._tickets = tickets
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._newcomers = 0
@@ -229,9 +236,34 @@ class PeerListener:
         await self._serve(await stream_of(connected))
 
     def _admit(self, stream: asyncio.Transport) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(stream))
+        task = asyncio.get_running_loop().create_task(self._receive(stream))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _receive(self, stream: asyncio.Transport) -> None:
+        if self._tickets is None or not self._tickets.outstanding or not await self._pass_on(stream):
+            await self._serve(stream)
+
+    async def _pass_on(self, stream: asyncio.Transport) -> bool:
+        """Whether a newcomer came with a ticket, and is another's from now on."""
+        assert self._tickets is not None  # noqa: S101 (asked before)
+        connected = socket.socket(fileno=os.dup(stream.get_extra_info("socket").fileno()))
+        take = None
+        self._newcomers += 1
+        try:
+            if self._newcomers <= NEWCOMERS:
+                async with asyncio.timeout(HANDSHAKE):
+                    take = self._tickets.redeem(await first_bytes(connected))
+        except (TimeoutError, OSError):
+            pass  # it is turned away like any other that says nothing
+        finally:
+            self._newcomers -= 1
+            if take is None:
+                connected.close()
+        if take is not None:
+            stream.abort()  # of our end only: the connection itself is held by the other socket
+            take(connected)
+        return take is not None
 
     async def _serve(self, stream: asyncio.Transport) -> None:
         welcome = await self._greet(stream)

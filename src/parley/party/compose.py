@@ -23,6 +23,7 @@ from parley.ledger.engines.moving import MovingMember
 from parley.net.authority import Authority
 from parley.net.certificates import Identity, grouped, has_identity
 from parley.net.channel import CheckedChannel, Setting
+from parley.net.handover import Tickets
 from parley.net.knock import shown_certificate
 from parley.net.links import LINK, Contact, Links
 from parley.net.proxy import Proxies
@@ -148,9 +149,10 @@ async def _serve(home: Home, make_sure: Callable[[], None], log: Log, beside: Be
     links.doubted = partial(change_over, ledger, home)
     reach.links = links
     front = _Front(home, links, party, log)
-    running = Running(credentials.current, office, party, links, board, reach.peers, CLOCKS.wall())
+    tickets = Tickets(CLOCKS.monotonic)
+    running = Running(credentials.current, office, party, links, board, reach.peers, tickets, CLOCKS.wall())
     async with AsyncExitStack() as stack:
-        listener = await stack.enter_async_context(front.listener(credentials, reach.pins))
+        listener = await stack.enter_async_context(front.listener(credentials, reach.pins, tickets))
         await stack.enter_async_context(links)
         front.announce(listener)
         credentials.look()
@@ -180,7 +182,9 @@ class _Front:
         self._party = party
         self._log = log
 
-    def listener(self, credentials: Credentials, pins: Callable[[], dict[str, PeerPin]]) -> PeerListener:
+    def listener(
+        self, credentials: Credentials, pins: Callable[[], dict[str, PeerPin]], tickets: Tickets
+    ) -> PeerListener:
         """The listener, not entered yet."""
         listen = self._home.settings.listen
         host, port = address_of(listen) if listen else (_LOOPBACK, 0)
@@ -191,6 +195,7 @@ class _Front:
             pins if listen else {},
             self._connected,
             on_refused=lambda address, why: self._log.say("warning", f"turned away {address}: {why}"),
+            tickets=tickets,
         )
 
     def announce(self, listener: PeerListener) -> None:
@@ -551,10 +556,10 @@ def own_party(path: Path) -> Callable[[str], Awaitable[Transport]]:
     What it gives raises `UsageError` if the party is not running.
     """
     home = Home.open(path)
-    identity = Identity.load(home.identity_folder)
-    pin = PeerPin(identity.party, identity.certificate_pem)
 
     async def reach(wanted: str) -> Transport:
+        identity = Identity.load(home.identity_folder)  # a program may outlive a certificate
+        pin = PeerPin(identity.party, identity.certificate_pem)
         try:
             return await dial(home.control, identity, pin, wanted)
         except ParleyError as error:

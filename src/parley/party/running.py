@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 from parley.net.certificates import Identity
+from parley.net.handover import Tickets
 from parley.net.links import Links
 from parley.party.board import Board
 from parley.party.office import Office
@@ -23,6 +24,7 @@ class Running:
         links: with the peers.
         board: what goes on in the runs.
         peers: everyone we know, by name.
+        tickets: of our port.
         began: when it was started, seconds since 1970.
     """
 
@@ -32,6 +34,7 @@ class Running:
     links: Links
     board: Board
     peers: Callable[[], Mapping[str, Peer]]
+    tickets: Tickets
     began: float
 
 

@@ -2,7 +2,8 @@
 
     program                                              party
                               ── Attend model ─────────▶
-                              ◀────────────── Terms … ──  what the ledger says, again whenever it changes
+                              ◀────────────── Terms … ──  what the ledger says, again whenever it changes,
+                                                          and every few seconds
                               ── Page … ───────────────▶  the root over some predictions, and how many
                               ◀── Entered | Refused … ──  its batch on the ledger, after terms that count
                                                           it; or why it has none

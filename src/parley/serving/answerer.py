@@ -1,9 +1,11 @@
 """A worker of a passive party: a process of its own that answers for one model.
 
-    python -m parley.serving.answerer SOCKET HOME MODEL
+    python -m parley.serving.answerer SOCKET DOOR HOME MODEL
 
 It reads our columns, and answers on the streams that our party opens: ``/KEY/enrolment/PEER`` and then
-``/KEY/asking/PEER``. It hears the terms of the model on a stream of its own, ``/attend``.
+``/KEY/asking/PEER``, or ``/KEY/direct/PEER`` for a connection of the peer that our party hands over through
+the door; that one lasts no longer than its stream. It hears the terms of the model on a stream of its own,
+``/attend``.
 """
 
 import asyncio
@@ -16,10 +18,11 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,13 +31,18 @@ from parley.core.log import Log, Record
 from parley.core.trace import Trace
 from parley.learn.forest import Tests
 from parley.learn.shares import PassiveShare
+from parley.net.certificates import Identity
 from parley.net.channel import CheckedChannel, Setting
+from parley.net.handover import Reception
 from parley.net.pipe import Pipe
 from parley.net.streams import Stream
+from parley.net.transport import Transport
+from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport
 from parley.party.compose import log_of
 from parley.party.failures import lines_of
 from parley.party.worker import Passed
 from parley.protocols import asking, enrolment
+from parley.serving.answering import DIRECT, Direct
 from parley.serving.attendance import Attendance
 from parley.serving.features.coded import Enrolled, Features
 from parley.serving.features.opening import open_features
@@ -57,6 +65,8 @@ _ANSWERED: Final = "answered"
 """The file of what was answered for a model, see `meter`."""
 _PATIENCE: Final = 30.0
 """Seconds for which the active party may say nothing."""
+_HANDED_OVER: Final = 10.0
+"""Seconds in which a connection comes that our party has told of."""
 _AT_ONCE: Final = 512
 """Tokens that are answered without a thread of their own."""
 _MIB: Final = 1 << 20
@@ -70,16 +80,20 @@ class Answerer:
         subject: share, table and rule.
         features: our columns.
         attendance: says the terms.
+        reception: takes connections that are handed over.
         log: of the party.
     """
 
-    def __init__(self, subject: Subject, features: Features, attendance: Attendance, log: Log) -> None:
+    def __init__(
+        self, subject: Subject, features: Features, attendance: Attendance, reception: Reception, log: Log
+    ) -> None:
         share = subject.share
         assert isinstance(share, PassiveShare)  # noqa: S101 (the party has looked)
         self._share = share
         self._subject = subject
         self._features = features
         self._attendance = attendance
+        self._reception = reception
         self._log = log
         self._trace = Trace(time.perf_counter)
         self._tests = Tests.of(share.rules, [column.bins.bin_count for column in share.columns])
@@ -94,8 +108,8 @@ class Answerer:
     def arrived(self, path: str, stream: Stream) -> None:
         """Our party opened a stream for a peer."""
         _, key, protocol, peer = path.split("/")
-        work = self._enrol if protocol == "enrolment" else self._answer
-        task = asyncio.create_task(self._held(work(key, Passed(stream, peer))))
+        works = {"enrolment": self._enrol, "asking": self._answer, DIRECT: self._answer_directly}
+        task = asyncio.create_task(self._held(works[protocol](key, Passed(stream, peer))))
         self._conversations.add(task)
         task.add_done_callback(self._conversations.discard)
 
@@ -161,7 +175,43 @@ class Answerer:
     def _forget(self) -> None:
         self._reading = None
 
-    async def _answer(self, key: str, transport: Passed) -> None:
+    async def _answer_directly(self, key: str, line: Passed) -> None:
+        """Answer on a connection that our party hands over, for as long as the line to it lasts."""
+        told = msgspec.msgpack.decode(await line.recv(), type=Direct)
+        holding = asyncio.create_task(self._hold(key, line.peer, told))
+        letting_go = asyncio.create_task(line.recv())
+        try:
+            await asyncio.wait([holding, letting_go], return_when=asyncio.FIRST_COMPLETED)
+            if holding.done():
+                await holding
+        finally:
+            holding.cancel()
+            letting_go.cancel()
+            await asyncio.gather(holding, letting_go, return_exceptions=True)
+            await line.close()
+
+    async def _hold(self, key: str, peer: str, told: Direct) -> None:
+        wanted = f"/serving/{self._share.model}/{key}/asking"
+
+        async def connected(who: str, path: str, transport: WebSocketTransport) -> None:
+            if (who, path) != (peer, wanted):
+                self._log.about(peer=who)(f"{who} asked for {path[:80]!r} with a ticket of {peer}")
+                return
+            left = transport.proof.until - datetime.now(UTC)
+            with suppress(TimeoutError):  # it comes again, with a new certificate
+                async with asyncio.timeout(left.total_seconds()):
+                    await self._held(self._answer(key, transport))
+
+        def refused(address: str, why: str) -> None:
+            self._log.about(peer=peer).say("warning", f"turned away {address} with a ticket of {peer}: {why}")
+
+        identity = Identity.load(self._subject.home.identity_folder)
+        pins = {peer: PeerPin(peer, told.certificate)}
+        async with asyncio.timeout(_HANDED_OVER):
+            newcomer = await self._reception.take(told.number)
+        await PeerListener("", 0, identity, pins, connected, on_refused=refused).take_in(newcomer)
+
+    async def _answer(self, key: str, transport: Transport) -> None:
         setting = Setting(asking.STEPS, asking.PASSIVE, key, self._trace, _PATIENCE)
         async with CheckedChannel(transport, setting) as channel:
             coming = self._rolls.get(key)
@@ -198,14 +248,14 @@ class Answerer:
 
 def main() -> None:
     """Answer for the party at the other end of the socket."""
-    number, home, model = sys.argv[1:]
-    end = socket.socket(fileno=int(number))
+    number, door, home, model = sys.argv[1:]
+    end, handed = socket.socket(fileno=int(number)), socket.socket(fileno=int(door))
     with suppress(OSError):  # where there is no such file, the kernel chooses without our word
         Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO))
-    asyncio.run(_serve(end, Home.open(Path(home)), model))
+    asyncio.run(_serve(end, handed, Home.open(Path(home)), model))
 
 
-async def _serve(end: socket.socket, home: Home, model: str) -> None:
+async def _serve(end: socket.socket, door: socket.socket, home: Home, model: str) -> None:
     if home.settings.memory:
         limit = home.settings.memory * _MIB
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -225,7 +275,7 @@ async def _serve(end: socket.socket, home: Home, model: str) -> None:
         subject = await asyncio.to_thread(Subject.of, home, model)
         features = await open_features(subject.table, subject.share, subject.rule, log)
         async with Attendance(pipe.open("/attend"), model, Trace(time.perf_counter)) as attendance:
-            answering.set_result(Answerer(subject, features, attendance, log))
+            answering.set_result(Answerer(subject, features, attendance, Reception(door), log))
             for path, stream in early:
                 answering.result().arrived(path, stream)
             early.clear()

@@ -2,6 +2,7 @@
 
     /serving/MODEL/KEY/enrolment        ids of our table, for one program of the active party
     /serving/MODEL/KEY/asking           directions of rows, by tokens of that enrolment
+    /serving/MODEL/KEY/ticketing        a ticket, with which the program connects to the worker itself
 
 A worker holds our columns of one model. It is started when it is first needed, and let go of when it was
 not for a while; if it dies, the active party comes again and the next one is started.
@@ -9,31 +10,57 @@ not for a while; if it dies, the active party comes again and the next one is st
 
 import asyncio
 import re
+import secrets
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from parley.core.errors import BudgetExhausted, ParleyError, PolicyRefused
+from parley.core.trace import Trace
+from parley.net.channel import CheckedChannel, Setting
+from parley.net.handover import Tickets, hand_over
 from parley.net.pipe import Pipe
 from parley.net.relay import join
 from parley.net.streams import Stream
 from parley.net.transport import Transport
 from parley.party.ledger import no_consortium
 from parley.party.office import Office
+from parley.protocols import ticketing
 from parley.serving.accounting import check_released
-from parley.serving.desk import PATH, STEPS, Desk, terms_of, turn_away
+from parley.serving.desk import PATH, PATIENCE, STEPS, Desk, terms_of, turn_away
+from parley.store.catalogue import Peer
 
 WORKER: Final = "worker"
+DIRECT: Final = "direct"
+"""Stands in the place of a protocol for a conversation whose connection is handed over."""
 IDLE: Final = 600.0
 """Seconds after which a worker that nobody asks is let go of."""
 _LOOK: Final = 5.0
 _SHORT: Final = 10.0
 """Seconds; a worker that lived no longer is not started again at once."""
+_STILL_KNOWN: Final = 1.0
+"""Seconds between two looks whether who is connected directly is still who we know."""
 _FAREWELL: Final = 5.0
 """Seconds for killed workers to end when the party stops."""
 _PATH: Final = re.compile(PATH)
+
+
+class Direct(msgspec.Struct, frozen=True):
+    """What a worker is told of a connection.
+
+    Attributes:
+        number: under which it is handed over.
+        certificate: that vouches for the peer, PEM; empty if we do not know it any more.
+    """
+
+    number: str
+    certificate: str
 
 
 @dataclass
@@ -42,6 +69,7 @@ class _Worker:
 
     process: "subprocess.Popen[bytes]"
     pipe: Pipe
+    door: socket.socket
     began: float
     busy: int = 0
     last: float = 0.0
@@ -54,11 +82,18 @@ class Answering:
     Args:
         office: of our party.
         desk: hears our workers.
+        tickets: of our port.
+        peers: everyone we know, by name.
     """
 
-    def __init__(self, office: Office, desk: Desk) -> None:
+    def __init__(
+        self, office: Office, desk: Desk, tickets: Tickets, peers: Callable[[], Mapping[str, Peer]]
+    ) -> None:
         self._office = office
         self._desk = desk
+        self._tickets = tickets
+        self._peers = peers
+        self._direct: set[asyncio.Task[None]] = set()
         self._workers: dict[str, _Worker] = {}
         self._starting: dict[str, asyncio.Lock] = {}
         self._failed: dict[str, float] = {}
@@ -79,16 +114,11 @@ class Answering:
             log.say("warning", f"{peer} may not use model {model}: {error.what}")
             await turn_away(transport, STEPS[protocol], key, error)
             return
-        worker.busy += 1
-        try:
-            stream = worker.pipe.open(f"/{key}/{protocol}/{peer}")
-            try:
-                await join(transport, stream)
-            finally:
-                await stream.close()
-        finally:
-            worker.busy -= 1
-            worker.last = self._office.clocks.monotonic()
+        if protocol == "ticketing":
+            await self._issue(peer, model, key, transport)
+            return
+        async with self._held(worker, f"/{key}/{protocol}/{peer}") as stream:
+            await join(transport, stream)
 
     async def run(self) -> None:
         """Let go of workers that nobody needs, until cancelled; then of all."""
@@ -100,10 +130,57 @@ class Answering:
                     if worker.pipe.gone.is_set() or (not worker.busy and now - worker.last > IDLE):
                         self._let_go(model, worker)
         finally:
+            for passing in self._direct:
+                passing.cancel()
             for model, worker in list(self._workers.items()):
                 self._let_go(model, worker)
             if self._ending:
                 await asyncio.wait(self._ending, timeout=_FAREWELL)
+
+    @asynccontextmanager
+    async def _held(self, worker: _Worker, path: str) -> AsyncIterator[Stream]:
+        """A stream of a worker, which is not let go of meanwhile."""
+        worker.busy += 1
+        try:
+            stream = worker.pipe.open(path)
+            try:
+                yield stream
+            finally:
+                await stream.close()
+        finally:
+            worker.busy -= 1
+            worker.last = self._office.clocks.monotonic()
+
+    async def _issue(self, peer: str, model: str, key: str, transport: Transport) -> None:
+        """Give a ticket, with which a program of the peer may come to the worker itself."""
+
+        def take(connected: socket.socket) -> None:
+            passing = asyncio.create_task(self._pass_on(peer, model, key, connected))
+            self._direct.add(passing)
+            passing.add_done_callback(self._direct.discard)
+
+        trace = Trace(self._office.clocks.monotonic)
+        setting = Setting(ticketing.STEPS, ticketing.PASSIVE, key, trace, PATIENCE)
+        async with CheckedChannel(transport, setting) as channel:
+            await channel.send(ticketing.Ticket(self._tickets.issue(take)))
+
+    async def _pass_on(self, peer: str, model: str, key: str, connected: socket.socket) -> None:
+        """Hand a connection over to a worker, which holds it for as long as we know the peer as it is now."""
+        with connected, suppress(ParleyError, OSError):
+            worker = await self._worker(model)
+            certificate = self._certificate(peer)
+            async with self._held(worker, f"/{key}/{DIRECT}/{peer}") as stream:
+                number = secrets.token_hex(16)
+                await stream.send(msgspec.msgpack.encode(Direct(number, certificate)))
+                hand_over(worker.door, number, connected)
+                while self._certificate(peer) == certificate:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_STILL_KNOWN):
+                            await stream.recv()  # it says nothing, and ends when the conversation does
+
+    def _certificate(self, peer: str) -> str:
+        known = self._peers().get(peer)
+        return "" if known is None else known.certificate
 
     def _check(self, peer: str, model: str) -> None:
         """Numbered checks: 1 we keep a ledger, 2 the peer asks for its own model, 3 it is released."""
@@ -138,13 +215,16 @@ class Answering:
 
     async def _started(self, model: str) -> _Worker:
         ours, theirs = socket.socketpair()
-        with theirs:
-            number, home = theirs.fileno(), self._office.home.path
-            program = (sys.executable, "-m", "parley.serving.answerer", str(number), str(home), model)
+        door, behind = socket.socketpair(type=socket.SOCK_DGRAM)
+        door.setblocking(False)
+        with theirs, behind:
+            numbers, home = (theirs.fileno(), behind.fileno()), self._office.home.path
+            program = (sys.executable, "-m", "parley.serving.answerer", *map(str, numbers), str(home), model)
             try:
-                process = subprocess.Popen(program, pass_fds=[number])  # noqa: ASYNC220, S603 (ourselves; at once)
+                process = subprocess.Popen(program, pass_fds=numbers)  # noqa: ASYNC220, S603 (ourselves; at once)
             except OSError as error:  # no memory, or too many processes
                 ours.close()
+                door.close()
                 self._failed[model] = self._office.clocks.monotonic()
                 self._office.log.say("error", f"no worker for model {model} can be started: {error.strerror}")
                 raise _just_ended(model) from None
@@ -159,13 +239,14 @@ class Answering:
         pipe = await Pipe.over(ours, WORKER, 1, arrived)
         now = self._office.clocks.monotonic()
         self._office.log(f"a worker answers for model {model} now")
-        return _Worker(process, pipe, began=now, last=now, attending=attending)
+        return _Worker(process, pipe, door, began=now, last=now, attending=attending)
 
     def _let_go(self, model: str, worker: _Worker) -> None:
         now = self._office.clocks.monotonic()
         died = worker.pipe.gone.is_set()
         del self._workers[model]
         worker.pipe.close()
+        worker.door.close()
         for task in worker.attending:
             task.cancel()
         worker.process.kill()

@@ -13,9 +13,10 @@ from parley.party.failures import known
 from parley.protocols import attending
 from parley.serving.pages import Page
 
-_LIFELINE: Final = 365 * 86400.0
 _PATIENCE: Final = 20.0
 """Seconds in which our party must say the terms for the first time."""
+_SILENT: Final = 10.0
+"""Seconds for which it may say nothing; else the terms do not hold any more."""
 
 
 class Attendance:
@@ -31,7 +32,7 @@ class Attendance:
     """
 
     def __init__(self, transport: Transport, model: str, trace: Trace) -> None:
-        setting = Setting(attending.STEPS, attending.PROGRAM, "attending", trace, _LIFELINE)
+        setting = Setting(attending.STEPS, attending.PROGRAM, "attending", trace, _SILENT)
         self._checked = CheckedChannel(transport, setting)
         self._model = model
         self._waiting: dict[str, asyncio.Future[int]] = {}
@@ -97,9 +98,7 @@ class Attendance:
             while True:
                 match await channel.recv(attending.Terms, attending.Entered, attending.Refused):
                     case attending.Terms() as terms:
-                        self.terms = terms
-                        changed, self._changed = self._changed, asyncio.Event()
-                        changed.set()
+                        self._hear(terms)
                     case attending.Entered(page, batch):
                         self._answer(page, batch)
                     case attending.Refused() as refused:
@@ -109,6 +108,13 @@ class Attendance:
             self._changed.set()
             for page in list(self._waiting):
                 self._answer(page, self._gone)
+
+    def _hear(self, terms: attending.Terms) -> None:
+        if terms == self.terms:
+            return
+        self.terms = terms
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def _answer(self, page: str, outcome: int | ParleyError) -> None:
         waiting = self._waiting.get(page)

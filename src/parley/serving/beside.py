@@ -12,9 +12,9 @@ from parley.serving.desk import Desk
 @asynccontextmanager
 async def models_in_use(running: Running) -> AsyncIterator[None]:
     """Serve as long as the party runs."""
-    desk = Desk(running.office)
-    answering = Answering(running.office, desk)
-    running.party.for_programs |= {"attend": desk.attend, "through": desk.through}
+    desk = Desk(running.office, running.peers)
+    answering = Answering(running.office, desk, running.tickets, running.peers)
+    running.party.for_programs |= {"attend": desk.attend, "through": desk.through, "way": desk.way}
     running.party.for_peers["serving"] = answering.serve
     keeping = asyncio.create_task(answering.run())
     try:

@@ -4,12 +4,13 @@ Paths of connections from them, with our own certificate:
 
     /attend                            the terms of a model, and its accounts
     /through/PEER/serving/…            a conversation with a peer, on our link
+    /way/PEER/serving/…                how the peer is reached without us
 """
 
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -22,23 +23,27 @@ from parley.ledger.contract.plans import Plan, plan_path
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.relay import join
 from parley.net.transport import Transport
+from parley.party.acquaintance import peer_of
 from parley.party.ledger import PartyLedger, no_consortium
 from parley.party.office import Office
-from parley.protocols import asking, attending, enrolment
+from parley.protocols import asking, attending, enrolment, ticketing
 from parley.serving.accounts import Accounts
+from parley.store.catalogue import Peer
 
 LIFELINE: Final = 365 * 86400.0
 """Patience in seconds between a party and its programs: who is gone is noticed at once."""
 PATIENCE: Final = 10.0
 """Seconds for somebody to hear why a conversation does not begin."""
-PATH: Final = r"/serving/([a-z0-9-]{1,64})/([0-9a-f]{32})/(enrolment|asking)"
+PATH: Final = r"/serving/([a-z0-9-]{1,64})/([0-9a-f]{32})/(enrolment|asking|ticketing)"
 """Of a conversation about a model with one program: the model, the program's key, the protocol."""
-STEPS: Final = {"enrolment": enrolment.STEPS, "asking": asking.STEPS}
+STEPS: Final = {"enrolment": enrolment.STEPS, "asking": asking.STEPS, "ticketing": ticketing.STEPS}
+BEAT: Final = 2.0
+"""Seconds after which a program hears the terms again, unchanged: they hold while it hears them."""
 PAGES: Final = 64
 """Of one program, that are entered at the same time; further ones are read when there is room."""
 _DROPPED: Final = "dropped-"
 """How codes begin of transactions that never reached the contract; the next one may."""
-_THROUGH: Final = re.compile(rf"/through/([a-z][a-z0-9-]{{0,31}})({PATH})")
+_TO: Final = re.compile(rf"/(?:through|way)/([a-z][a-z0-9-]{{0,31}})({PATH})")
 
 
 class Desk:
@@ -46,10 +51,12 @@ class Desk:
 
     Args:
         office: of the party.
+        peers: everyone we know, by name.
     """
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, peers: Callable[[], Mapping[str, Peer]]) -> None:
         self._office = office
+        self._peers = peers
         self._accounts = None if office.ledger is None else Accounts(office.ledger)
 
     async def attend(self, _peer: str, _path: str, transport: Transport) -> None:
@@ -62,16 +69,20 @@ class Desk:
                 raise no_consortium(self._office.name)
             model = (await channel.recv(attending.Attend)).model
             async with asyncio.TaskGroup() as tasks:
-                telling = tasks.create_task(_tell(channel, ledger, model, self._office.name))
+                terms = partial(terms_of, ledger, model, self._office.name)
+                telling = [
+                    tasks.create_task(_tell(channel, ledger, terms)),
+                    tasks.create_task(_repeat(channel, terms)),
+                ]
                 try:
-                    terms = partial(terms_of, ledger, model, self._office.name)
                     await _Clerk(channel, accounts, model, terms).work(tasks)
                 finally:
-                    telling.cancel()
+                    for each in telling:
+                        each.cancel()
 
     async def through(self, _peer: str, path: str, transport: Transport) -> None:
         """Pass a program's conversation on to a peer; if that cannot be reached, say so in its place."""
-        match = _THROUGH.fullmatch(path)
+        match = _TO.fullmatch(path)
         if match is None:
             self._office.log(f"a program of ours asked for {path[:80]!r}, which is nothing here")
             return
@@ -86,6 +97,28 @@ class Desk:
         finally:
             await stream.close()
 
+    async def way(self, _peer: str, path: str, transport: Transport) -> None:
+        """Tell a program how it reaches a peer by itself; no address, if it cannot."""
+        match = _TO.fullmatch(path)
+        if match is None or match[5] != "ticketing":
+            self._office.log(f"a program of ours asked for {path[:80]!r}, which is nothing here")
+            return
+        peer, onward, _, key, _ = match.groups()
+        trace = Trace(self._office.clocks.monotonic)
+        setting = Setting(ticketing.WAY_STEPS, ticketing.PARTY, "way", trace, PATIENCE)
+        async with CheckedChannel(transport, setting) as channel:
+            known = peer_of(dict(self._peers()), peer)
+            ticket = await self._ticket(peer, onward, key) if known.address else ""
+            await channel.send(ticketing.Way(known.address, known.certificate, ticket))
+
+    async def _ticket(self, peer: str, path: str, key: str) -> str:
+        stream = await self._office.dial(peer, path)
+        trace = Trace(self._office.clocks.monotonic)
+        setting = Setting(ticketing.STEPS, ticketing.ACTIVE, key, trace, PATIENCE)
+        async with CheckedChannel(stream, setting) as channel:
+            ticket: str = (await channel.recv(ticketing.Ticket)).ticket
+            return ticket
+
 
 async def turn_away(transport: Transport, steps: Steps, key: str, error: ParleyError) -> None:
     """Say why a conversation does not begin, in the place of the passive party."""
@@ -95,14 +128,21 @@ async def turn_away(transport: Transport, steps: Steps, key: str, error: ParleyE
             raise error
 
 
-async def _tell(channel: Channel, ledger: PartyLedger, model: str, party: str) -> None:
+async def _tell(channel: Channel, ledger: PartyLedger, terms: Callable[[], attending.Terms]) -> None:
     """The terms now, and whenever they change."""
     told = None
     async for _ in ledger.member.changes():
-        terms = terms_of(ledger, model, party)
-        if terms != told:
-            await channel.send(terms)
-            told = terms
+        now = terms()
+        if now != told:
+            await channel.send(now)
+            told = now
+
+
+async def _repeat(channel: Channel, terms: Callable[[], attending.Terms]) -> None:
+    """The terms again and again: a program that does not hear us must not go on by what it heard last."""
+    while True:
+        await asyncio.sleep(BEAT)
+        await channel.send(terms())
 
 
 class _Clerk:

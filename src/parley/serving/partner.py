@@ -34,6 +34,8 @@ _PATIENCE: Final = 15.0
 """Seconds for which a passive party may say nothing while it is enrolled."""
 _PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds between two attempts to enrol a party that is away; the last one again and again."""
+_LASTING: Final = 2.0
+"""Seconds that a conversation must have lasted to be begun anew without another enrolment."""
 _LATE: Final = 2
 """Asks in a row without an answer in time, after which a party is away."""
 _AT_ONCE: Final = 512
@@ -157,16 +159,27 @@ class Partner:
     # Inside
 
     async def _attend(self) -> None:
-        """One enrolment, and the conversation in which it is asked, until that ends."""
+        """One enrolment, and the conversations in which it is asked, until one does not come about."""
         self._late, self._was_asked, self._given_up = 0, False, asyncio.Event()
         key = secrets.token_hex(16)
         served = self._served
         options = enrolment.Options(served.model, served.rule, secrets.token_bytes(32), served.threads)
         async with await self._channel(key, enrolment.STEPS, enrolment.ACTIVE) as channel:
             self._tokens = await enrolment.active(channel, options)
+        while True:  # what was enrolled outlives a connection
+            began = self._trace.clock()
+            try:
+                await self._converse(key)
+            except PeerLost as error:
+                if error.code == "peer-late" or self._trace.clock() - began < _LASTING:
+                    raise
+                self._state, self._why = "trying", error
+
+    async def _converse(self, key: str) -> None:
+        """A conversation in which it is asked by the tokens of an enrolment, until that ends."""
         async with (
             await self._channel(key, asking.STEPS, asking.ACTIVE) as channel,
-            asking.Inquiry(channel, served.model, served.splits) as inquiry,
+            asking.Inquiry(channel, self._served.model, self._served.splits) as inquiry,
         ):
             self._inquiry, self._state = inquiry, "ready"
             self._settled.set()

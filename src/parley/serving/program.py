@@ -1,6 +1,7 @@
 """What `parley serve` and `parley predict` stand on: a process of the active party that uses one model.
 
-Its conversations with the passive parties go through our own running party, and so do its accounts.
+Its accounts go through our own running party, and so do its conversations with the passive parties where
+they cannot be reached directly.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from parley.core.errors import ParleyError, PolicyRefused, UsageError
 from parley.core.log import Log
 from parley.core.trace import Trace
 from parley.learn.shares import ActiveShare
-from parley.net.transport import Transport
+from parley.net.certificates import Identity
 from parley.party.failures import lines_of
 from parley.serving.accounting import Accountant, check_released
 from parley.serving.attendance import Attendance
@@ -26,12 +27,11 @@ from parley.serving.pages import FOLDER, Book
 from parley.serving.partner import Partner, Served
 from parley.serving.scores import Fallback
 from parley.serving.subject import Subject
+from parley.serving.ways import Own, Ways
 
 _AGAIN: Final = 1.0
 """Seconds between two attempts to reach our own party."""
 
-Own = Callable[[str], Awaitable[Transport]]
-"""Reaches our own running party, by path."""
 Work = Callable[[], Awaitable[None]]
 
 
@@ -137,10 +137,7 @@ def _partners(
     subject: Subject, share: ActiveShare, own: Own, trace: Trace, monitor: Monitor, log: Log
 ) -> dict[int, Partner]:
     """The passive parties that have a split in the model; of the others nothing is to be asked."""
-
-    def reach(peer: str, path: str) -> Awaitable[Transport]:
-        return own(f"/through/{peer}{path}")
-
+    reach = Ways(own, partial(Identity.load, subject.home.identity_folder), trace, log)
     found = {}
     for owner, peer in enumerate(share.owners[1:], start=1):
         if splits := share.splits_of(owner):
