@@ -74,17 +74,20 @@ def test_one_unknown_id_refuses_its_own_request_alone_and_nobody_is_asked_twice(
             assert failed == {3, 10}
             assert {results[place].code for place in failed} == {"unknown-ids"}
             assert sum(map(len, scorer.other.asked)) == len(SOME)
-            assert scorer.accounts.used == len(SOME) - 1
+            assert scorer.accounts.used == len(SOME)
 
     asked(work)
 
 
-def test_a_request_with_an_unknown_id_is_not_counted_at_all(tmp_path):
+def test_a_refused_request_is_counted_as_far_as_somebody_was_asked(tmp_path):
     async def work():
         async with scoring(tmp_path) as scorer:
             with pytest.raises(UsageError, match="nobody"):
                 await scorer.score([*SOME, "nobody"])
-            assert scorer.accounts.used == 0
+            assert scorer.accounts.used == len(SOME)
+            with pytest.raises(UsageError, match="nobody"):
+                await scorer.score(["nobody"])
+            assert scorer.accounts.used == len(SOME)
 
     asked(work)
 

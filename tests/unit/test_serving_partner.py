@@ -30,6 +30,7 @@ class Passive:
 
     def __init__(self):
         self.enrolments, self.hangs, self.error, self.leaves = 0, False, None, False
+        self.conversations = []
         self.tokens, self.tasks = {}, set()
 
     async def reach(self, peer, path):
@@ -37,6 +38,8 @@ class Passive:
             raise self.error
         near, far = memory_pair("bank", peer)
         key, protocol = path.split("/")[-2:]
+        if protocol == "asking":
+            self.conversations.append(far)
         task = asyncio.create_task(self._serve(key, protocol, far))
         self.tasks.add(task)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -133,6 +136,38 @@ def test_one_that_ends_every_conversation_at_once_is_enrolled_more_and_more_seld
             await until(lambda: made.peerage().state == "away")
             await asyncio.sleep(0.2)
             assert passive.enrolments == 2
+
+    asyncio.run(work())
+
+
+def test_a_conversation_that_breaks_is_begun_anew_without_another_enrolment(monkeypatch):
+    monkeypatch.setattr(partner, "_LASTING", 0.0)
+
+    async def work():
+        passive = Passive()
+        async with kept(passive) as made:
+            assert (await made.ask(*ids("a"), 30.0)).known.all()
+            await passive.conversations[0].close()
+            await until(lambda: len(passive.conversations) == 2 and made.peerage().state == "ready")
+            assert (await made.ask(*ids("a", "b"), 30.0)).known.all()
+            assert passive.enrolments == 1
+
+    asyncio.run(work())
+
+
+def test_one_that_holds_the_enrolment_no_more_is_enrolled_anew(monkeypatch):
+    monkeypatch.setattr(partner, "_LASTING", 0.0)
+    monkeypatch.setattr(partner, "_PAUSES", (0.01,))
+
+    async def work():
+        passive = Passive()
+        async with kept(passive) as made:
+            passive.leaves = True
+            await passive.conversations[0].close()
+            await until(lambda: len(passive.conversations) >= 2)
+            passive.leaves = False
+            await until(lambda: passive.enrolments >= 2 and made.peerage().state == "ready")
+            assert (await made.ask(*ids("a"), 30.0)).known.all()
 
     asyncio.run(work())
 

@@ -122,6 +122,14 @@ class Reception:
         finally:
             self._waiting.pop(ticket, None)
 
+    def close(self) -> None:
+        """Take no more, and end those that nobody has taken."""
+        asyncio.get_running_loop().remove_reader(self._over)
+        self._over.close()
+        for coming in self._waiting.values():
+            if coming.done() and not coming.cancelled():
+                coming.result().close()
+
     def _coming(self, ticket: str) -> "asyncio.Future[socket.socket]":
         return self._waiting.setdefault(ticket, asyncio.get_running_loop().create_future())
 

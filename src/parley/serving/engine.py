@@ -63,14 +63,20 @@ class Outcome:
     Attributes:
         basis: place in `BASES` of each, uint8[n].
         margins: float64[outputs, n]; NaN where there is no score.
+        asked: of which a passive party was asked, bool[n].
     """
 
     basis: Bytes
     margins: Floats
+    asked: Bools
 
     def of(self, places: NDArray[np.int64] | slice) -> "Outcome":
         """Of some of the ids."""
-        return Outcome(self.basis[places], self.margins[:, places])
+        return Outcome(self.basis[places], self.margins[:, places], self.asked[places])
+
+    def withheld(self) -> "Outcome":
+        """The same where nothing is given out."""
+        return Outcome(np.full_like(self.basis, NONE), np.full_like(self.margins, np.nan), self.asked)
 
     def counted(self) -> dict[Basis, int]:
         """How many scores rest on what."""
@@ -193,7 +199,9 @@ class Engine:
             left = tests.directions(own.codes, rest, self._threads)
             margins[:, rows[rest]] = walk.margins([left], self._threads)
             basis[rows[rest]] = ALONE
-        return Outcome(basis, margins)
+        asked = np.zeros(count, dtype=np.bool_)
+        asked[rows] = bool(theirs)
+        return Outcome(basis, margins, asked)
 
     def _together(
         self, own: Coded, joint: Bools, together: NDArray[np.int64], theirs: dict[int, Answer]

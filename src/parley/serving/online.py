@@ -173,6 +173,7 @@ class OnlineScorer:
             try:
                 self._engine.check(each.ids, outcome.of(span))
             except UsageError as error:
+                self._withhold(each, outcome.of(span))
                 self._refuse([each], error)
             else:
                 asked.append((each, span))
@@ -182,6 +183,15 @@ class OnlineScorer:
             outcome = outcome.of(np.concatenate([np.arange(span.start, span.stop) for _, span in asked]))
             ids = [each for request, _ in asked for each in request.ids]
         self._settle([each for each, _ in asked], ids, outcome, began)
+
+    def _withhold(self, request: _Request, outcome: Outcome) -> None:
+        """Account for what a passive party was asked, and counts, though nobody gets an answer."""
+        places = np.flatnonzero(outcome.asked)
+        if len(places):
+            ids = [request.ids[place] for place in places.tolist()]
+            self._accountant.write(predictions_of(ids, outcome.of(places).withheld()))
+            self._accountant.release(len(request.ids) - len(ids))
+            request.reserved = False
 
     def _settle(self, requests: list[_Request], ids: Sequence[str], outcome: Outcome, began: float) -> None:
         receipts = self._accountant.write(predictions_of(ids, outcome))

@@ -50,11 +50,14 @@ class Ways:
     async def _tried(self, peer: str, path: str) -> Transport | None:
         """The direct way; none, if the peer only dials out or something lies between."""
         try:
-            return await self._directly(peer, path)
+            found = await self._directly(peer, path)
         except (ParleyError, TimeoutError) as error:
             why = error.what if isinstance(error, ParleyError) else f"no connection within {_PATIENCE:g} s"
             self.log.about(peer=peer)(f"{peer} is asked through our own party: {why}")
             return None
+        if found is not None:
+            self.log.about(peer=peer)(f"{peer} is asked directly")
+        return found
 
     async def _directly(self, peer: str, path: str) -> Transport | None:
         async with asyncio.timeout(_PATIENCE):
