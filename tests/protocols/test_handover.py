@@ -1,9 +1,9 @@
 """Connections that go on to another process of ours: who comes with a ticket, and who does not."""
 
 import asyncio
-import os
 import socket
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +72,10 @@ async def port():
             made.door.close()
 
 
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def reach(made, ticket="", who="left"):
     name = server_name(ticket) if ticket else ""
     return await dial(made.address, identity_of(who), pin_of("right"), "/path", server_name=name)
@@ -126,13 +130,13 @@ async def test_who_says_nothing_holds_nothing(monkeypatch):
     monkeypatch.setattr(websocket, "HANDSHAKE", 0.2)
     async with port() as made:
         made.issue()
-        held = len(os.listdir("/proc/self/fd"))
+        held = descriptors()
         host, _, number = made.address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(number))
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
-        assert len(os.listdir("/proc/self/fd")) <= held
+        assert descriptors() <= held
 
 
 async def test_of_many_tickets_the_oldest_count_no_more():
