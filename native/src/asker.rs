@@ -18,7 +18,7 @@ pub type Short = [u8; 16];
 pub type Answer = (Vec<Row>, Vec<Value>);
 
 /// Identifiers that a thread takes at once.
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 
 /// The store of the identifiers' values, and the rows that hide it.
 pub struct Asker {
@@ -130,7 +130,8 @@ fn masks(seed: &[u8; 32]) -> Zeroizing<Vec<Value>> {
     Zeroizing::new(bytes.as_chunks::<16>().0.iter().map(words).collect())
 }
 
-/// The digest of every identifier and the sum of the rows at its place, to which `add` may add.
+/// The digest of every identifier and the sum of the rows at its place, to which `add` may add; of at most `BATCH` in
+/// this thread.
 pub fn digests(
     hashes: &PairHashes,
     layout: &Layout,
@@ -140,7 +141,7 @@ pub fn digests(
 ) -> Result<Vec<Short>, Fault> {
     let reader = Reader::new(layout, rows);
     let mut out = vec![[0; 16]; ids.len()];
-    out.par_chunks_mut(BATCH).enumerate().for_each(|(b, out)| {
+    let each = |(b, out): (usize, &mut [Short])| {
         let names: Vec<Name> = (BATCH * b..BATCH * b + out.len())
             .map(|i| hashes.name(ids.get(i)))
             .collect();
@@ -154,6 +155,11 @@ pub fn digests(
             *out = hashes.digest(name, sum);
         }
         sums.as_flattened_mut().zeroize();
-    });
+    };
+    if out.len() <= BATCH {
+        each((0, &mut out));
+    } else {
+        out.par_chunks_mut(BATCH).enumerate().for_each(each);
+    }
     Ok(out)
 }

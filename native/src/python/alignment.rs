@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::arrays::{Dim, Input, grouped, output, seed};
 use super::group::{SecretScalar, with_ids};
-use super::{batch, batch_on, raised};
-use crate::asker::{self, Asker, rows_for};
+use super::{batch, batch_on, here_on, raised};
+use crate::asker::{self, Asker, BATCH, rows_for};
 use crate::check::COMBINATIONS;
 use crate::code::{LENGTH, Row, Value, WORDS};
 use crate::evaluator::Evaluator;
@@ -272,6 +272,9 @@ impl EvaluatorRows {
     ) -> PyResult<Bytes> {
         let py = data.py();
         let digests = with_ids(data, spans, |ids| {
+            if ids.len() <= BATCH {
+                return here_on(py, &self.evaluator, |evaluator| evaluator.digests(ids));
+            }
             batch_on(py, threads, &self.evaluator, |evaluator| {
                 evaluator.digests(ids)
             })

@@ -50,6 +50,16 @@ fn batch_on<S: Send, T: Send>(
     .map_err(|fault| raised(py, &fault))
 }
 
+/// The same for work that is over before another thread would be awake, and begins no others.
+fn here_on<S: Send, T: Send>(
+    py: Python<'_>,
+    state: &Mutex<S>,
+    work: impl FnOnce(&mut S) -> Result<T, Fault> + Send,
+) -> PyResult<T> {
+    py.detach(|| work(&mut state.lock().unwrap_or_else(PoisonError::into_inner)))
+        .map_err(|fault| raised(py, &fault))
+}
+
 /// The same as `batch` with the processor time that nobody else wants.
 fn spare_batch<T: Send>(
     py: Python<'_>,

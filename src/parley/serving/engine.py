@@ -180,7 +180,8 @@ class Engine:
         for each in self.partners.values():
             each.check_ready()  # nobody is asked for nothing
         asking = [each.ask(asked, count, self._deadline) for each in self.partners.values()]
-        answers = await asyncio.gather(*asking)
+        # a single one needs no task, which would begin and end a turn of the loop later
+        answers = [await asking[0]] if len(asking) == 1 else await asyncio.gather(*asking)
         return dict(zip(self.partners, answers, strict=True))
 
     def _scored(
