@@ -73,6 +73,10 @@ def test_single_requests_and_batches_give_what_training_gave(members, folder, mo
     assert {each["id"]: each["score"] for each in answer} == {each: by_id[each] for each in some}
 
 
+def test_requests_go_straight_to_what_answers(service):
+    until(lambda: "operator is asked directly" in service.log.read_text())
+
+
 def test_ids_that_a_party_lacks_get_the_declared_fallback_and_are_counted(members, folder, model, service):
     bank = members[0]
     ours, theirs = (
@@ -160,6 +164,22 @@ def test_a_passive_party_that_is_killed_and_comes_back_is_enrolled_anew(members,
 
 
 @pytest.mark.soak
+def test_a_replaced_certificate_costs_a_connection_and_no_enrolment(members, expected, service):
+    bank, operator, _ = members
+    some = ids_of(expected, 2)
+    until(lambda: service.joint(*some))
+    enrolments = lambda: operator.said().count("can ask model")  # noqa: E731
+    connections = lambda: service.log.read_text().count("operator is asked directly")  # noqa: E731
+    before = enrolments(), connections()
+    assert min(before) > 0
+    bank.done("identity", "rotate")
+    bank.done("identity", "replace")
+    until(lambda: connections() > before[1])
+    until(lambda: service.joint(*some))
+    assert enrolments() == before[0]
+
+
+@pytest.mark.soak
 def test_while_our_own_party_is_away_nothing_is_answered(members, expected, service):
     bank, some = members[0], ids_of(expected, 2)
     bank.stop()
@@ -218,6 +238,26 @@ def test_over_the_quota_and_withdrawn_nothing_is_answered(members, folder, expec
         until(lambda: service.ask(some[0])[1]["code"] == "model-withdrawn")
         assert service.ask(some[0])[0] == 403
     failed(bank.do("serve", model), "refused", "model-withdrawn", 3)
+
+
+@pytest.mark.soak
+def test_a_passive_party_that_only_dials_out_is_asked_through_the_link(members, expected, service):
+    operator, some = members[1], ids_of(expected, 2)
+    until(lambda: service.joint(*some))
+    file = operator.home / "parley.toml"
+    before = file.read_text()
+    operator.stop()
+    try:
+        file.write_text(before.replace(f'listen = "{operator.address}"', 'listen = ""'))
+        operator.up()
+        connections = service.log.read_text().count("operator is asked directly")
+        until(lambda: service.joint(*some))
+        assert service.log.read_text().count("operator is asked directly") == connections
+    finally:
+        operator.stop()
+        file.write_text(before)
+        operator.up()
+    until(lambda: service.joint(*some))
 
 
 @pytest.mark.soak

@@ -141,7 +141,7 @@ def test_one_that_ends_every_conversation_at_once_is_enrolled_more_and_more_seld
 
 
 def test_a_conversation_that_breaks_is_begun_anew_without_another_enrolment(monkeypatch):
-    monkeypatch.setattr(partner, "_LASTING", 0.0)
+    monkeypatch.setattr(partner, "_PAUSES", (0.01,))
 
     async def work():
         passive = Passive()
@@ -156,7 +156,6 @@ def test_a_conversation_that_breaks_is_begun_anew_without_another_enrolment(monk
 
 
 def test_one_that_holds_the_enrolment_no_more_is_enrolled_anew(monkeypatch):
-    monkeypatch.setattr(partner, "_LASTING", 0.0)
     monkeypatch.setattr(partner, "_PAUSES", (0.01,))
 
     async def work():

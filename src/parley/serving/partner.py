@@ -3,7 +3,9 @@
 States, as in `scores.Peerage`::
 
     trying ── enrolled ──▶ ready ── no answer in time, or the conversation ended ──▶ away
-      ▲                                                                               │
+      ▲                    ▲   │                                                      │
+      │                    │   └── the connection broke; its tokens still count ──┐   │
+      │                    └──────────────────── trying ◀─────────────────────────┘   │
       └─────────────────────────────── after a pause ─────────────────────────────────┘
 
 Only when it is ready it is asked; else whoever asks hears at once why it is not.
@@ -16,10 +18,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from parley.core.conversation import Steps
-from parley.core.errors import ParleyError, PeerLost
+from parley.core.errors import ParleyError, PeerAborted, PeerError, PeerLost
 from parley.core.log import Log
 from parley.core.trace import Trace
-from parley.net.channel import CheckedChannel, Setting
+from parley.net.channel import STOPPED, CheckedChannel, Setting
 from parley.net.transport import Transport
 from parley.party.failures import known, lines_of
 from parley.protocols import asking, enrolment
@@ -35,11 +37,19 @@ _PATIENCE: Final = 15.0
 _PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds between two attempts to enrol a party that is away; the last one again and again."""
 _LASTING: Final = 2.0
-"""Seconds that a conversation must have lasted to be begun anew without another enrolment."""
+"""Seconds after which a conversation that breaks is no failure to begin one."""
+_ANEW: Final = 3
+"""Attempts in a row to begin a conversation again by the tokens that there are."""
 _LATE: Final = 2
 """Asks in a row without an answer in time, after which a party is away."""
 _AT_ONCE: Final = 512
 """Ids whose tokens are computed without a thread of their own."""
+
+
+def _may_come_back(error: PeerError) -> bool:
+    """Whether only the connection is gone, and what was enrolled may still be there."""
+    lost = isinstance(error, PeerLost) and error.code != "peer-late"
+    return lost or (isinstance(error, PeerAborted) and error.code == STOPPED)
 
 
 @dataclass(frozen=True)
@@ -166,14 +176,17 @@ class Partner:
         options = enrolment.Options(served.model, served.rule, secrets.token_bytes(32), served.threads)
         async with await self._channel(key, enrolment.STEPS, enrolment.ACTIVE) as channel:
             self._tokens = await enrolment.active(channel, options)
+        failures = 0
         while True:  # what was enrolled outlives a connection
             began = self._trace.clock()
             try:
                 await self._converse(key)
-            except PeerLost as error:
-                if error.code == "peer-late" or self._trace.clock() - began < _LASTING:
+            except PeerError as error:
+                failures = 1 if self._trace.clock() - began > _LASTING else failures + 1
+                if failures > _ANEW or not _may_come_back(error):
                     raise
                 self._state, self._why = "trying", error
+                await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES)) - 1])
 
     async def _converse(self, key: str) -> None:
         """A conversation in which it is asked by the tokens of an enrolment, until that ends."""
