@@ -9,7 +9,6 @@ party's home and reaches the peers through the party only, see `protocols.labour
 import asyncio
 import errno
 import os
-import resource
 import socket
 import sys
 import time
@@ -35,6 +34,7 @@ from parley.party import tables
 from parley.party.failures import out_of_memory, told
 from parley.party.run import NoWitness, Witness, Work, check, follow, lead
 from parley.party.stages import Means
+from parley.party.subordinate import Passed, be_first_to_go, keep_within, leaving_with
 from parley.protocols import labour
 from parley.store.home import Home
 from parley.store.journal import Journal
@@ -47,22 +47,18 @@ _MEASURED: Final = 20
 """Reports of events between two that say how much memory we hold."""
 _AFTER_THE_PARTY: Final = 1.0
 """Seconds by which we are more patient than our party, which knows better what is wrong."""
-_MIB: Final = 1 << 20
-_FIRST_TO_GO: Final = 500
-"""How much rather than others the kernel ends us when memory runs out."""
 
 
 def main() -> None:
     """Work for the party at the other end of the socket whose number is the only argument."""
     end = socket.socket(fileno=int(sys.argv[1]))
-    with suppress(OSError):  # where there is no such file, the kernel chooses without our word
-        Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO))
+    be_first_to_go()
     asyncio.run(_serve(end))
 
 
 async def _serve(end: socket.socket) -> None:
     pipe = await Pipe.over(end, labour.PARTY, 2, _nobody_asks)
-    leaving = asyncio.create_task(_leave_with(pipe))
+    leaving = leaving_with(pipe)
     trace = Trace(time.perf_counter)
     setting = Setting(labour.STEPS, labour.WORKER, "labour", trace, LIFELINE)
     async with CheckedChannel(pipe.open("/task"), setting) as channel:
@@ -84,9 +80,7 @@ async def _serve(end: socket.socket) -> None:
 async def _work(pipe: Pipe, channel: Channel, task: labour.Task, events: "_Events") -> int:
     """Do the task; returns the place in the journal where what it leaves stands."""
     home = Home.open(Path(task.home))
-    if home.settings.memory:
-        limit = home.settings.memory * _MIB
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    keep_within(home.settings)
     transcript = Transcript(home.settings.party) if task.witnessed else None
     witness = NoWitness() if transcript is None else _Witness(channel, transcript)
     trace = Trace(time.perf_counter, events)
@@ -148,16 +142,6 @@ class _Peers:
         setting = Setting(table, role, self._run, self.trace, patience, self._transcript)
         async with CheckedChannel(Passed(stream, peer), setting) as channel:
             yield channel
-
-
-class Passed:
-    """A stream to our party that it passes on to a peer."""
-
-    def __init__(self, stream: Stream, peer: str) -> None:
-        self.peer = peer
-        self.send = stream.send
-        self.recv = stream.recv
-        self.close = stream.close
 
 
 class _Witness:
@@ -247,12 +231,6 @@ def _is_want_of_memory(error: Exception) -> bool:
 
 def _nobody_asks(path: str, _stream: Stream) -> Never:
     raise ProtocolBug("worker-asked", f"the party asked its worker for {path}", remedy="report it")
-
-
-async def _leave_with(pipe: Pipe) -> None:
-    """A worker without a party has nothing to do."""
-    await pipe.gone.wait()
-    os._exit(1)
 
 
 if __name__ == "__main__":

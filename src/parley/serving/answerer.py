@@ -10,7 +10,6 @@ the door; that one lasts no longer than its stream. It hears the terms of the mo
 
 import asyncio
 import os
-import resource
 import secrets
 import socket
 import sys
@@ -40,7 +39,7 @@ from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport
 from parley.party.compose import log_of
 from parley.party.failures import lines_of
-from parley.party.worker import Passed
+from parley.party.subordinate import Passed, be_first_to_go, keep_within, leaving_with
 from parley.protocols import asking, enrolment
 from parley.serving.answering import DIRECT, Direct
 from parley.serving.attendance import Attendance
@@ -69,8 +68,6 @@ _HANDED_OVER: Final = 10.0
 """Seconds in which a connection comes that our party has told of."""
 _AT_ONCE: Final = 512
 """Tokens that are answered without a thread of their own."""
-_MIB: Final = 1 << 20
-_FIRST_TO_GO: Final = 500
 
 
 class Answerer:
@@ -250,15 +247,12 @@ def main() -> None:
     """Answer for the party at the other end of the socket."""
     number, door, home, model = sys.argv[1:]
     end, handed = socket.socket(fileno=int(number)), socket.socket(fileno=int(door))
-    with suppress(OSError):  # where there is no such file, the kernel chooses without our word
-        Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO))
+    be_first_to_go()
     asyncio.run(_serve(end, handed, Home.open(Path(home)), model))
 
 
 async def _serve(end: socket.socket, door: socket.socket, home: Home, model: str) -> None:
-    if home.settings.memory:
-        limit = home.settings.memory * _MIB
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    keep_within(home.settings)
     log = log_of(home.settings, _printed if home.settings.log_format == "text" else _printed_as_json)
     answering: asyncio.Future[Answerer] = asyncio.get_running_loop().create_future()
     early: list[tuple[str, Stream]] = []
@@ -270,7 +264,7 @@ async def _serve(end: socket.socket, door: socket.socket, home: Home, model: str
             early.append((path, stream))
 
     pipe = await Pipe.over(end, PARTY, 2, arrived)
-    leaving = asyncio.create_task(_leave_with(pipe))
+    leaving = leaving_with(pipe)
     try:
         subject = await asyncio.to_thread(Subject.of, home, model)
         features = await open_features(subject.table, subject.share, subject.rule, log)
@@ -299,12 +293,6 @@ def _printed(record: Record) -> None:
 def _printed_as_json(record: Record) -> None:
     sys.stdout.write(f"{encoded(record).decode()}\n")
     sys.stdout.flush()
-
-
-async def _leave_with(pipe: Pipe) -> None:
-    """A worker without a party has nothing to do."""
-    await pipe.gone.wait()
-    os._exit(1)
 
 
 if __name__ == "__main__":
