@@ -75,6 +75,10 @@ class Network:
     def go_on(self):
         self._open.set()
 
+    def pace(self, rate):
+        """Bytes per second and way from now on, on every connection; none: as fast as it goes."""
+        self.rate = rate
+
     async def _serve(self, reader, writer):
         self.connections += 1
         if self._refuses:
