@@ -173,6 +173,11 @@ class Between:
         """What was passed on so far, by connection and direction."""
         return [bytes(one) for one in self._network.kept]
 
+    @property
+    def passed(self):
+        """Bytes passed on so far."""
+        return self._network.passed
+
     def slow(self, rate, delay):
         """Bytes per second and seconds, from the next connection on."""
         self._network.rate, self._network.delay = rate, delay

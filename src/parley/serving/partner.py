@@ -191,7 +191,8 @@ class Partner:
     async def _channel(self, key: str, steps: Steps, role: str) -> CheckedChannel:
         path = f"/serving/{self._served.model}/{key}/{steps.protocol}"
         transport = await self._reach(self.peer, path)
-        return CheckedChannel(transport, Setting(steps, role, key, self._trace, _PATIENCE))
+        through = _Through(transport, self.peer)
+        return CheckedChannel(through, Setting(steps, role, key, self._trace, _PATIENCE))
 
     def _is_late(self, deadline: float) -> PeerLost:
         self._late += 1
@@ -214,4 +215,40 @@ class Partner:
             f"{self.peer} {why}",
             peer=self.peer,
             remedy=f"ask again in some seconds; if that goes on, see `parley doctor {self.peer}`",
+        )
+
+
+class _Through:
+    """A conversation with a peer through our own running party, which ends it in order where the peer has.
+
+    If our own party is gone, what is raised names that one.
+    """
+
+    def __init__(self, transport: Transport, peer: str) -> None:
+        self.peer = peer
+        self.close = transport.close
+        self._transport = transport
+
+    async def send(self, frame: bytes) -> None:
+        """As `Transport.send`."""
+        try:
+            await self._transport.send(frame)
+        except PeerLost as lost:
+            raise self._named(lost) from None
+
+    async def recv(self) -> bytes:
+        """As `Transport.recv`."""
+        try:
+            return await self._transport.recv()
+        except PeerLost as lost:
+            raise self._named(lost) from None
+
+    def _named(self, lost: PeerLost) -> PeerLost:
+        if lost.code != "connection-closed":
+            return lost
+        return PeerLost(
+            lost.code,
+            f"{self.peer} is lost, or ended the conversation",
+            peer=self.peer,
+            remedy=f"see `parley doctor {self.peer}`; it is asked again as soon as it is there",
         )
