@@ -75,6 +75,10 @@ class Network:
     def go_on(self):
         self._open.set()
 
+    def pace(self, rate):
+        """Bytes per second and way from now on, on every connection; none: as fast as it goes."""
+        self.rate = rate
+
     async def _serve(self, reader, writer):
         self.connections += 1
         if self._refuses:
@@ -168,6 +172,11 @@ class Between:
     def kept(self):
         """What was passed on so far, by connection and direction."""
         return [bytes(one) for one in self._network.kept]
+
+    @property
+    def passed(self):
+        """Bytes passed on so far."""
+        return self._network.passed
 
     def slow(self, rate, delay):
         """Bytes per second and seconds, from the next connection on."""

@@ -72,11 +72,12 @@ class Service:
         self.process = None
 
     def start(self):
+        begins = len(self.log.read_text()) if self.log.exists() else 0
         with self.log.open("ab") as file:
             self.process = subprocess.Popen(
                 arguments(*self._words), stdout=file, stderr=subprocess.STDOUT, env=environment()
             )
-        until(lambda: self.process.poll() is not None or "is served at" in self.log.read_text())
+        until(lambda: self.process.poll() is not None or "is served at" in self.log.read_text()[begins:])
         assert self.process.poll() is None, self.log.read_text()
         return self
 

@@ -38,7 +38,7 @@ from parley.net.streams import THEY_CLOSED, WE_CLOSED, Stream
 from parley.net.websocket import HANDSHAKE, WebSocketTransport
 from parley.net.wire import BEAT, MISSED_BEATS, Ending, is_dismissal
 
-GRACE: Final = 8.0
+GRACE: Final = 7.0
 """Seconds after the last sign of life within which a link may come back."""
 
 LEAST_GRACE: Final = 2.0

@@ -38,7 +38,7 @@ FRAME_COST: Final = 1024
 BEAT: Final = 1.0
 """Seconds between two signs of life."""
 
-MISSED_BEATS: Final = 5
+MISSED_BEATS: Final = 4
 """Beats without a single byte from the peer after which it counts as lost."""
 
 CLOSING: Final = 5.0

@@ -1,7 +1,8 @@
 """Workers as their party sees them: started for one attempt at a run, listened to, and let go.
 
 The party passes the worker's conversations on to the peers, submits its commitments, and hears its
-events. A worker that dies ends its run with the reason, and nothing else.
+events. A worker that dies ends its run with the reason, and nothing else. One that is stopped is ended, and
+the run goes on with another.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from parley.net.transport import Transport
 from parley.party.diary import Diary
 from parley.party.failures import out_of_memory, raised
 from parley.party.gate import Gate
+from parley.party.halting import halted
 from parley.party.office import Office
 from parley.party.worker import LIFELINE
 from parley.protocols import labour
@@ -58,9 +60,17 @@ class Worker:
     """
 
     def __init__(
-        self, channel: Channel, process: subprocess.Popen[bytes], passages: "_Passages", *, limited: bool
+        self,
+        party: str,
+        channel: Channel,
+        process: subprocess.Popen[bytes],
+        passages: "_Passages",
+        *,
+        limited: bool,
     ) -> None:
         self.features: tuple[str, ...] = ()
+        self._party = party
+        self._halted = False
         self._limited = limited
         self._channel = channel
         self._process = process
@@ -96,6 +106,12 @@ class Worker:
                 case labour.Finished(reached):
                     return reached
 
+    async def end_if_halted(self) -> None:
+        """Wait until it is stopped for long, and end it: what it was asked for then fails for that reason."""
+        await halted(self._process.pid)
+        self._halted = True
+        self._process.kill()
+
     async def _hear(self, *kinds: type[Any]) -> Any:  # noqa: ANN401 (one of the kinds)
         try:
             message = await self._channel.recv(*kinds, labour.Failed)  # type: ignore[call-overload]
@@ -107,6 +123,14 @@ class Worker:
 
     async def _died(self) -> ParleyError:
         code = await asyncio.to_thread(self._process.wait)
+        if self._halted:
+            return PeerLost(
+                "worker-halted",
+                f"the run's worker at {self._party} was stopped by a signal, and did not go on for seconds",
+                peer=self._party,
+                remedy="nothing is to be done: the run goes on with another; find out who stops processes",
+                public="the run's worker was stopped here; the run goes on with another one",
+            )
         if -code == signal.SIGKILL:
             return BudgetExhausted(
                 "worker-killed",
@@ -148,9 +172,13 @@ async def hired(
             setting = Setting(labour.STEPS, labour.PARTY, "labour", trace, LIFELINE)
             async with CheckedChannel(await passages.task(pipe), setting) as channel:
                 limited = office.home.settings.memory > 0
-                worker = Worker(channel, process, passages, limited=limited)
-                await worker.ready(_task(office, run, plan))
-                yield worker
+                worker = Worker(office.name, channel, process, passages, limited=limited)
+                watching = asyncio.ensure_future(worker.end_if_halted())
+                try:
+                    await worker.ready(_task(office, run, plan))
+                    yield worker
+                finally:
+                    watching.cancel()
         finally:
             pipe.close()
             await passages.close()

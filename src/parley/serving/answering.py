@@ -5,7 +5,8 @@
     /serving/MODEL/KEY/ticketing        a ticket, with which the program connects to the worker itself
 
 A worker holds our columns of one model. It is started when it is first needed, and let go of when it was
-not for a while; if it dies, the active party comes again and the next one is started.
+not for a while; if it dies, the active party comes again and the next one is started. One that is stopped is
+ended, which comes to the same.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from parley.net.pipe import Pipe
 from parley.net.relay import join
 from parley.net.streams import Stream
 from parley.net.transport import Transport
+from parley.party.halting import halted
 from parley.party.ledger import no_consortium
 from parley.party.office import Office
 from parley.protocols import ticketing
@@ -237,9 +239,17 @@ class Answering:
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
         pipe = await Pipe.over(ours, WORKER, 1, arrived)
+        attending.add(asyncio.ensure_future(self._end_if_halted(model, process)))
         now = self._office.clocks.monotonic()
         self._office.log(f"a worker answers for model {model} now")
         return _Worker(process, pipe, door, began=now, last=now, attending=attending)
+
+    async def _end_if_halted(self, model: str, process: "subprocess.Popen[bytes]") -> None:
+        await halted(process.pid)
+        self._office.log.say(
+            "warning", f"the worker that answers for {model} was stopped by a signal: ends it"
+        )
+        process.kill()
 
     def _let_go(self, model: str, worker: _Worker) -> None:
         now = self._office.clocks.monotonic()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from parley.core.errors import ParleyError
+from parley.core.errors import ParleyError, PeerLost
 from parley.core.log import Log
 from parley.core.trace import Trace
 from parley.net.certificates import Identity
@@ -45,7 +45,7 @@ class Ways:
     async def __call__(self, peer: str, path: str) -> Transport:
         """Begin a conversation with a peer."""
         direct = await self._tried(peer, path) if path.endswith(_DIRECT) else None
-        return direct or await self.own(f"/through/{peer}{path}")
+        return direct or _Through(await self.own(f"/through/{peer}{path}"), peer)
 
     async def _tried(self, peer: str, path: str) -> Transport | None:
         """The direct way; none, if the peer only dials out or something lies between."""
@@ -80,3 +80,39 @@ class Ways:
         async with CheckedChannel(transport, setting) as channel:
             way: ticketing.Way = await channel.recv(ticketing.Way)
             return way
+
+
+class _Through:
+    """A conversation with a peer through our own running party, which ends it in order where the peer has.
+
+    If our own party is gone, what is raised names that one.
+    """
+
+    def __init__(self, transport: Transport, peer: str) -> None:
+        self.peer = peer
+        self.close = transport.close
+        self._transport = transport
+
+    async def send(self, frame: bytes) -> None:
+        """As `Transport.send`."""
+        try:
+            await self._transport.send(frame)
+        except PeerLost as lost:
+            raise self._named(lost) from None
+
+    async def recv(self) -> bytes:
+        """As `Transport.recv`."""
+        try:
+            return await self._transport.recv()
+        except PeerLost as lost:
+            raise self._named(lost) from None
+
+    def _named(self, lost: PeerLost) -> PeerLost:
+        if lost.code != "connection-closed":
+            return lost
+        return PeerLost(
+            lost.code,
+            f"{self.peer} is lost, or ended the conversation",
+            peer=self.peer,
+            remedy=f"see `parley doctor {self.peer}`; it is asked again as soon as it is there",
+        )
