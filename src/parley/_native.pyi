@@ -343,3 +343,28 @@ def prediction_leaves(
 
 def merkle_root(leaves: NDArray[np.uint8], threads: int) -> bytes:
     """Compute the root of the tree of RFC 6962 over uint8[n, 32] hashes of leaves: 32 bytes."""
+
+def ed25519_verify(claims: Sequence[tuple[bytes, bytes, bytes, bytes]], threads: int) -> list[bool]:
+    """Whether each signature is good; a claim is public key, frame, message, signature.
+
+    What was signed is frame ‖ message. The verdict on each is that of RFC 8032, section 5.1.7, without the cofactor: S
+    below the order, the encoding of R compared as bytes; and the key must be the canonical encoding of a point
+    that is not of small order. A key or signature of a wrong length does not verify.
+    """
+
+def plain_json(text: bytes) -> bool:
+    """Whether the text alone shows that all it holds, if it is JSON, is inside the subset of `parley.ledger.encoding`.
+
+    Then it has no character but those of printable ASCII, no reverse solidus, no number but integers of at most 15
+    digits, and no containers more than 16 deep. Otherwise it may still be inside.
+    """
+
+def sparse_update(nodes: dict[bytes, bytes], root: bytes, changes: dict[bytes, bytes | None]) -> bytes:
+    """Change the tree `root` of `parley.ledger.sparse`, whose nodes are in `nodes`; the new root.
+
+    Keys have 32 bytes; a value of None removes its key. The interpreter lock is held, on one thread. Raises
+    `KeyError` if a node is missing; then no node has been added.
+    """
+
+def sparse_discard(nodes: dict[bytes, bytes], root: bytes, kept: bytes) -> int:
+    """Delete the nodes of the tree `root` that the tree `kept` has not; how many. Otherwise as `sparse_update`."""

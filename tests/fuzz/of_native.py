@@ -6,6 +6,8 @@ import numpy as np
 
 from parley import _native as native
 from parley.core.errors import ParleyError, PeerMisbehaved
+from parley.crypto.signatures import Claim, SigningKey, verify, verify_all
+from parley.ledger.encoding import EncodingError, _check, _parse
 from parley.protocols.asking import MAX_SPLITS, Ask, Directions, answer_of, tokens_of, width_of
 from parley.protocols.boosting.messages import PublicKeyOffer
 from parley.protocols.boosting.passive import _read_key
@@ -154,6 +156,37 @@ def asked(_folder):
     return Fuzzed([told(13, 3, 2), told(16, 20, 5), told(0, 3, 3), told(8, 1, 0) + bytes(31)], read)
 
 
+def claims(_folder):
+    """A public key, a signature and the rest as the message: no verdict of OpenSSL's is ever another."""
+    key = SigningKey.from_seed(SEED)
+
+    def read(data):
+        claim = Claim(data[:32], "parley/fuzz/v1", data[96:], data[32:96])
+        (good,) = verify_all([claim])
+        assert good == verify(*claim)
+        return good
+
+    texts = (b"", b"message" * 30)
+    return Fuzzed([key.public + key.sign("parley/fuzz/v1", text) + text for text in texts], read)
+
+
+def json_texts(_folder):
+    """Text that shows that it is plain holds nothing outside the subset of the ledger's encoding."""
+
+    def read(data):
+        value = _parse(data)
+        if native.plain_json(data):
+            try:
+                _check(value, 0)
+            except EncodingError as error:
+                raise AssertionError(data) from error
+        return value
+
+    return Fuzzed(
+        [b'{"a":[1,-20,null],"b":"1e5","c":{"d":true}}', b"[[[999999999999999]]]"], read, (EncodingError,)
+    )
+
+
 TARGETS = (
     Target("points", points),
     Target("ciphertexts", ciphertexts),
@@ -161,4 +194,6 @@ TARGETS = (
     Target("masked rows", masked, slow=True),
     Target("arrays", arrays),
     Target("asks and answers", asked),
+    Target("claims of signatures", claims),
+    Target("text of JSON", json_texts),
 )

@@ -6,6 +6,7 @@ import tracemalloc
 
 import pytest
 
+from parley.ledger import verifier
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.encoding import encode
 from parley.ledger.engines.embedded.log import MemberLog
@@ -62,6 +63,13 @@ def swapped(lines, line, data):
     return (*lines[: line - 1], data, *lines[line:])
 
 
+def forged(lines, line):
+    """The file with the signature in a line changed in its first digit."""
+    data = lines[line - 1]
+    at = data.index(b'"signature":"') + 13
+    return swapped(lines, line, data[:at] + (b"1" if data[at : at + 1] == b"0" else b"0") + data[at + 1 :])
+
+
 def with_note(lines, line, change):
     note = parse_note(read_note(lines[line - 1].removesuffix(b"\n")))
     changed = change(note, Checkpoint.parse(note.text)).encoded()
@@ -109,12 +117,22 @@ def test_check_3_blocks_follow_one_another(exported):
 
 
 def test_check_4_every_transaction_is_admissible_and_signed(exported):
-    at = exported[6].index(b'"signature":"') + 13
-    flipped = b"1" if exported[6][at : at + 1] == b"0" else b"0"
-    forged = exported[6][:at] + flipped + exported[6][at + 1 :]
-    assert failed(swapped(exported, 7, forged)) == (4, 7, 5)
+    assert failed(forged(exported, 7)) == (4, 7, 5)
     replay = exported[5].replace(b'"height":2', b'"height":3').replace(b"1790000002", b"1790000003")
     assert failed(swapped(exported, 9, replay)) == (4, 9, 7)
+
+
+@pytest.mark.parametrize("claims", [1, 2, 512])
+def test_of_two_bad_signatures_the_first_is_named_in_the_same_words(exported, monkeypatch, claims):
+    monkeypatch.setattr(verifier, "CLAIMS", claims)
+    wrong = forged(forged(exported, 7), 11)
+    assert failed(wrong) == (4, 7, 5)
+    with pytest.raises(Difference, match=r"leaf 5: .*the signature is not that of the sender's key"):
+        verify(wrong)
+    # what stands behind them is named only where they are good
+    replay = exported[5].replace(b'"height":2', b'"height":4').replace(b"1790000002", b"1790000004")
+    assert failed(swapped(wrong, 13, replay)) == (4, 7, 5)
+    assert failed(swapped(exported, 13, replay)) == (4, 13, 11)
 
 
 def test_check_5_the_checkpoint_has_the_logs_root(exported):

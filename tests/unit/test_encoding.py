@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from parley.ledger import characters
+from parley import _native
+from parley.ledger import characters, encoding
 from parley.ledger.encoding import MAX_INT, EncodingError, decode, encode, hexed, unhexed
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "encoding.json").read_text())
@@ -208,3 +209,34 @@ def test_the_repertoire_agrees_with_the_tables_of_python_3_11():
         c for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c)) not in ("Cc", "Cn", "Cs")
     }
     assert accepted == assigned
+
+
+TEXTS = st.lists(st.sampled_from([*'{}[]:,"-.eE0123456789aé\\u\x7f\n', "true", "null", '":', "9" * 15]))
+
+
+@settings(deadline=None, max_examples=300)
+@given(TEXTS.map("".join).map(str.encode) | values.map(json.dumps).map(str.encode) | values.map(encode))
+@example(b"9" * 15)
+@example(b"[" * 16 + b"]" * 16)
+def test_a_text_that_shows_that_it_is_plain_holds_nothing_outside_the_subset(text):
+    if not _native.plain_json(text):
+        return
+    try:
+        value = encoding._parse(text)
+    except EncodingError:
+        return
+    encoding._check(value, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"1e5", b"1.5", b"-0.0", b"9" * 16, b"[" * 17 + b"]" * 17, b'"\\n"', '"é"'.encode(), b'"\x7f"'],
+)
+def test_a_text_that_may_hold_what_is_outside_does_not_show_that_it_is_plain(text):
+    assert not _native.plain_json(text)
+
+
+def test_the_usual_transaction_shows_that_it_is_plain():
+    assert _native.plain_json(
+        encode({"body": {"rows": 10, "root": "1e5" * 9, "of": [None, True, False, -7]}})
+    )

@@ -1,7 +1,9 @@
 """Ed25519 with domains: what verifies, what is refused, and that no signature serves two purposes."""
 
 import copy
+import hashlib
 import pickle
+from itertools import product
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -164,6 +166,97 @@ def test_many_claims_are_answered_in_order(threads):
     claims = [good if n % 3 else good._replace(message=b"other") for n in range(101)]
     assert verify_all(claims, threads) == [n % 3 != 0 for n in range(101)]
     assert verify_all([], threads) == []
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=300), st.lists(st.integers(0, 8 * 96 - 1), max_size=2))
+def test_many_at_once_get_the_verdicts_of_openssl_whatever_bits_are_flipped(message, bits):
+    data = bytearray(KEY.public + KEY.sign(DOMAIN, message))
+    for bit in bits:
+        data[bit // 8] ^= 1 << bit % 8
+    flipped = Claim(bytes(data[:32]), DOMAIN, message, bytes(data[32:]))
+    assert verify_all([flipped]) == [verify(*flipped)] == [data == KEY.public + KEY.sign(DOMAIN, message)]
+
+
+@pytest.mark.parametrize("size", [0, 31, 32, 33, 63, 65])
+def test_wrong_lengths_are_refused_among_many_too(size):
+    good = Claim(KEY.public, DOMAIN, b"m", KEY.sign(DOMAIN, b"m"))
+    wrong = [good._replace(signature=bytes(size)), good._replace(public=bytes(size)), good]
+    assert verify_all(wrong) == [verify(*claim) for claim in wrong] == [False, False, True]
+
+
+def plus(first, second):
+    """The sum of two points (RFC 8032, section 5.1.4, in affine coordinates)."""
+    (x, y), (u, v) = first, second
+    twist = -121665 * pow(121666, -1, P) * x * y * u * v
+    return (
+        (x * v + y * u) * pow(1 + twist, -1, P) % P,
+        (y * v + x * u) * pow(1 - twist, -1, P) % P,
+    )
+
+
+def times(scalar, point):
+    found = (0, 1)
+    for bit in f"{scalar:b}":
+        found = plus(found, found)
+        found = plus(found, point) if bit == "1" else found
+    return found
+
+
+def point_of(encoded):
+    y = int.from_bytes(encoded, "little") & 2**255 - 1
+    square = (y * y - 1) * pow(-121665 * pow(121666, -1, P) * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    x = x if x * x % P == square else x * pow(2, (P - 1) // 4, P) % P
+    assert x * x % P == square
+    return (x if x & 1 == encoded[31] >> 7 else -x % P), y % P
+
+
+def encodings(point):
+    """Every encoding of a point: the canonical one, and those with y ≥ p or the sign of no x."""
+    x, y = point
+    ys = [y] if y + P >= 2**255 else [y, y + P]
+    return [(y | sign << 255).to_bytes(32, "little") for y in ys for sign in ({x & 1} if x else {0, 1})]
+
+
+def test_many_at_once_get_the_verdicts_of_openssl_on_every_edge_of_the_equation():
+    """A and R with and without a part of small order, or nothing else; every encoding; S below L or not."""
+    base = point_of((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
+    eighth = point_of(_Y8.to_bytes(32, "little"))
+    small = [times(number, eighth) for number in range(8)]
+    assert len({*small}) == 8
+    claims, cofactored = [], 0
+    for a, r in product((0, 0x1234567 << 200), (0, 0x89ABCDE << 180)):
+        keys = [plus(times(a, base), one) for one in small]
+        nonces = [plus(times(r, base), one) for one in small]
+        for (i, key), (j, nonce) in product(enumerate(keys), enumerate(nonces)):
+            for public, commitment in product(encodings(key), encodings(nonce)):
+                message = bytes([i, j])
+                hashed = hashlib.sha512(commitment + public + signatures._framed(DOMAIN, message)).digest()
+                k = int.from_bytes(hashed, "little") % L
+                cofactored += (k * i + j) % 8 != 0
+                s = (r + k * a) % L
+                for given_s in (s, s + L, (s + 1) % L):
+                    signature = commitment + given_s.to_bytes(32, "little")
+                    claims.append(Claim(public, DOMAIN, message, signature))
+    verdicts = verify_all(claims, 2)
+    assert verdicts == [verify(*claim) for claim in claims]
+    # of mixed order, one in eight satisfies the equation as it is; times the cofactor, all do
+    assert 8 < sum(verdicts) < 64 < cofactored
+
+
+def test_many_at_once_get_the_verdicts_of_openssl_on_encodings_of_no_point_and_beyond_p():
+    good = KEY.sign(DOMAIN, b"m")
+    odd = [
+        (y | sign << 255).to_bytes(32, "little") for y in (*range(20), *range(P, 2**255)) for sign in (0, 1)
+    ]
+    claims = [Claim(KEY.public, DOMAIN, b"m", one + good[32:]) for one in odd]
+    claims += [Claim(one, DOMAIN, b"m", good) for one in odd]
+    claims += [Claim(one, DOMAIN, b"m", other + bytes(32)) for one, other in zip(odd, odd, strict=True)]
+    claims += [
+        Claim(KEY.public, DOMAIN, b"m", good[:32] + (L + n).to_bytes(32, "little")) for n in (-1, 0, 1)
+    ]
+    assert verify_all(claims) == [verify(*claim) for claim in claims] == [False] * len(claims)
 
 
 def test_hash_tags_begin_no_other_and_are_bounded():

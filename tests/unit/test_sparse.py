@@ -207,6 +207,46 @@ def test_discarding_a_root_leaves_exactly_the_others(batches, at, data):
     assert store == fresh
 
 
-def test_a_key_has_32_bytes():
-    with pytest.raises(ValueError, match="31 bytes"):
-        SparseTree({}).update(EMPTY, {bytes(31): b""})
+class Other(dict):
+    """A store that is not plainly a dictionary, as an adapter of a data base is not."""
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(changes, max_size=6), st.data())
+def test_a_dictionary_and_another_store_hold_the_same_nodes(batches, data):
+    here, there = {}, Other()
+    root, entries = EMPTY, {}
+    for batch in batches:
+        known = data.draw(st.lists(st.sampled_from(sorted(entries)), max_size=5)) if entries else []
+        batch |= {key: data.draw(st.none() | st.binary(max_size=2)) for key in known}
+        entries = applied(entries, batch)
+        changed = SparseTree(here).update(root, batch)
+        assert changed == SparseTree(there).update(root, batch)
+        assert here == there
+        if data.draw(st.booleans()):
+            assert SparseTree(here).discard(root, (changed,)) == SparseTree(there).discard(root, (changed,))
+            assert here == there
+        root = changed
+
+
+@pytest.mark.parametrize("store", [dict, Other])
+def test_a_node_that_is_missing_is_named_and_nothing_is_written(store):
+    nodes = store()
+    tree = SparseTree(nodes)
+    root = tree.update(EMPTY, {bytes([n]) * 32: b"" for n in range(9)})
+    gone = nodes.pop(root)
+    left = dict(nodes)
+    with pytest.raises(KeyError) as caught:
+        tree.update(root, {bytes(32): b"other"})
+    assert caught.value.args == (root,)
+    with pytest.raises(KeyError):
+        tree.discard(root, (EMPTY,))
+    assert nodes == left
+    nodes[root] = gone
+    assert tree.update(root, {}) == root
+
+
+@pytest.mark.parametrize("store", [dict, Other])
+def test_a_key_has_32_bytes(store):
+    with pytest.raises(ValueError, match=r"32.*31|31.*32"):
+        SparseTree(store()).update(EMPTY, {bytes(31): b""})

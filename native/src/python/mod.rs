@@ -5,6 +5,7 @@ mod arrays;
 mod encryption;
 mod group;
 mod histograms;
+mod ledger;
 mod paths;
 mod prediction;
 
@@ -94,5 +95,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     alignment::register(module)?;
     encryption::register(module)?;
     histograms::register(module)?;
+    ledger::register(module)?;
     prediction::register(module)
 }

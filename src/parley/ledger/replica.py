@@ -34,6 +34,9 @@ _STATE_KEY: Final = TaggedHash("parley/state/key/v1")
 GENESIS_DIGEST: Final = bytes(32)
 """Stands where a transaction's digest would, for leaf 0."""
 
+MERGED: Final = 64
+"""From so many new keys on, a block's are merged into the sorted ones rather than inserted one by one."""
+
 
 class IllegalBlock(Exception):
     """A block that no honest orderer makes: it names the leaf and what is wrong with it."""
@@ -72,6 +75,7 @@ class StateMap:
 
     def adopt(self, changes: Mapping[str, Value], root: bytes) -> None:
         """Make the changes; ``root`` is what `root_after` said of them."""
+        new = []
         for key, value in changes.items():
             known = key in self._entries
             if value is None:
@@ -81,7 +85,8 @@ class StateMap:
             else:
                 self._entries[key] = value
                 if not known:
-                    insort(self._keys, key)
+                    new.append(key)
+        _insert(self._keys, new)
         if root != self.root:
             self._tree.discard(self.root, (root,))
         self.root = root
@@ -94,6 +99,16 @@ class StateMap:
     def tree(self) -> SparseTree:
         """For proofs under `root`."""
         return self._tree
+
+
+def _insert(keys: list[str], new: list[str]) -> None:
+    """Add keys to sorted ones: by a merge, unless they are so few that moving the rest for each is less."""
+    if len(new) < MERGED:
+        for key in new:
+            insort(keys, key)
+    else:
+        keys += sorted(new)
+        keys.sort()
 
 
 def state_key(key: str) -> bytes:
