@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml $(shell find native -name '*.rs' -not -path '*/target/*
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench,export,mysql,oidc,postgres,telemetry]'
 	@touch $(STAMP)
 
-demo: install ## three organisations, one ledger: train one model on real data, over TLS
+demo: install ## three organisations, one ledger: train one model on real data and use it, over TLS
 	$(BIN)/parley demo
 
 test: install ## the tests

@@ -9,3 +9,11 @@ from tests.postgres import running_server
 def postgres_server():
     with running_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server():
+    from tests.mariadb import server  # noqa: PLC0415 (its driver is an extra)
+
+    with server() as running:
+        yield running

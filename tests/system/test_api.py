@@ -239,12 +239,27 @@ def test_a_model_is_released_merged_and_withdrawn(folder, members, ask, run):
     assert ask(bank, "GET", f"/v1/models/{run}").json["registered"]["release"]["quota"] == 50
 
     assert bank.done("model", "merge", run, "--to", "bank")["missing"] == ["operator"]
-    assert operator.done("model", "merge", run, "--to", "bank")["missing"] == []
-    assert ask(bank, "GET", f"/v1/models/{run}").json["registered"]["merged"] == ["bank"]
+    early = ask(bank, "GET", f"/v1/models/{run}/export/lightgbm")
+    assert (early.status, early.json["code"]) == (403, "merge-not-agreed")
+    named = json.dumps({"receiver": "bank"})
+    answer = ask(operator, "POST", f"/v1/models/{run}/merge", body=named, headers=JSON)
+    assert answer.json["missing"] == []
+    registered = ask(bank, "GET", f"/v1/models/{run}").json["registered"]
+    assert (registered["merged"], registered["merging"]) == (["bank"], {})
+    whole = ask(bank, "GET", f"/v1/models/{run}/export/lightgbm")  # has the operator's piece fetched
+    assert lightgbm.Booster(model_str=whole.body.decode()).num_trees() == 2
+    assert f'filename="{run}.txt"' in whole.headers["content-disposition"]
     bank.done("model", "export", run, "--format", "lightgbm", "--out", folder / "whole.txt")
-    assert lightgbm.Booster(model_file=folder / "whole.txt").num_trees() == 2
+    assert (folder / "whole.txt").read_bytes() == whole.body
+    beside = ask(bank, "GET", f"/v1/models/{run}/export/inputs")
+    assert (folder / "whole.txt.inputs.json").read_bytes() == beside.body
     refused = operator.do("model", "export", run, "--format", "lightgbm", "--out", folder / "other.txt")
     assert refused.error["code"] == "merge-not-agreed"
+    ours = ask(operator, "GET", f"/v1/models/{run}/export/json").body
+    operator.done("model", "export", run, "--out", folder / "piece.json")
+    assert (folder / "piece.json").read_bytes() == ours
+    bank.done("model", "export", run, "--format", "onnx", "--out", folder / "whole.onnx")
+    assert ask(bank, "GET", f"/v1/models/{run}/export/onnx").body == (folder / "whole.onnx").read_bytes()
 
     withdrawn = ask(operator, "POST", f"/v1/models/{run}/withdraw").json
     assert withdrawn["registered"]["status"] == "withdrawn"
@@ -359,6 +374,11 @@ TOML = {"Content-Type": "application/toml"}
         ("POST", "/v1/models/run-unknown/release", "{}", JSON, 404, "model-not-on-ledger"),
         ("POST", "/v1/models/run-unknown/withdraw", None, {}, 404, "model-not-on-ledger"),
         ("POST", "/v1/models/run-unknown/release", '{"predictions": 0}', JSON, 400, "bad-request"),
+        ("POST", "/v1/models/run-unknown/merge", '{"receiver": "bank"}', JSON, 404, "model-not-on-ledger"),
+        ("POST", "/v1/models/run-unknown/merge", "{}", JSON, 400, "bad-request"),
+        ("GET", "/v1/models/run-unknown/export/json", None, {}, 404, "no-such-model"),
+        ("GET", "/v1/models/run-unknown/export/onnx", None, {}, 404, "no-such-model"),
+        ("GET", "/v1/models/run-unknown/export/pickle", None, {}, 404, "no-such-path"),
         ("GET", "/v1/models/..%2f..%2fparley", None, {}, 404, "no-such-path"),
         ("GET", "/v1/models/UPPER", None, {}, 400, "bad-request"),
         ("GET", "/v1/plans/ffff", None, {}, 404, "no-such-plan"),

@@ -42,8 +42,29 @@ STORY = (
     "where time and bytes went",
     "what each side learnt",
     "[ledger-runs-exhausted]",
-    "$ parley ledger show --last 5 --home regulator",
+    "$ parley model release ",
+    "still to consent to the same: operator",
+    "$ parley model release ",
+    "it is released",
+    "$ parley predict ",
+    "active-only",
+    "$ parley key add webshop --home bank",
+    "$ parley serve ",
+    "is served at http://127.0.0.1:",
+    "$ curl -H 'X-API-Key: pk_",
+    '"basis":"joint"',
+    "$ parley model prove ",
+    "$ parley ledger check-proof decision.proof --keys credit.keys",
+    "bank answered for id ",
+    "$ parley model withdraw ",
+    "is withdrawn",
+    "$ parley predict ",
+    "[model-withdrawn]",
+    "$ parley ledger show --last 8 --home regulator",
     "refused: the plan",
+    "answers 100 predictions",
+    "answers 1 prediction of",
+    "withdraws model",
     "$ parley ledger verify --home regulator",
     "all of it holds",
     "all processes are stopped",
@@ -51,26 +72,26 @@ STORY = (
 
 
 def served(folder):
-    """Processes of `parley up` whose working folder is the given one."""
+    """Processes of `parley up` and `parley serve` whose working folder is the given one."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if (process / "cwd").readlink() == folder and b"up" in (process / "cmdline").read_bytes().split(
-                b"\0"
-            ):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if (process / "cwd").readlink() == folder and {b"up", b"serve"} & set(words):
                 found.append(process.name)
         except OSError:
             continue
     return found
 
 
+@pytest.mark.timeout(600)
 def test_it_tells_the_story_and_can_be_gone_on_with(tmp_path):
     folder = tmp_path / "try"
     ended = subprocess.run(
         arguments("demo", "--rows", "600", "--keep", folder),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=3 * PATIENCE,
         env=environment(PARLEY_HOME="/nowhere"),
         check=False,
     )
@@ -94,13 +115,14 @@ def finished(home):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_it_can_be_kept_and_read_by_machines(tmp_path):
     folder = tmp_path / "try"
     ended = subprocess.run(
         [*arguments("demo", "--rows", "600", "--keep", folder), "--json"],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=3 * PATIENCE,
         env=environment(),
         check=True,
     )

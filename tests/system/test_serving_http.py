@@ -4,7 +4,7 @@ import http.client
 import json
 import socket
 import ssl
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -525,29 +525,85 @@ async def test_a_port_that_is_taken_is_named(keys):
         assert caught.value.code == "serve-port-unavailable"
 
 
-def test_with_a_certificate_it_is_served_over_tls(loop, keys, tmp_path):
-    home, shown = keys
-    authority = trustme.CA()
-    leaf = authority.issue_cert("localhost")
-    leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+@contextmanager
+def over_tls(loop, home, certificate, key, said):
+    """A model served over TLS; gives the port."""
     monitor = Monitor()
 
     async def begun():
-        place = Place("localhost:0", home, tmp_path / "both.pem", tmp_path / "both.pem")
-        around = listening(Scripted(monitor), place, monitor, lambda _: None)
+        around = listening(Scripted(monitor), Place("localhost:0", home, certificate, key), monitor, said)
         return around, await around.__aenter__()
 
     around, url = _wait(loop, begun())
     try:
         assert url.startswith("https://localhost:")
-        trusting = ssl.create_default_context()
-        authority.configure_trust(trusting)
-        connection = http.client.HTTPSConnection(url.removeprefix("https://"), timeout=120, context=trusting)
-        connection.request("POST", PREDICT, '{"id": "0.25"}', JSON | {"X-API-Key": shown["all"]})
-        assert json.loads(connection.getresponse().read())["predictions"][0]["score"] == 0.25
-        connection.close()
+        yield int(url.rpartition(":")[2])
     finally:
         _wait(loop, around.__aexit__(None, None, None))
+
+
+def trusting(authority, port):
+    """A connection of somebody who trusts only this authority."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return http.client.HTTPSConnection("localhost", port, timeout=120, context=context)
+
+
+def scored(connection, shown):
+    connection.request("POST", PREDICT, '{"id": "0.25"}', JSON | {"X-API-Key": shown["all"]})
+    return json.loads(connection.getresponse().read())["predictions"][0]["score"] == 0.25
+
+
+def meets(authority, port):
+    """Whether who trusts only this authority gets through."""
+    with closing(trusting(authority, port)) as connection:
+        try:
+            connection.connect()
+        except ssl.SSLCertVerificationError:
+            return False
+    return True
+
+
+def test_with_a_certificate_it_is_served_over_tls(loop, keys, tmp_path):
+    home, shown = keys
+    authority = trustme.CA()
+    leaf = authority.issue_cert("localhost")
+    both = tmp_path / "both.pem"
+    leaf.private_key_and_cert_chain_pem.write_to_path(both)
+    with (
+        over_tls(loop, home, both, both, lambda _: None) as port,
+        closing(trusting(authority, port)) as connection,
+    ):
+        assert scored(connection, shown)
+
+
+def test_a_renewed_certificate_is_taken_up_and_open_connections_go_on(loop, keys, tmp_path):
+    home, shown = keys
+    former, later = trustme.CA(), trustme.CA()
+    chain, key, said = tmp_path / "chain.pem", tmp_path / "key.pem", []
+
+    def put(leaf, *files):
+        for path, pem in ((chain, leaf.cert_chain_pems[0]), (key, leaf.private_key_pem)):
+            if path in files:
+                pem.write_to_path(tmp_path / "next.pem")
+                (tmp_path / "next.pem").replace(path)
+
+    renewed = later.issue_cert("localhost")
+    put(former.issue_cert("localhost"), chain, key)
+    with over_tls(loop, home, chain, key, said.append) as port, closing(trusting(former, port)) as before:
+        assert scored(before, shown)
+        put(renewed, chain)  # its key is still to come
+        until(lambda: any("the old one is kept" in line for line in said))
+        assert meets(former, port)
+        assert not meets(later, port)
+        put(renewed, key)
+        until(lambda: any("TLS uses a new certificate" in line for line in said))
+        assert meets(later, port)
+        assert not meets(former, port)
+        assert scored(before, shown)
+        key.unlink()
+        until(lambda: any("cannot be read" in line for line in said))
+        assert meets(later, port)
 
 
 # ── about itself ──────────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from parley.data.mysql import _conversions
 from parley.data.queries import check_query, narrowed
 from parley.data.sources import SqlSource, parse_source, read
 
-from tests.mariadb import ENVIRONMENT, SECRET, server
+from tests.mariadb import ENVIRONMENT, SECRET
 
 URL = "mysql://me:${P}@db.example/risk"
 
@@ -133,14 +133,13 @@ def test_a_missing_driver_is_named_with_the_extra_that_brings_it(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def maria():
-    with server() as running:
-        running.tell(
-            "CREATE TABLE kept AS SELECT 1 AS n",
-            "CREATE SEQUENCE numbers",
-            "CREATE FUNCTION writing() RETURNS INT BEGIN INSERT INTO kept VALUES (9); RETURN 1; END",
-        )
-        yield running
+def maria(mariadb_server):
+    mariadb_server.tell(
+        "CREATE TABLE kept AS SELECT 1 AS n",
+        "CREATE SEQUENCE numbers",
+        "CREATE FUNCTION writing() RETURNS INT BEGIN INSERT INTO kept VALUES (9); RETURN 1; END",
+    )
+    return mariadb_server
 
 
 @pytest.mark.mysql

@@ -16,21 +16,26 @@ import pytest
 
 from parley.core.errors import BudgetExhausted, UsageError
 from parley.core.log import Log
+from parley.ledger.contract.predictions import Batch, batch_path
+from parley.ledger.engines.embedded.store import LedgerStore, StoredBlock, StoredLeaf
 from parley.party.course import Course
 from parley.party.office import Clocks, Office
 from parley.party.turns import Turns
 from parley.party.upkeep import sweep
+from parley.serving.pages import Book
 from parley.store.catalogue import Catalogue, Peer, RunRecord, Serving, TableRecord
-from parley.store.home import Home
+from parley.store.home import Home, Membership
 from parley.store.journal import Journal
 from parley.store.migrations import STEPS, TABLES, VERSION
 from parley.store.moving import SQLITE, move
 from parley.store.opening import named_database
 from parley.store.postgres import PostgresDatabase
+from parley.store.predictions import FOLDER
 from parley.store.runlog import run_logs
 from parley.store.settings import SETTINGS_FILE, Settings, explained, read_settings
 from parley.store.sqlite import SqliteDatabase
 
+from tests.in_use import predictions
 from tests.postgres import SECRET
 
 DAY = 86400.0
@@ -356,6 +361,63 @@ def test_a_log_of_our_node_that_was_put_aside_is_old_some_day(tmp_path):
     assert sweep(home, written + 4 * DAY).logs == 0
     assert sweep(home, written + 6 * DAY).logs == 1
     assert [path.name for path in home.node_folder.iterdir()] == ["node.log"]
+
+
+def answered_home(tmp_path, **stated):
+    """A ledger of two blocks with a batch in each, of which a majority has signed for the first."""
+    home = Home.create(tmp_path / "bank", settings(**stated))
+    home.keep_membership(Membership("ab" * 32, "bank"))
+    (home.path / "ledger").mkdir(exist_ok=True)
+    store = LedgerStore(home.path / "ledger" / "ledger.db")
+    for height in (0, 1):
+        digest = bytes([height]) * 32
+        leaf = StoredLeaf(b"leaf", digest, digest, b"{}")
+        batch = Batch(root="cd" * 32, count=1, height=height).value()
+        block = StoredBlock(height, height, (leaf,), b"note", final=height == 0)
+        store.append(block, [(batch_path("run-1", height), batch)])
+    store.close()
+    return home
+
+
+def entered(home, batch, days):
+    """A page that was entered as a batch, with its last answer so many days ago; returns its name."""
+    book = Book(home.path / FOLDER, "run-1")
+    page = book.begin()
+    page.append(predictions("somebody"))
+    if batch is not None:
+        book.entered(page, batch)
+    page.close()
+    os.utime(page.path, (1000 * DAY - days * DAY,) * 2)
+    return page.name
+
+
+def test_a_prediction_is_kept_for_so_many_days_and_then_cannot_be_proven(tmp_path):
+    home = answered_home(tmp_path, keep_predictions=30)
+    old, new = entered(home, 0, 31), entered(home, 0, 29)
+    book = Book(home.path / FOLDER, "run-1")
+    assert refused("no-such-prediction", book.prediction, "0" * 16, 0)
+    assert sweep(home, 1000 * DAY).pages == 1
+    assert book.prediction(new, 0)[0] == "somebody"
+    assert "1972-08-28" in refused("prediction-let-go", book.prediction, old, 0).what
+    assert refused("no-such-prediction", book.prediction, new, 1)
+    assert sweep(home, 1000 * DAY).pages == 0
+
+
+def test_a_page_that_the_ledger_does_not_have_for_good_is_kept_however_old(tmp_path):
+    home = answered_home(tmp_path, keep_predictions=1)
+    names = [entered(home, batch, 900) for batch in (None, 1, 2)]
+    assert sweep(home, 1000 * DAY).pages == 0
+    for name in names:
+        assert Book(home.path / FOLDER, "run-1").prediction(name, 0)[0] == "somebody"
+
+
+@pytest.mark.parametrize(
+    ("stated", "gone"), [({"keep_predictions": 0}, 0), ({}, 0), ({"keep_predictions": 899}, 1)]
+)
+def test_predictions_are_kept_for_ever_if_so_wished_and_for_years_by_default(tmp_path, stated, gone):
+    home = answered_home(tmp_path, **stated)
+    entered(home, 0, 900)
+    assert sweep(home, 1000 * DAY).pages == gone
 
 
 # ── settings ──────────────────────────────────────────────────────────────────────────────────────────

@@ -158,6 +158,22 @@ class Models(msgspec.Struct, frozen=True):
     models: tuple[ModelListed, ...]
 
 
+class MergeShown(msgspec.Struct, frozen=True):
+    """Our consent to a merge, and what it came to.
+
+    Attributes:
+        model: which.
+        receiver: who may hold the whole once every owner has named it.
+        record: number of the receipt.
+        missing: owners that have not; none: it may fetch the pieces of the others.
+    """
+
+    model: str
+    receiver: str
+    record: int
+    missing: tuple[str, ...]
+
+
 class LedgerShown(msgspec.Struct, frozen=True):
     """Where our copy of the ledger stands.
 

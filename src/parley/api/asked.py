@@ -78,6 +78,14 @@ class ReleaseModel(OneModel, frozen=True):
     )
 
 
+class MergeModel(OneModel, frozen=True):
+    """A merge of a model, to which we consent."""
+
+    receiver: Annotated[
+        str, Meta(min_length=1, max_length=64, description="who may hold the whole: an owner of the model")
+    ]
+
+
 class Page(Asked, frozen=True):
     """A part of the ledger's history."""
 

@@ -5,6 +5,7 @@ compute, and run in threads.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -17,8 +18,9 @@ from parley.api.metrics import Scene, exposition
 from parley.api.responses import Stream, Text
 from parley.api.watching import Watchers
 from parley.core.plan import read_plan
+from parley.learn.export.forest import Forest
 from parley.net.certificates import fingerprint_of, grouped
-from parley.party import counter, examination, releasing
+from parley.party import counter, examination, exporting, merging, releasing
 from parley.party.chronicle import Chronicle
 from parley.party.finding import Finding, is_well
 from parley.party.ledger import no_consortium
@@ -194,6 +196,54 @@ async def withdraw(at: Counter, wanted: asked.OneModel) -> ModelShown:
     releasing.model_and_plan(office.ledger.draft, wanted.model)
     await office.ledger.demand("model.withdraw", {"model": wanted.model})
     return await at.aside.do(model_shown, office.home, wanted.model)
+
+
+async def merge(at: Counter, wanted: asked.MergeModel) -> answers.MergeShown:
+    """Consent that one owner may hold the whole forest of a model, for good."""
+    office, model, receiver = at.running.office, wanted.model, wanted.receiver
+    if office.ledger is None:
+        raise no_consortium(office.name)
+    releasing.model_and_plan(office.ledger.draft, model)
+    receipt = await office.ledger.demand("model.merge", {"model": model, "receiver": receiver})
+    missing = merging.still_to_consent(office.ledger.draft, model, receiver)
+    return answers.MergeShown(model, receiver, receipt.number, missing)
+
+
+def piece(at: Counter, wanted: asked.OneModel) -> Text:
+    """Our own piece of a model, as the file is."""
+    home = at.running.office.home
+    home.share(wanted.model)
+    return _file(home.share_text(wanted.model), "application/json", f"{wanted.model}.json")
+
+
+async def lightgbm(at: Counter, wanted: asked.OneModel) -> Text:
+    """The whole forest for LightGBM; the first time, pieces are fetched from their owners, who must agree."""
+    content = await _whole(at, wanted.model, exporting.lightgbm_file)
+    return _file(content, "text/plain; charset=utf-8", f"{wanted.model}.txt")
+
+
+async def onnx(at: Counter, wanted: asked.OneModel) -> Text:
+    """The whole forest as ONNX, in the same way."""
+    content = await _whole(at, wanted.model, exporting.onnx_file)
+    return _file(content, "application/octet-stream", f"{wanted.model}.onnx")
+
+
+async def inputs(at: Counter, wanted: asked.OneModel) -> Text:
+    """What a row holds that such a file takes."""
+    content = await _whole(at, wanted.model, lambda forest: forest.described())
+    return _file(content, "application/json", f"{wanted.model}{exporting.INPUTS}")
+
+
+async def _whole(at: Counter, model: str, written: Callable[[Forest], bytes]) -> bytes:
+    """The whole forest, written in some form."""
+    office = at.running.office
+    if not await at.aside.do(exporting.is_whole_here, office.home, model):
+        await merging.fetch(office, model)
+    return await at.aside.do(lambda: written(exporting.whole(office.home, model)))
+
+
+def _file(content: bytes, media: str, name: str) -> Text:
+    return Text(content, media, {"content-disposition": f'attachment; filename="{name}"'})
 
 
 async def ledger(at: Counter, _: asked.Nothing) -> answers.LedgerShown:

@@ -15,6 +15,8 @@ from parley.web.metrics import CONTENT_TYPE
 from parley.web.openapi import Route
 
 _EVENTS: Final = "text/event-stream"
+_EXPORT: Final = "/v1/models/{model}/export"
+_BYTES: Final = "application/octet-stream"
 _TOML: Final = ("plan", "application/toml")
 
 # fmt: off
@@ -36,6 +38,11 @@ ROUTES: Final = (
     Route("GET", "/v1/models/{model}", asked.OneModel, ModelShown, "token", handlers.model),
     Route("POST", "/v1/models/{model}/release", asked.ReleaseModel, Consented, "token", handlers.release),
     Route("POST", "/v1/models/{model}/withdraw", asked.OneModel, ModelShown, "token", handlers.withdraw),
+    Route("POST", "/v1/models/{model}/merge", asked.MergeModel, answers.MergeShown, "token", handlers.merge),
+    Route("GET", f"{_EXPORT}/json", asked.OneModel, "application/json", "token", handlers.piece),
+    Route("GET", f"{_EXPORT}/lightgbm", asked.OneModel, "text/plain", "token", handlers.lightgbm),
+    Route("GET", f"{_EXPORT}/onnx", asked.OneModel, _BYTES, "token", handlers.onnx),
+    Route("GET", f"{_EXPORT}/inputs", asked.OneModel, "application/json", "token", handlers.inputs),
     Route("GET", "/v1/ledger", asked.Nothing, answers.LedgerShown, "token", handlers.ledger),
     Route("GET", "/v1/ledger/records", asked.Page, answers.Records, "token", handlers.records),
     Route("GET", "/metrics", asked.Nothing, CONTENT_TYPE, "token", handlers.metrics),

@@ -1,12 +1,14 @@
 """The main job with the real commands, as a person would type them, on this machine."""
 
 import gzip
+import json
 import re
 import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
@@ -22,10 +24,13 @@ from parley.cli.shell import Shell, free_port
 from parley.cli.source_tree import beside_sources
 from parley.core.errors import ProtocolBug, UsageError
 from parley.data.sources import parse_source, read
+from parley.store.home import Home
 
 _HOLDERS: Final = ("bank", "operator")
 _PARTIES: Final = (*_HOLDERS, "regulator")
 _FILES: Final = ("bank.csv.gz", "operator.csv.gz", "plan.toml")
+_APPLICANTS: Final = 100
+_RELEASED: Final = timedelta(days=30)
 
 
 def demo(
@@ -42,7 +47,7 @@ def demo(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """See organisations train a model together on this machine.
+    """See organisations train a model together and use it, on this machine.
 
     \b
     Examples:
@@ -52,8 +57,10 @@ def demo(
     A bank knows its customers' accounts and who did not pay; an operator knows other things of
     partly the same people; a regulator holds no data, but signs for the ledger. Each gets a home
     folder, keys and a process of its own, and they speak over mutual TLS. Nothing is run that is
-    not approved, and at the end the regulator verifies all that happened. Every command is shown
-    as you would type it. With --keep you can go on in the folder: homes, tables and plan are in it.
+    not approved. The model is released and used, for a list and over HTTP, one answer is proven,
+    and the model withdrawn; at the end the regulator verifies all that happened. Every command is
+    shown as you would type it. With --keep you can go on in the folder: homes, tables and plan are
+    in it.
     """
     example = beside_sources("examples/credit")
     signal.signal(signal.SIGTERM, _interrupted)
@@ -102,10 +109,46 @@ def _story(shell: Shell, console: Console, *, quiet: bool) -> object:
     report = shell.watch("parley run plan.toml --home bank")
     chapter("The plan allowed one run. A second one is refused, and the refusal is on the ledger too")
     shell.refused("parley run plan.toml --home bank", "ledger-runs-exhausted")
+    _use(shell, chapter)
     chapter("The regulator looks at what happened, replays all of it, and checks every signature")
-    shell.run("parley ledger show --last 5 --home regulator")
+    shell.run("parley ledger show --last 8 --home regulator")
     shell.run("parley ledger verify --home regulator")
     return report
+
+
+def _use(shell: Shell, chapter: Callable[[str], None]) -> None:
+    """From a trained model to predictions that can be proven, and to its end."""
+    chapter("Nobody may use the model before both owners release it, for so many predictions until some day")
+    (model,) = Home.open(shell.folder / "bank").models()
+    until = datetime.now(UTC).date() + _RELEASED
+    for party in _HOLDERS:
+        shell.run(f"parley model release {model} --predictions 1000 --until {until} --home {party}")
+    chapter("The bank scores a list; the operator answers for its columns, and learns no score")
+    predict = (
+        f"parley predict {model} --ids applicants.csv --out scores.csv --fallback active-only --home bank"
+    )
+    shell.run(predict)
+    chapter("A program of the bank asks for one applicant over HTTP, with a key")
+    key = _found(r"pk_[\w-]+", shell.run("parley key add webshop --home bank"))
+    place = f"127.0.0.1:{free_port()}"
+    served = f"parley serve {model} --listen {place} --home bank"
+    shell.start(served, until="is served at", log="serve.log")
+    said = shell.ask(place, f"/v1/models/{model}/predict", key, {"id": _scored(shell.folder / "scores.csv")})
+    chapter("That answer can be proven to whoever has the members' keys; it shows no other one")
+    receipt = json.loads(said)["predictions"][0]["receipt"]
+    proving = f"parley model prove {model} {receipt} --out decision.proof --home bank"
+    shell.run(proving, unless="prediction-not-committed")
+    shell.run("parley ledger keys --out credit.keys --home regulator")
+    shell.run("parley ledger check-proof decision.proof --keys credit.keys")
+    chapter("The operator withdraws the model: from now on it is refused")
+    shell.run(f"parley model withdraw {model} --home operator")
+    shell.refused(predict.replace("scores", "more"), "model-withdrawn")
+
+
+def _scored(path: Path) -> str:
+    """An id of a list that all parties know."""
+    joint = read(parse_source(str(path))).filter(pl.col("basis") == "joint")
+    return str(joint["id"][0])
 
 
 def _gather(shell: Shell, chapter: Callable[[str], None]) -> None:
@@ -165,12 +208,18 @@ def _working_folder(keep: Path | None) -> Path:
 
 
 def _copy(example: Path, folder: Path, rows: int | None) -> None:
-    """Put the example's files into the folder, with fewer people if so wished."""
+    """Put the example's files into the folder, with fewer people if so wished, and a list of some of them."""
     for name in _FILES:
         if rows is None or name == "plan.toml":
             shutil.copy(example / name, folder / name)
-    if rows is None:
-        return
+    if rows is not None:
+        _cut(example, folder, rows)
+    known = read(parse_source(str(folder / "bank.csv.gz")))
+    known.select("id").head(_APPLICANTS).write_csv(folder / "applicants.csv")
+
+
+def _cut(example: Path, folder: Path, rows: int) -> None:
+    """Put its tables there with about so many people."""
     tables = {party: read(parse_source(str(example / f"{party}.csv.gz"))) for party in _HOLDERS}
     digits = {
         party: frame["id"].cast(pl.String).str.replace_all(r"\D", "").str.zfill(8)

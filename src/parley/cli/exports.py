@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,19 +13,12 @@ from parley.cli.files import contents, write
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.cli.output import Failure, Problem, answer
 from parley.cli.releases import ModelArgument
-from parley.core.errors import UsageError
 from parley.learn.export.forest import Forest
-from parley.learn.export.lightgbm import lightgbm_text
-from parley.ledger.contract.models import Model, model_path
-from parley.party.chronicle import Chronicle
 from parley.party.compose import fetch_pieces
-from parley.party.merging import holds_whole, still_to_consent, whole_forest
+from parley.party.exporting import ENDINGS, INPUTS, Format, is_whole_here, lightgbm_file, onnx_file, whole
+from parley.party.merging import still_to_consent
 from parley.protocols import control
 from parley.store.home import Home
-
-Format = Literal["json", "lightgbm", "onnx"]
-_ENDINGS: Final[dict[Format, str]] = {"json": ".json", "lightgbm": ".txt", "onnx": ".onnx"}
-_INPUTS: Final = ".inputs.json"
 
 
 def merge(
@@ -105,15 +98,15 @@ def export(
       onnx-missing         pip install 'parley[export]'
     """
     opened = Home.open(home)
-    target = Path(f"{model}{_ENDINGS[form]}") if out is None else out
+    target = Path(f"{model}{ENDINGS[form]}") if out is None else out
     if form == "json":
         opened.share(model)
         write(target, opened.share_text(model))
         written = [target]
     else:
         forest = _whole(opened, model, piece or [])
-        inputs = target.with_name(target.name + _INPUTS)
-        write(target, lightgbm_text(forest).encode() if form == "lightgbm" else _onnx(forest))
+        inputs = target.with_name(target.name + INPUTS)
+        write(target, lightgbm_file(forest) if form == "lightgbm" else onnx_file(forest))
         write(inputs, forest.described())
         written = [target, inputs]
 
@@ -127,30 +120,8 @@ def export(
 
 def _whole(home: Home, model: str, files: list[Path]) -> Forest:
     """The forest; the pieces are fetched unless they are given."""
-    home.share(model)
-    known = _known(home, model)
-    if not files and (known is None or not holds_whole(home, known)):
+    if not is_whole_here(home, model) and not files:
         said = asyncio.run(fetch_pieces(home.path, model))
         if isinstance(said, control.Failed):
             raise Failure(Problem(said.family, said.code, said.what, said.remedy))
-    return whole_forest(home, model, [contents(file) for file in files], known)
-
-
-def _known(home: Home, model: str) -> Model | None:
-    """The model as our copy of the ledger has it, if there is one that does."""
-    if home.membership is None:
-        return None
-    with Chronicle.open(home) as ledger:
-        return ledger.draft.find(Model, model_path(model))
-
-
-def _onnx(forest: Forest) -> bytes:
-    try:
-        from parley.learn.export.onnx import onnx_model  # noqa: PLC0415 (an extra)
-    except ModuleNotFoundError:
-        raise UsageError(
-            "onnx-missing",
-            "the package `onnx`, which writes such files, is not installed",
-            remedy="run `pip install 'parley[export]'`",
-        ) from None
-    return onnx_model(forest)
+    return whole(home, model, [contents(file) for file in files])

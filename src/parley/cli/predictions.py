@@ -11,9 +11,10 @@ from parley.cli.asking import read
 from parley.cli.files import write
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from parley.cli.output import answer
-from parley.serving.pages import FOLDER, Book
+from parley.serving.pages import Book
 from parley.serving.proof import prove as proof_of
 from parley.store.home import Home
+from parley.store.predictions import FOLDER
 
 
 def prove(
@@ -41,6 +42,7 @@ def prove(
     Remedies:
       no-such-prediction        take the receipt from the answer or the output of `parley predict`
       prediction-not-committed  wait a second, or start the program again that gave the answer
+      prediction-let-go         its page is older than `keep_predictions` days: put it back from a backup
     """
     book = Book(Home.open(home).path / FOLDER, model)
     path = out or Path(f"{receipt}.proof")

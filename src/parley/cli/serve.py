@@ -42,7 +42,10 @@ def serve(  # noqa: PLR0913 (one for each option)
         typer.Option("--delay", min=0, help="Milliseconds for which requests gather while others are asked."),
     ] = 2.0,
     certificate: Annotated[
-        Path | None, typer.Option("--certificate", help="PEM file, for HTTPS.", dir_okay=False)
+        Path | None,
+        typer.Option(
+            "--certificate", help="PEM file, for HTTPS; read again when it changes.", dir_okay=False
+        ),
     ] = None,
     key: Annotated[Path | None, typer.Option("--key", help="PEM file of its private key.")] = None,
     oidc_issuer: Annotated[

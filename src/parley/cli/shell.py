@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -22,7 +24,7 @@ from parley.cli.output import Failure, Problem
 from parley.core.errors import PolicyRefused
 
 _READY: Final = 30.0
-"""Seconds a party may take until it listens."""
+"""Seconds a program may take until it listens, answers, or no longer says that it is too early."""
 _FAREWELL: Final = 10.0
 """Seconds a party may take to stop before it is killed."""
 
@@ -45,7 +47,7 @@ class Shell:
     """
 
     def __init__(self, folder: Path, console: Console, *, quiet: bool) -> None:
-        self._folder = folder
+        self.folder = folder
         self._console = console
         self._quiet = quiet
         self._serving: list[subprocess.Popen[bytes]] = []
@@ -65,14 +67,18 @@ class Shell:
                 process.kill()
                 process.wait()
 
-    def run(self, command: str) -> str:
+    def run(self, command: str, *, unless: str | None = None) -> str:
         """Run a command, then show it with its output; returns what it printed.
+
+        Args:
+            command: as it is typed.
+            unless: code of an error that passes by itself; while it is that, the command is run again.
 
         Raises:
             Failure: it failed.
         """
         self._echo(command)
-        return self._finished(command)
+        return self._finished(command, unless)
 
     def refused(self, command: str, code: str) -> str:
         """Run a command that must end with a refusal, and show it; returns what it printed.
@@ -97,10 +103,35 @@ class Shell:
         if self._quiet:
             return json.loads(self._finished(command))
         self._console.file.flush()
-        ended = subprocess.run(self._arguments(command), cwd=self._folder, env=_environment(), check=False)  # noqa: S603 (our own command)
+        ended = subprocess.run(self._arguments(command), cwd=self.folder, env=_environment(), check=False)  # noqa: S603 (our own command)
         if ended.returncode:
             raise Failure(_failed(command))
         return None
+
+    def ask(self, place: str, path: str, key: str, question: Mapping[str, str]) -> str:
+        """Ask a server of ours and show it as ``curl`` would; returns what it answered.
+
+        Args:
+            place: ``HOST:PORT``, which answers in plain HTTP.
+            path: of the route.
+            key: that is shown.
+            question: the body, as JSON.
+
+        Raises:
+            Failure: it answered with an error.
+        """
+        body = json.dumps(question)
+        command = f"curl -H 'X-API-Key: {key}' --json {shlex.quote(body)} http://{place}{path}"
+        self._echo(command)
+        headers = {"X-API-Key": key, "Content-Type": "application/json"}
+        with closing(HTTPConnection(place, timeout=_READY)) as server:
+            server.request("POST", path, body, headers)
+            answered = server.getresponse()
+            text = answered.read().decode()
+        if answered.status != HTTPStatus.OK:
+            raise Failure(_failed(command, text))
+        self._indented(text)
+        return text
 
     def start(self, command: str, *, until: str, log: str) -> None:
         """Start a command in the background; returns when its log says ``until``.
@@ -109,11 +140,11 @@ class Shell:
             Failure: it ended, or did not say so in time.
         """
         self._echo(f"{command} &")
-        path = self._folder / log
+        path = self.folder / log
         with path.open("wb") as file, _undisturbed():
             process = subprocess.Popen(  # noqa: S603 (our own command)
                 self._arguments(command),
-                cwd=self._folder,
+                cwd=self.folder,
                 env=_environment(),
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -124,21 +155,26 @@ class Shell:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise Failure(_failed(command, text))
             time.sleep(0.02)
-        self._indented(text.splitlines()[0])
+        self._indented(next(line for line in text.splitlines() if until in line))
 
     def _ended(self, command: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(  # noqa: S603 (our own command)
             self._arguments(command),
-            cwd=self._folder,
+            cwd=self.folder,
             env=_environment(),
             capture_output=True,
             text=True,
             check=False,
         )
 
-    def _finished(self, command: str) -> str:
+    def _finished(self, command: str, unless: str | None = None) -> str:
         """What a command printed; shown too, unless quiet."""
+        deadline = time.monotonic() + _READY
         ended = self._ended(command)
+        while unless and ended.returncode and unless in ended.stdout + ended.stderr:
+            if time.monotonic() > deadline:
+                break
+            ended = self._ended(command)
         if ended.returncode:
             raise Failure(_reported(ended.stdout) or _failed(command, ended.stdout + ended.stderr))
         self._indented(ended.stdout)

@@ -298,6 +298,12 @@ class Chronicle:
         query = "SELECT coalesce(max(size), 0) FROM seal WHERE final"
         return int(self._database.execute(query).fetchone()[0])
 
+    @property
+    def final_height(self) -> int:
+        """Of the last block that a majority has signed for; -1 before the first."""
+        query = "SELECT coalesce(max(height), -1) FROM seal WHERE final"
+        return int(self._database.execute(query).fetchone()[0])
+
     def leaves(self) -> Iterator[bytes]:
         """All leaves, in order."""
         for row in self._database.execute("SELECT data FROM leaf ORDER BY number"):

@@ -8,6 +8,8 @@ The rules of what is kept for how long, all of them:
                           belongs to no run that is noted, so long too, as a backup may bring the run back
     logs of runs          ``keep_logs`` days after the last line
     logs of our node      the last one that was put aside, for ``keep_logs`` days
+    pages of predictions  ``keep_predictions`` days after the last answer on them; for ever while the ledger
+                          does not have them, or a majority has not signed for that
     models, the ledger    for ever
 """
 
@@ -17,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from parley.core.errors import ParleyError
+from parley.core.errors import ParleyError, UsageError
+from parley.ledger.contract.predictions import Batch, batch_path
 from parley.ledger.engines.cometbft.node import OLD_LOG
+from parley.party.chronicle import Chronicle
 from parley.party.failures import lines_of
 from parley.party.office import Office
 from parley.party.runstate import TERMINAL
@@ -26,6 +30,7 @@ from parley.store.catalogue import RunRecord
 from parley.store.database import RUNNING
 from parley.store.home import Home
 from parley.store.journal import Journal
+from parley.store.predictions import entered_pages, remember_let_go
 from parley.store.runlog import run_logs
 
 _DAY: Final = 86400.0
@@ -35,11 +40,12 @@ _LOOK_AFTER: Final = 5.0
 
 @dataclass(frozen=True)
 class Swept:
-    """How much was let go of: records of runs, journals, logs."""
+    """How much was let go of: records of runs, journals, logs, pages of predictions."""
 
     runs: int
     journals: int
     logs: int
+    pages: int
 
 
 async def until_either(*endless: Awaitable[None]) -> None:
@@ -96,7 +102,12 @@ async def _sweep(office: Office) -> None:
     except Exception as error:  # noqa: BLE001
         office.log(f"what is old could not be let go of: {lines_of(error)}")
         return
-    counts = ((swept.runs, "records of runs"), (swept.journals, "journals"), (swept.logs, "logs"))
+    counts = (
+        (swept.runs, "records of runs"),
+        (swept.journals, "journals"),
+        (swept.logs, "logs"),
+        (swept.pages, "pages of predictions"),
+    )
     gone = ", ".join(f"{name}: {count}" for count, name in counts if count)
     if gone:
         office.log(f"let go of what was old, {gone}")
@@ -127,7 +138,8 @@ def sweep(home: Home, now: float) -> Swept:
     if runs:
         home.catalogue.forget_runs(runs)
     under_way = {each.id for each in known if each.state not in TERMINAL}
-    return Swept(len(runs), len(journals), _drop_old_logs(home, now, under_way))
+    logs = _drop_old_logs(home, now, under_way)
+    return Swept(len(runs), len(journals), logs, _drop_old_pages(home, now))
 
 
 def _ended(run: RunRecord) -> float:
@@ -146,3 +158,25 @@ def _drop_old_logs(home: Home, now: float, under_way: Container[str]) -> int:
     for path in old:
         path.unlink(missing_ok=True)
     return len(old)
+
+
+def _drop_old_pages(home: Home, now: float) -> int:
+    """Let go of pages of predictions that the ledger has for good; returns how many."""
+    before = now - home.settings.keep_predictions * _DAY
+    if not home.settings.keep_predictions or home.membership is None:
+        return 0
+    old = [each for each in entered_pages(home.path) if each.written < before]
+    if not old:
+        return 0
+    try:
+        with Chronicle.open(home) as ledger:
+            last = ledger.final_height
+            batches = {each: ledger.draft.find(Batch, batch_path(each.model, each.batch)) for each in old}
+    except UsageError:  # there is nothing of the ledger here just now; another day there is
+        return 0
+    final = [each for each, batch in batches.items() if batch is not None and batch.height <= last]
+    for model in {each.model for each in final}:
+        remember_let_go(home.path, model, before)
+    for each in final:
+        each.let_go()
+    return len(final)

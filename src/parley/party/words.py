@@ -126,7 +126,7 @@ _DEEDS: Final[dict[str, Callable[[Body], str]]] = {
     "grant.release": lambda it: f"releases {it['model']} by grant {_short(it['grant'])}",
     "model.withdraw": lambda it: f"withdraws model {it['model']}",
     "model.merge": lambda it: f"lets {it['receiver']} hold the whole of {it['model']}",
-    "prediction.commit": lambda it: f"answers {it['count']:,} predictions of {it['model']}",
+    "prediction.commit": lambda it: f"answers {count(it['count'], 'prediction')} of {it['model']}",
     "round.reveal": lambda it: f"shows message {it['index']} of round {it['round']} of {it['run']}",
     "conduct.record": lambda it: f"records of {it['about']} in {it['run']}: {it['incident']}",
     "contribution.record": lambda it: f"records what {it['party']} was worth to {it['run']}",

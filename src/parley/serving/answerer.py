@@ -46,10 +46,10 @@ from parley.serving.attendance import Attendance
 from parley.serving.features.coded import Enrolled, Features
 from parley.serving.features.opening import open_features
 from parley.serving.meter import Meter, Slate
-from parley.serving.pages import FOLDER
 from parley.serving.roll import Roll
 from parley.serving.subject import Subject
 from parley.store.home import Home
+from parley.store.predictions import FOLDER
 from parley.store.runlog import encoded
 
 PARTY: Final = "party"

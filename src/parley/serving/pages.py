@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
@@ -24,16 +25,14 @@ from parley import _native
 from parley.core.errors import UsageError
 from parley.core.files import room_for
 from parley.ledger.predictions import BASES
+from parley.store.predictions import PAGE, entered_folder, let_go_before
 
-FOLDER: Final = "predictions"
-"""Of the home, for what is kept of models in use."""
 MOST: Final = 1 << 16
 """Predictions on one page."""
 
 _KEY: Final = 32
 _NAME: Final = 8
 _LENGTH: Final = struct.Struct(">I")
-_PAGE: Final = ".page"
 _HELD: Final = ".held"
 _CLOSED: Final = -1
 _IS_NAME: Final = re.compile(r"[0-9a-f]{16}")
@@ -197,7 +196,8 @@ class Book:
 
     In the model's folder lie pages that the ledger does not have: ``NAME.page``, which any program may take
     over that finds them unlocked, and ``NAME.held``, whose predictions were given out to nobody yet. Those
-    that it has lie in ``entered/NA/NAME-BATCH.page``: what goes there goes in one step.
+    that it has lie in ``entered/NA/NAME-BATCH.page``: what goes there goes in one step, and the party lets go
+    of it when it is old.
 
     Args:
         folder: for all models' pages.
@@ -215,7 +215,7 @@ class Book:
         Raises:
             BudgetExhausted: the disk is full.
         """
-        return self._begun(_PAGE, batches)
+        return self._begun(PAGE, batches)
 
     def hold(self, batches: int = 0) -> Page:
         """A new page, for predictions that are given out once it is published."""
@@ -223,13 +223,13 @@ class Book:
 
     def publish(self, page: Page) -> None:
         """From now on the predictions of a held page count as given out."""
-        page.path = page.path.replace(page.path.with_suffix(_PAGE))
+        page.path = page.path.replace(page.path.with_suffix(PAGE))
 
     def entered(self, page: Page, batch: int) -> None:
         """The ledger has a page as a batch of the model."""
         place = self._entered_folder(page.name)
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        page.path = page.path.replace(place / f"{page.name}-{batch}{_PAGE}")
+        page.path = page.path.replace(place / f"{page.name}-{batch}{PAGE}")
         page.close()
 
     def batch_of(self, name: str) -> int | None:
@@ -240,7 +240,7 @@ class Book:
     def waiting(self) -> list[str]:
         """Names of pages that the ledger does not have, oldest first, also of those that others write."""
         found = []
-        for path in self.folder.glob(f"*{_PAGE}"):
+        for path in self.folder.glob(f"*{PAGE}"):
             with suppress(FileNotFoundError):  # another program entered it just now
                 found.append((path.stat().st_mtime_ns, path.stem))
         return [name for _, name in sorted(found)]
@@ -253,7 +253,7 @@ class Book:
         Raises:
             UsageError: ``page-damaged``.
         """
-        for ending in (_PAGE, _HELD):
+        for ending in (PAGE, _HELD):
             path = self.folder / f"{name}{ending}"
             with suppress(FileNotFoundError):
                 return self._taken(path)
@@ -281,9 +281,11 @@ class Book:
         """Id, basis and margins of one prediction.
 
         Raises:
-            UsageError: there is no such page, or no such prediction on it.
+            UsageError: ``no-such-prediction``, or ``prediction-let-go`` where old pages are gone.
         """
         path = self._path(name)
+        if not path.exists() and (before := let_go_before(self.folder)) is not None:
+            raise _gone(name, before)
         header, pieces = _content(path)
         for each in _predictions(path, pieces, header.outputs) if number >= 0 else ():
             if number < len(each):
@@ -337,17 +339,17 @@ class Book:
     def _path(self, name: str) -> Path:
         if not _IS_NAME.fullmatch(name):
             raise _no_receipt(name)
-        for ending in (_PAGE, _HELD):
+        for ending in (PAGE, _HELD):
             path = self.folder / f"{name}{ending}"
             if path.exists():
                 return path
-        return self._path_entered(name) or self.folder / f"{name}{_PAGE}"
+        return self._path_entered(name) or self.folder / f"{name}{PAGE}"
 
     def _entered_folder(self, name: str) -> Path:
-        return self.folder / "entered" / name[:2]
+        return entered_folder(self.folder) / name[:2]
 
     def _path_entered(self, name: str) -> Path | None:
-        return next(self._entered_folder(name).glob(f"{name}-*{_PAGE}"), None)
+        return next(self._entered_folder(name).glob(f"{name}-*{PAGE}"), None)
 
 
 def _content(path: Path) -> tuple[_Header, Iterator[bytes]]:
@@ -402,6 +404,16 @@ def _damaged(path: Path) -> UsageError:
         "page-damaged",
         f"{path} is not as it was written",
         remedy="restore it from a backup; until then its predictions cannot be accounted for, nor proven",
+    )
+
+
+def _gone(name: str, before: int) -> UsageError:
+    day = datetime.fromtimestamp(before, UTC)
+    return UsageError(
+        "prediction-let-go",
+        f"no page here has the name {name[:32]!r}, and pages from before {day:%Y-%m-%d} were let go of",
+        remedy="if the receipt is older, put its page back from a backup; `keep_predictions` in parley.toml "
+        "says for how many days pages are kept",
     )
 
 

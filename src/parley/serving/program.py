@@ -23,11 +23,12 @@ from parley.serving.attendance import Attendance
 from parley.serving.engine import Engine
 from parley.serving.features.opening import open_features
 from parley.serving.monitor import Monitor
-from parley.serving.pages import FOLDER, Book
+from parley.serving.pages import Book
 from parley.serving.partner import Partner, Served
 from parley.serving.scores import Fallback
 from parley.serving.subject import Subject
 from parley.serving.ways import Own, Ways
+from parley.store.predictions import FOLDER
 
 _AGAIN: Final = 1.0
 """Seconds between two attempts to reach our own party."""

@@ -88,6 +88,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             description="days for which logs of runs and old ones of our node are kept; 0: for ever",
         ),
     ] = 30
+    keep_predictions: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="days for which a prediction can be proven once it is on the ledger; 0: for ever",
+        ),
+    ] = 1095
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={_shown(self, name)!r}" for name in self.__struct_fields__)

@@ -45,6 +45,7 @@ _BY_CODE: Final = {
     "ledger-not-fetched": 409,
     "model-not-on-ledger": 404,
     "nothing-to-release": 409,
+    "onnx-missing": 409,
     "ledger-quota-exceeded": 429,
     "own-party-away": 503,
     "source-late": 503,

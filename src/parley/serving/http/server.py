@@ -21,6 +21,7 @@ from parley.serving.http.keys import KeyFile, KeyRing
 from parley.serving.http.limits import Limits
 from parley.serving.http.metrics import Scene, exposition
 from parley.serving.http.oidc import Issuer, Tokens
+from parley.serving.http.renewal import Renewal
 from parley.serving.http.routes import docs_page, openapi_page
 from parley.serving.monitor import Monitor
 from parley.serving.scores import Scorer
@@ -39,8 +40,9 @@ class Place:
     Attributes:
         where: ``HOST:PORT``; port 0 is any that is free.
         home: folder of the party, in which the API keys lie.
-        certificate: PEM file for TLS; none: plain HTTP, on a loopback address only.
-        key: PEM file of its private key.
+        certificate: PEM file for TLS, taken up anew when it changes; none: plain HTTP, on a loopback
+            address only.
+        key: PEM file of its private key; none: that is in the same file.
         issuer: whose tokens count beside the keys.
         limits: that nobody may exceed.
     """
@@ -78,12 +80,17 @@ async def listening(
     )
     door = Door(ring, tokens, Pace(time.monotonic))
     front = Front(scorer, door, place.limits, monitor, pages, time.perf_counter, time.time, log)
-    server = Waiter(_configured(front, place))
+    config = _configured(front, place)
+    server = Waiter(config)
     with _bound(place.where, host, port) as open_socket:
         url = f"{'https' if place.certificate else 'http'}://{address(host, open_socket)}"
         beside = [asyncio.create_task(delay.measure())]
         if tokens is not None:
             beside.append(asyncio.create_task(tokens.keep()))
+        if config.ssl is not None and place.certificate is not None:
+            renewal = Renewal(config.ssl, place.certificate, place.key, log)
+            renewal.look()
+            beside.append(asyncio.create_task(renewal.keep()))
         serving_it = asyncio.create_task(server.serve(sockets=[open_socket]))
         log(f"model {scorer.service().model} is served at {url}")
         try:
