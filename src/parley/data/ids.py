@@ -138,7 +138,7 @@ def normalise(
         ids, rows = ids.filter(kept), rows.filter(kept)
     offsets = np.zeros(len(ids) + 1, dtype=np.uint64)
     np.cumsum(ids.str.len_bytes().to_numpy(), out=offsets[1:], dtype=np.uint64)
-    return Ids(str(ids.str.join("").item()).encode(), offsets, rows.to_numpy().astype(np.int64))
+    return Ids(end_to_end(ids), offsets, rows.to_numpy().astype(np.int64))
 
 
 def written(series: pl.Series, rule: IdRule | str) -> pl.Series:
@@ -174,6 +174,11 @@ def written_few(ids: Sequence[str], rule: IdRule) -> list[str | None] | None:
     return [each or None for each in found]
 
 
+def end_to_end(ids: pl.Series) -> bytes:
+    """Texts, none missing, as UTF-8 one after another."""
+    return str(ids.str.join("").item()).encode()
+
+
 def _as_text(series: pl.Series) -> pl.Series:
     """The column as text, if it can be an id at all."""
     dtype = series.dtype
@@ -203,6 +208,8 @@ def _not_an_id(series: pl.Series, why: str) -> UsageError:
 
 def _written(ids: pl.Series, rule: IdRule) -> pl.Series:
     """Each id as the rule writes it; null or empty if nothing is left."""
+    if rule.name == "digits" and not ids.str.contains(r"[^0-9]").any():
+        return ids
     ids = _nfkc(ids)
     match rule.name:
         case "as-is":
@@ -221,7 +228,8 @@ def _written(ids: pl.Series, rule: IdRule) -> pl.Series:
 
 def _nfkc(ids: pl.Series) -> pl.Series:
     """Compatibility composition; ASCII, which it cannot change, is left alone for speed."""
-    return ids.str.normalize("NFKC") if ids.str.contains(r"[^\x00-\x7f]").any() else ids
+    ascii_only = (ids.str.len_bytes() == ids.str.len_chars()).all()
+    return ids if ascii_only else ids.str.normalize("NFKC")
 
 
 def _phone(ids: pl.Series, country: str) -> pl.Series:
