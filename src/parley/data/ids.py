@@ -179,6 +179,12 @@ def end_to_end(ids: pl.Series) -> bytes:
     return str(ids.str.join("").item()).encode()
 
 
+def are_distinct(ids: pl.Series) -> bool:
+    """Whether no text of a column is there twice."""
+    hashes = np.sort(ids.to_frame().hash_rows().to_numpy())
+    return bool((hashes[1:] != hashes[:-1]).all()) or ids.n_unique() == len(ids)
+
+
 def _as_text(series: pl.Series) -> pl.Series:
     """The column as text, if it can be an id at all."""
     dtype = series.dtype
@@ -256,7 +262,7 @@ def _phone(ids: pl.Series, country: str) -> pl.Series:
 
 def _distinct(ids: pl.Series, rows: pl.Series, column: str, on_duplicate: OnDuplicate) -> pl.Series | None:
     """Which ids to keep: bool, or nothing if none occurs twice."""
-    if ids.n_unique() == len(ids):
+    if are_distinct(ids):
         return None
     match on_duplicate:
         case "first":

@@ -31,6 +31,7 @@ import polars as pl
 from parley.core.errors import ParleyError, PeerError, UsageError
 from parley.core.files import no_room, room_for, write_atomically
 from parley.data.cells import rows_text, text
+from parley.data.ids import are_distinct
 from parley.data.sources import parse_source, read
 from parley.ledger.predictions import BASES
 from parley.serving.engine import Engine, Outcome, predictions_of
@@ -41,7 +42,7 @@ from parley.serving.scores import Fallback
 
 CHUNK: Final = MOST
 """Ids in a chunk, which make one page and one batch on the ledger."""
-_TOGETHER: Final = 2
+_TOGETHER: Final = 3
 """Chunks that are scored at the same time: while we walk the trees for one the others look up the next."""
 _AHEAD: Final = 6
 """Chunks that may be under way, scored or on their way to the ledger."""
@@ -116,7 +117,7 @@ def read_ids(source: str, column: str | None) -> tuple[pl.Series, int]:
             f"{len(rows)} rows of {source} have no id: {rows_text(rows)}",
             remedy="leave those rows out",
         )
-    distinct = ids.unique(maintain_order=True).alias("id")
+    distinct = (ids if are_distinct(ids) else ids.unique(maintain_order=True)).alias("id")
     return distinct, len(ids) - len(distinct)
 
 

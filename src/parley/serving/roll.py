@@ -34,7 +34,7 @@ class Roll:
     def of(cls, tokens: NDArray[np.uint8], enrolled: Enrolled) -> Self:
         """Of the token of each row, uint8[n, 16]."""
         high, low = _halves(tokens)
-        order = np.argsort(high, kind="stable")
+        order = np.argsort(high)
         high, low = high[order], low[order]
         longest = 1
         while longest < len(high) and (high[longest:] == high[:-longest]).any():
