@@ -214,8 +214,6 @@ def _not_an_id(series: pl.Series, why: str) -> UsageError:
 
 def _written(ids: pl.Series, rule: IdRule) -> pl.Series:
     """Each id as the rule writes it; null or empty if nothing is left."""
-    if rule.name == "digits" and not ids.str.contains(r"[^0-9]").any():
-        return ids
     ids = _nfkc(ids)
     match rule.name:
         case "as-is":
@@ -227,7 +225,8 @@ def _written(ids: pl.Series, rule: IdRule) -> pl.Series:
         case "email":
             return _nfkc(ids.str.strip_chars().str.to_lowercase())
         case "digits":
-            return ids.str.replace_all(r"[^0-9]+", "")
+            plain = not ids.str.contains(r"[^0-9]").any()  # to find that out takes a third of the time
+            return ids if plain else ids.str.replace_all(r"[^0-9]+", "")
         case "phone":
             return _phone(ids, rule.country)
 
