@@ -10,8 +10,11 @@ reference is the same server's `/healthz`, which scores nothing.
 A list: the real `parley predict` over tables of --rows people at both parties, rows of the example drawn
 again and again under new ids. `rows_per_s` is from the first chunk to the whole output, with tokens, leaves,
 the ledger and the files; `whole_rows_per_s` is of the whole command, with reading ids and tables at both
-parties and enrolling the passive one. The reference is LightGBM, which scores as many rows of the joined
-table with as many trees.
+parties and enrolling the passive one. With --interrupted the list is scored once more: when half of it is
+there `parley predict` is killed, and begun again; at three quarters the passive party is killed, with the
+worker that answers for it, and started again. Every id must be in the output once, with the scores of the
+undisturbed one, and counted once on the ledger. The reference is LightGBM, which scores as many rows of the
+joined table with as many trees.
 """
 
 import argparse
@@ -25,6 +28,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +40,13 @@ import polars as pl
 from http_load import Counted, load, shown
 from trainings.consortia import Consortium
 from trainings.data import Data, example
+from trainings.processes import Parties
 
 from parley.data.sources import parse_source, read
 from parley.party import compose
 from parley.party.releasing import Wanted
 from parley.protocols import control
+from parley.serving.batch import CHUNK
 from parley.store.home import Home
 
 TREES, DEPTH = 100, 5
@@ -74,10 +81,10 @@ def parley(home: Path, *words: object) -> dict[str, Any]:
     return answer
 
 
-def peaks() -> dict[str, float]:
+def peaks(parties: Parties) -> dict[str, float]:
     """The most memory that each kind of process of ours has held, MiB."""
     kinds = {"parley.serving.answerer": "answerer", "predict": "predict", "serve": "serve"}
-    found: dict[str, float] = {}
+    found = parties.peaks()
     for folder in Path("/proc").iterdir():
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
@@ -157,21 +164,111 @@ def enlarged(data: Data, folder: Path, homes: dict[str, Path], rows: int) -> Pat
     return path
 
 
-def batch(home: Path, model: str, ids: Path, out: Path) -> dict[str, float]:
+class Lists:
+    """Scores lists of a model at a party.
+
+    Args:
+        home: the party's.
+        parties: that run.
+
+    Attributes:
+        most: memory that each kind of process has held, MiB.
+    """
+
+    def __init__(self, home: Path, model: str, ids: Path, parties: Parties) -> None:
+        self._home, self._model, self._ids, self._parties = home, model, ids, parties
+        self.most: dict[str, float] = {}
+
+    def score(self, out: Path, until: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
+        """One `parley predict`; nothing if it was killed, which it is when ``until`` says so."""
+        words = (
+            "predict",
+            self._model,
+            "--ids",
+            str(self._ids),
+            "--out",
+            str(out),
+            "--home",
+            str(self._home),
+        )
+        command = [sys.executable, "-m", "parley.cli", *words, "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            while process.poll() is None:
+                for kind, peak in peaks(self._parties).items():
+                    self.most[kind] = max(self.most.get(kind, 0.0), peak)
+                if until():
+                    process.kill()
+                    return None
+                time.sleep(0.05)
+            answer: dict[str, Any] = msgspec.json.decode(process.stdout.read() if process.stdout else b"")
+        if process.returncode:
+            raise SystemExit(answer)
+        return answer
+
+    def used(self) -> int:
+        """Predictions that the ledger counts."""
+        return int(parley(self._home, "model", "show", self._model)["registered"]["release"]["used"])
+
+    def memory(self) -> dict[str, float]:
+        """What each kind of process has held."""
+        return {f"{kind}_mib": round(peak) for kind, peak in sorted(self.most.items())}
+
+
+def batch(lists: Lists, out: Path) -> dict[str, float]:
     """One list."""
-    command = [sys.executable, "-m", "parley.cli", "predict", model, "--ids", str(ids), "--out", str(out)]
-    began, most = time.perf_counter(), dict[str, float]()
-    with subprocess.Popen([*command, "--home", str(home), "--json"], stdout=subprocess.PIPE) as process:
-        while process.poll() is None:
-            for kind, peak in peaks().items():
-                most[kind] = max(most.get(kind, 0.0), peak)
-            time.sleep(0.2)
-        answer = msgspec.json.decode(process.stdout.read() if process.stdout else b"")
-    if process.returncode:
-        raise SystemExit(answer)
+    began = time.perf_counter()
+    answer = lists.score(out) or {}
     seconds = time.perf_counter() - began
     rates = {"rows_per_s": answer["ids"] / answer["seconds"], "whole_rows_per_s": answer["ids"] / seconds}
-    return rates | {f"{kind}_mib": round(peak) for kind, peak in most.items()}
+    return rates | lists.memory()
+
+
+def interrupted(lists: Lists, parties: Parties, passive: Path, undisturbed: Path) -> dict[str, float]:
+    """The same list while processes are killed; what was resumed, and memory."""
+    out = undisturbed.with_name(f"interrupted{undisturbed.suffix}")
+    whole = pl.read_parquet(undisturbed).drop("receipt")
+    parts, used = -(-len(whole) // CHUNK), lists.used()
+
+    def scored() -> int:
+        return len(list(out.with_name(f"{out.name}.parts").glob("*-*.parquet")))
+
+    lists.score(out, lambda: scored() >= parts // 2)
+    if out.exists():
+        raise SystemExit("the list was done before it was half done")
+    killed = False
+
+    def passes() -> bool:
+        nonlocal killed
+        if not killed and scored() >= 3 * parts // 4:
+            killed = True
+            for worker in answerers(passive):
+                os.kill(worker, signal.SIGKILL)
+            parties.kill(passive.name)
+            parties.start(passive)
+        return False
+
+    answer = lists.score(out, passes) or {}
+    if not killed:
+        raise SystemExit("the list was done before the passive party was killed")
+    if not pl.read_parquet(out).drop("receipt").equals(whole):
+        raise SystemExit("the output is not the undisturbed one")
+    deadline = time.monotonic() + 60
+    while lists.used() != used + len(whole):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the ledger counts {lists.used() - used:,} of {len(whole):,}")
+        time.sleep(0.2)
+    return {"ids": len(whole), "resumed": answer["resumed"]} | lists.memory()
+
+
+def answerers(home: Path) -> list[int]:
+    """Workers of a passive party."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"parley.serving.answerer" in words and str(home).encode() in words:
+                found.append(int(folder.name))
+    return found
 
 
 def reference(data: Data, rows: int) -> float:
@@ -194,6 +291,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the list")
+    parser.add_argument("--interrupted", action="store_true", help="score the list again, killing processes")
     parser.add_argument("--seconds", type=float, default=20, help="of each load")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     chosen = parser.parse_args()
@@ -219,13 +317,18 @@ def main() -> None:
             )
             while asyncio.run(compose.look(homes["bank"])) is None:
                 time.sleep(0.1)
-            long = batch(homes["bank"], model, ids, folder / "scores.parquet") if chosen.rows else {}
+            lists, out = Lists(homes["bank"], model, ids, consortium.parties), folder / "scores.parquet"
+            long = batch(lists, out) if chosen.rows else {}
+            killed = {}
+            if chosen.rows and chosen.interrupted:
+                killed = interrupted(lists, consortium.parties, homes["operator"], out)
+                print("list, interrupted      ", killed)
         finally:
             consortium.parties.stop()
     rows_per_s = reference(data, chosen.rows) if chosen.rows else 0.0
     show(requests, long, rows_per_s)
     if chosen.json:
-        print(json.dumps(as_json(requests, long, rows_per_s)))
+        print(json.dumps(as_json(requests, long, rows_per_s) | {"interrupted": killed}))
 
 
 def common(data: Data) -> list[str]:

@@ -39,6 +39,16 @@ class Parties:
         for process in self._running.values():
             process.join()
 
+    def kill(self, name: str) -> None:
+        """End one as a loss of power would."""
+        self._running[name].kill()
+        self._running[name].join()
+
+    def peaks(self) -> dict[str, float]:
+        """The most memory that each has held so far, MiB."""
+        known = {name: _peak(process.pid) for name, process in self._running.items()}
+        return {name: peak for name, peak in known.items() if peak}
+
     def hold(self) -> None:
         """Let none of the processes do anything until `go_on`."""
         self._signal(signal.SIGSTOP)
@@ -72,6 +82,15 @@ class Parties:
         while more := {pid for pid, fields in known.items() if int(fields[_PARENT]) in found} - found:
             found |= more
         return {pid: known[pid] for pid in found if pid in known}
+
+
+def _peak(pid: int | None) -> float:
+    """MiB; none of a process that has ended."""
+    try:
+        words = Path(f"/proc/{pid}/status").read_text().split()
+    except OSError:
+        return 0.0
+    return int(words[words.index("VmHWM:") + 1]) / 1024 if "VmHWM:" in words else 0.0
 
 
 def _stats() -> Iterator[tuple[int, list[str]]]:

@@ -4,6 +4,7 @@ use std::iter::repeat_n;
 use std::ops::Range;
 
 use crate::fault::Fault;
+use crate::heap::{self, Heap};
 use crate::threads;
 
 /// Rows that a thread takes at once.
@@ -27,6 +28,8 @@ struct Tree {
     output: usize,
     depth: u32,
     nodes: Range<usize>,
+    /// The same tree where rows go through it faster so.
+    heap: Option<Heap>,
 }
 
 /// Trees whose parts have been found to fit together.
@@ -102,11 +105,13 @@ impl Forest {
             }
             let (own, others) = rest.split_at(count);
             let depth = growing.grow(number, own, &mut forest.nodes)?;
+            let worth = values.get(begin..begin + count);
             rest = others;
             forest.trees.push(Tree {
                 output,
                 depth,
                 nodes: begin..begin + count,
+                heap: worth.and_then(|worth| Heap::of(own, worth, &growing.firsts)),
             });
         }
         if rest.is_empty() && values.len() == nodes.len() {
@@ -172,7 +177,7 @@ impl Forest {
     fn add(&self, left: &[&[u8]], first: usize, margins: &mut [&mut [f64]]) {
         let rows = margins.first().map_or(0, |margins| margins.len());
         let stride = self.widths.iter().sum::<usize>() + 1;
-        let mut bits = vec![u8::MAX; stride * BLOCK.min(rows)];
+        let mut bits = vec![u8::MAX; stride * BLOCK.min(rows) + heap::BEYOND];
         for begin in (0..rows).step_by(BLOCK) {
             let count = BLOCK.min(rows - begin);
             let mut at = 0;
@@ -187,7 +192,10 @@ impl Forest {
             }
             for tree in &self.trees {
                 let margins = &mut margins[tree.output][begin..begin + count];
-                self.add_tree(tree, &bits[..count * stride], stride, margins);
+                let heap = tree.heap.as_ref();
+                if !heap.is_some_and(|heap| heap.add(&bits, stride, margins)) {
+                    self.add_tree(tree, &bits[..count * stride], stride, margins);
+                }
             }
         }
     }

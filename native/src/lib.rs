@@ -21,6 +21,7 @@ pub mod fault;
 pub mod field;
 pub mod forest;
 pub mod group;
+pub mod heap;
 pub mod histogram;
 pub mod identifiers;
 pub mod json;

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -11,7 +12,9 @@ from parley.core.errors import UsageError
 from parley.serving import batch
 from parley.serving.accounting import Accountant
 from parley.serving.batch import Batch, read_ids
-from parley.serving.pages import Book
+from parley.serving.engine import predictions_of
+from parley.serving.features.coded import Listed
+from parley.serving.pages import Book, Predictions
 from parley.serving.program import AtWork
 
 from tests.in_use import Ledger, engine, model
@@ -72,6 +75,26 @@ def test_the_output_has_every_id_once_with_the_margins_of_training(tmp_path):
     assert scores["margin"].to_numpy().tobytes() == MARGINS[0].tobytes()
     assert (done.basis["joint"], ledger.used) == (60, 60)
     assert [each.name for each in tmp_path.iterdir() if "parts" in each.name] == []
+
+
+def test_ids_of_a_list_are_scored_and_written_down_as_those_of_a_request():
+    made, _, _ = engine(SHARES, FRAME, fallback="missing")
+    texts = [*IDS.to_list(), *(f"nobody-ä{number}" for number in range(600))]
+    listed = Listed(pl.Series("id", texts))
+    one, other = (asyncio.run(made.outcome(ids)) for ids in (texts, listed))
+    assert one.basis.tobytes() == other.basis.tobytes()
+    assert one.margins.tobytes() == other.margins.tobytes()
+    assert one.counted()["joint"] == len(IDS)
+    key = bytes(32)
+    leaves = [predictions_of(ids, one).leaves(key, 0, 1).tobytes() for ids in (texts, listed)]
+    assert leaves[0] == leaves[1]
+
+
+def test_a_receipt_in_the_output_is_that_of_the_page(tmp_path):
+    page = Book(tmp_path, "run-1").hold()
+    page.append(Predictions.of(IDS.to_list(), np.zeros(60, np.uint8), MARGINS))
+    assert page.receipts_column().to_list() == page.receipts(0, 60)
+    page.close()
 
 
 class Killed(BaseException):

@@ -164,11 +164,10 @@ class Accountant:
         """A page for `fill`."""
         return self._book.hold(self._batches)
 
-    def fill(self, page: Page, predictions: Predictions) -> list[str]:
+    def fill(self, page: Page, predictions: Predictions) -> None:
         """The same as `write` on a held page of their own, which the caller has entered."""
         page.append(predictions)
         self._given(page, len(predictions))
-        return page.receipts(0, page.count)
 
     async def enter(self, page: Page) -> int:
         """Have the ledger take a page, however long that takes; returns its batch.

@@ -31,24 +31,29 @@ import polars as pl
 from parley.core.errors import ParleyError, PeerError, UsageError
 from parley.core.files import no_room, room_for, write_atomically
 from parley.data.cells import rows_text, text
+from parley.data.ids import are_distinct
 from parley.data.sources import parse_source, read
 from parley.ledger.predictions import BASES
 from parley.serving.engine import Engine, Outcome, predictions_of
+from parley.serving.features.coded import Listed
 from parley.serving.pages import MOST, Page
 from parley.serving.program import AtWork
 from parley.serving.scores import Fallback
 
 CHUNK: Final = MOST
 """Ids in a chunk, which make one page and one batch on the ledger."""
-_TOGETHER: Final = 2
+_TOGETHER: Final = 3
 """Chunks that are scored at the same time: while we walk the trees for one the others look up the next."""
 _AHEAD: Final = 6
 """Chunks that may be under way, scored or on their way to the ledger."""
 _AGAIN: Final = 1.0
 _LEAST_ROOM: Final = 1 << 20
 """Bytes; where fewer are free, what could not be written could not for want of them."""
+_LEVEL: Final = 1
+"""Of zstd for the output: higher ones take longer and make it hardly smaller."""
 _JOB: Final = "job.json"
 _BEGUN: Final = ".begun"
+_END: Final = "\0"
 _ENDINGS: Final = (".parquet", ".csv")
 
 Tell = Callable[[int, int, str], None]
@@ -112,7 +117,7 @@ def read_ids(source: str, column: str | None) -> tuple[pl.Series, int]:
             f"{len(rows)} rows of {source} have no id: {rows_text(rows)}",
             remedy="leave those rows out",
         )
-    distinct = ids.unique(maintain_order=True).alias("id")
+    distinct = (ids if are_distinct(ids) else ids.unique(maintain_order=True)).alias("id")
     return distinct, len(ids) - len(distinct)
 
 
@@ -235,7 +240,7 @@ class Batch:
 
     async def _score(self, number: int, chunk: pl.Series) -> Page:
         """Score a chunk and keep its part."""
-        ids = chunk.to_list()
+        ids = Listed(chunk)
         accountant = self.program.accountant
         await accountant.reserve(len(ids))
         try:
@@ -243,17 +248,17 @@ class Batch:
             self._engine.check(ids, outcome)
             page = accountant.hold()
             (self._folder / f"{number:06}-{page.name}{_BEGUN}").touch()
-            receipts = accountant.fill(page, predictions_of(ids, outcome))
+            accountant.fill(page, predictions_of(ids, outcome))
         except BaseException:
             accountant.release(len(ids))
             raise
         part = self._folder / f"{number:06}-{page.name}.parquet"
-        await asyncio.to_thread(lambda: _write(part, self._frame(chunk, outcome, receipts)))
+        await asyncio.to_thread(lambda: _write(part, self._frame(chunk, outcome, page)))
         self.program.book.publish(page)
         self._basis.update(outcome.counted())
         return page
 
-    async def _outcome(self, ids: list[str]) -> Outcome:
+    async def _outcome(self, ids: Listed) -> Outcome:
         """Scores, once every passive party is there."""
         until = time.monotonic() + self.patience
         while True:
@@ -265,7 +270,7 @@ class Batch:
                 self.tell(self._done, len(self.ids), f"waits for {error.peer}")
                 await asyncio.sleep(_AGAIN)
 
-    def _frame(self, chunk: pl.Series, outcome: Outcome, receipts: list[str]) -> pl.DataFrame:
+    def _frame(self, chunk: pl.Series, outcome: Outcome, page: Page) -> pl.DataFrame:
         predicted, share = self._engine.objective.predict(outcome.margins), self._engine.share
         columns = {"id": chunk}
         if share.outputs == 1:
@@ -277,7 +282,7 @@ class Batch:
             for place, name in enumerate(share.classes):
                 columns[f"margin_{name}"] = _known(outcome.margins[place])
         columns["basis"] = pl.Series(BASES)[outcome.basis]
-        columns["receipt"] = pl.Series(receipts)
+        columns["receipt"] = page.receipts_column()
         return pl.DataFrame(columns)
 
     def _join(self) -> None:
@@ -288,7 +293,7 @@ class Batch:
         if self.out.suffix == ".csv":
             whole.sink_csv(rough)
         else:
-            whole.sink_parquet(rough)
+            whole.sink_parquet(rough, compression_level=_LEVEL)
         _onto_disk(rough)
         rough.replace(self.out)
         done = self._folder.rename(self._folder.with_suffix(f".{secrets.token_hex(4)}.done"))
@@ -299,7 +304,7 @@ def _digest(ids: pl.Series) -> str:
     """Of all ids in their order."""
     found = hashlib.sha256()
     for first in range(0, len(ids), CHUNK):
-        found.update("".join(f"{each}\0" for each in ids[first : first + CHUNK].to_list()).encode())
+        found.update(f"{ids[first : first + CHUNK].str.join(_END).item()}{_END}".encode())
     return found.hexdigest()
 
 
@@ -345,7 +350,7 @@ def _known(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> pl.Series:
 def _write(part: Path, frame: pl.DataFrame) -> None:
     """So that it is there whole, or not at all, whatever happens."""
     rough = part.with_suffix(".rough")
-    frame.write_parquet(rough)
+    frame.write_parquet(rough, compression="lz4")
     _onto_disk(rough)
     rough.replace(part)
 

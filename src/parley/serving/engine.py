@@ -10,13 +10,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from parley.core.errors import ParleyError, PeerError, UsageError
-from parley.data.ids import parse_rule
+from parley.data.ids import IdRule, end_to_end, parse_rule
 from parley.learn.forest import Tests, Walk
 from parley.learn.objectives import Objective
 from parley.learn.shares import ActiveShare
 from parley.ledger.predictions import BASES
 from parley.protocols.asking import Answer
-from parley.serving.features.coded import FEW, Coded, Features, comparable
+from parley.serving.features.coded import FEW, Coded, Features, Listed, comparable
 from parley.serving.pages import Predictions
 from parley.serving.partner import Partner
 from parley.serving.scores import Basis, Fallback, Score
@@ -47,13 +47,15 @@ class Asked:
     def of(cls, ids: pl.Series) -> "Asked":
         """Of a column without nulls."""
         offsets = np.zeros(len(ids) + 1, dtype=np.uint64)
-        texts = ids.to_list()
-        if len(texts) <= FEW:
+        if len(ids) <= FEW:
+            texts = ids.to_list()
             lengths = np.fromiter((len(each.encode()) for each in texts), np.uint64, len(texts))
+            buffer = "".join(texts).encode()
         else:
             lengths = ids.str.len_bytes().to_numpy()
+            buffer = end_to_end(ids)
         np.cumsum(lengths, out=offsets[1:], dtype=np.uint64)
-        return cls("".join(texts).encode(), offsets)
+        return cls(buffer, offsets)
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ class Engine:
         # 2. the others', in one exchange with each
         joint, theirs = np.ones(len(rows), dtype=np.bool_), dict[int, Answer]()
         if len(rows) and self.partners:
-            asked = Asked.of(comparable([ids[row] for row in rows.tolist()], self._rule))
+            asked = Asked.of(_comparable(ids, rows, self._rule))
             try:
                 theirs = await self._exchange(asked, len(rows))
             except PeerError as error:
@@ -241,11 +243,22 @@ def scores_of(
 
 def predictions_of(ids: Sequence[str], outcome: Outcome) -> Predictions:
     """The same as they are written down."""
+    if isinstance(ids, Listed):
+        lengths = ids.column.str.len_bytes().to_numpy()
+        return Predictions(end_to_end(ids.column), lengths, outcome.basis, outcome.margins)
     return Predictions.of(ids, outcome.basis, outcome.margins)
 
 
+def _comparable(ids: Sequence[str], rows: NDArray[np.int64], rule: IdRule) -> pl.Series:
+    """Some of the ids as the rule writes them."""
+    if isinstance(ids, Listed):
+        whole = ids.written(rule)
+        return whole if len(rows) == len(ids) else whole[rows]
+    return comparable([ids[row] for row in rows.tolist()], rule)
+
+
 def _unknown(ids: Sequence[str], lacking: NDArray[np.int64]) -> UsageError:
-    some = ", ".join(repr(ids[place][:64]) for place in lacking[:_SHOWN])
+    some = ", ".join(repr(ids[place][:64]) for place in lacking[:_SHOWN].tolist())
     more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
     return UsageError(
         "unknown-ids",

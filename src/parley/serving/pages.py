@@ -19,6 +19,7 @@ from typing import Final, Self
 
 import msgspec
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from parley import _native
@@ -129,7 +130,13 @@ class Page:
 
     def receipts(self, first: int, count: int) -> list[str]:
         """By which predictions of the page can be asked for later."""
-        return [f"{self.name}.{number}" for number in range(first, first + count)]
+        name = self.name
+        return [f"{name}.{number}" for number in range(first, first + count)]
+
+    def receipts_column(self) -> pl.Series:
+        """Those of all its predictions so far."""
+        numbers = pl.int_range(self.count)
+        return pl.select(pl.format(f"{self.name}.{{}}", numbers).alias("receipt")).to_series()
 
     def append(self, predictions: Predictions) -> int:
         """Write predictions down; returns the number of the first. They outlive this process from then on.

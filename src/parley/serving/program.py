@@ -21,6 +21,7 @@ from parley.party.failures import lines_of
 from parley.serving.accounting import Accountant, check_released
 from parley.serving.attendance import Attendance
 from parley.serving.engine import Engine
+from parley.serving.features.coded import Features
 from parley.serving.features.opening import open_features
 from parley.serving.monitor import Monitor
 from parley.serving.pages import Book
@@ -103,9 +104,9 @@ async def at_work(
     async with Attendance(await own("/attend"), share.model, trace) as attendance:
         subject.check_committed(attendance.terms)
         check_released(attendance.terms, time.time())
-    features = await open_features(subject.table, share, subject.rule, log)
-    try:
-        partners = _partners(subject, share, own, trace, monitor, log)
+    partners = _partners(subject, share, own, trace, monitor, log)
+    async with _beside(log, *(each.run for each in partners.values())), _opened(subject, log) as features:
+        # they are enrolled while we read our own columns
         reference = subject.home.reference(share.model)
         if reference is not None and len(reference.baseline) == 1:
             monitor.baseline(reference.baseline[0])
@@ -123,13 +124,21 @@ async def at_work(
         book = Book(subject.home.path / FOLDER, share.model, share.outputs)
         accountant = Accountant(book, threads=subject.threads)
         attending = partial(_attending, accountant, own, share.model, trace, log)
-        async with _beside(log, attending, *(each.run for each in partners.values())):
+        async with _beside(log, attending):
             await accountant.attended()
             async with _beside(log, partial(accountant.run, partial(_not_accounted, log))):
                 try:
                     yield AtWork(engine, accountant, book)
                 finally:
                     await accountant.close()
+
+
+@asynccontextmanager
+async def _opened(subject: Subject, log: Log) -> AsyncIterator[Features]:
+    """Our columns."""
+    features = await open_features(subject.table, subject.share, subject.rule, log)
+    try:
+        yield features
     finally:
         await features.close()
 

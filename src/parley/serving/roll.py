@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parley.serving.features.coded import Enrolled
+from parley.serving.features.index import places_in
 
 Halves = NDArray[np.uint64]
 
@@ -33,7 +34,7 @@ class Roll:
     def of(cls, tokens: NDArray[np.uint8], enrolled: Enrolled) -> Self:
         """Of the token of each row, uint8[n, 16]."""
         high, low = _halves(tokens)
-        order = np.argsort(high, kind="stable")
+        order = np.argsort(high)
         high, low = high[order], low[order]
         longest = 1
         while longest < len(high) and (high[longest:] == high[:-longest]).any():
@@ -44,7 +45,7 @@ class Roll:
         """The row of each token, -1 where there is none."""
         high, low = _halves(tokens)
         found = np.full(len(tokens), -1, dtype=np.int64)
-        first = np.searchsorted(self.high, high)
+        first = places_in(self.high, high)
         for step in range(self.longest):
             places = np.minimum(first + step, len(self.high) - 1)
             same = (self.high[places] == high) & (self.low[places] == low)

@@ -1,8 +1,8 @@
 """What every source of columns gives: the codes of a model share's columns, for ids or for enrolled rows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeAlias, overload
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,39 @@ from parley.learn.shares import Column
 Rows: TypeAlias = NDArray[np.int64]
 FEW: Final = 256
 """Ids up to which Python is done with them before Polars has begun."""
+
+
+@dataclass(frozen=True, eq=False)
+class Listed(Sequence[str]):
+    """Ids of a list: texts for who asks for one, and a column for who works on all of them at once.
+
+    Attributes:
+        column: of texts, none missing.
+    """
+
+    column: pl.Series
+    _written: dict[IdRule, pl.Series] = field(default_factory=dict, repr=False)
+
+    def written(self, rule: IdRule) -> pl.Series:
+        """The ids as a rule writes them, null or empty where nothing is left; worked out once."""
+        if rule not in self._written:
+            self._written[rule] = written(self.column, rule)
+        return self._written[rule]
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Listed": ...
+    def __getitem__(self, place: int | slice) -> "str | Listed":
+        if isinstance(place, slice):
+            return Listed(self.column[place])
+        return str(self.column[place])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.column.to_list())
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +162,8 @@ def texts(ids: Sequence[str]) -> pl.Series:
 
 def comparable(ids: Sequence[str], rule: IdRule) -> pl.Series:
     """Asked ids as a rule writes them, null or empty where nothing is left; most need no writing."""
+    if isinstance(ids, Listed):
+        return ids.written(rule)
     few = written_few(ids, rule) if len(ids) <= FEW else None
     if few is not None:
         return pl.Series("id", few, dtype=pl.String)

@@ -51,7 +51,7 @@ class IdIndex:
             find = self._by_id.get
             return np.fromiter((find(each, -1) for each in ids.to_list()), np.int64, len(ids))
         hashes = _hashes(ids)
-        places = self._places(hashes)
+        places = places_in(self._hashes, hashes)
         found = np.full(len(ids), -1, dtype=np.int64)
         open_ = np.arange(len(ids))
         while len(open_):
@@ -66,12 +66,15 @@ class IdIndex:
             places[open_] += 1
         return found
 
-    def _places(self, hashes: Hashes) -> Rows:
-        """Where each hash would stand; in their order they are found several times faster."""
-        order = np.argsort(hashes)
-        places = np.empty(len(hashes), dtype=np.int64)
-        places[order] = np.searchsorted(self._hashes, hashes[order])
-        return places
+
+def places_in(ascending: Hashes, hashes: Hashes) -> Rows:
+    """Where each hash would stand; many are found several times faster in their order."""
+    if len(hashes) < _MANY:
+        return np.searchsorted(ascending, hashes)
+    order = np.argsort(hashes)
+    places = np.empty(len(hashes), dtype=np.int64)
+    places[order] = np.searchsorted(ascending, hashes[order])
+    return places
 
 
 def _hashes(ids: pl.Series) -> Hashes:
