@@ -149,16 +149,16 @@ def test_the_parts_of_another_job_are_left_alone(tmp_path):
     assert refused.value.code == "other-job"
 
 
-def test_an_unknown_id_refuses_the_list_and_counts_nothing(tmp_path):
+def test_an_unknown_id_refuses_the_list_which_counts_as_far_as_somebody_was_asked(tmp_path):
     ledger = Ledger()
     with pytest.raises(UsageError, match="nobody"):
         predict(tmp_path, ledger, ids=pl.Series("id", ["id-1", "nobody"]))
-    assert ledger.used == 0
+    assert ledger.used == 1
     done, _ = predict(
         tmp_path, ledger, "other.csv", ids=pl.Series("id", ["id-1", "nobody"]), fallback="missing"
     )
     assert done.basis == {"joint": 1, "active-only": 0, "missing": 1}
-    assert ledger.used == 2
+    assert ledger.used == 3
 
 
 def test_ids_that_stand_twice_are_read_once(tmp_path):

@@ -160,6 +160,12 @@ class Accountant:
         self._given(page, len(predictions))
         return page.receipts(first, len(predictions))
 
+    def withhold(self, count: int, asked: Predictions) -> None:
+        """Of ``count`` predictions that were set aside none is given out; what somebody was asked counts."""
+        if len(asked):
+            self.write(asked)
+        self.release(count - len(asked))
+
     def hold(self) -> Page:
         """A page for `fill`."""
         return self._book.hold(self._batches)

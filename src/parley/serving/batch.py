@@ -34,7 +34,7 @@ from parley.data.cells import rows_text, text
 from parley.data.ids import are_distinct
 from parley.data.sources import parse_source, read
 from parley.ledger.predictions import BASES
-from parley.serving.engine import Engine, Outcome, predictions_of
+from parley.serving.engine import Engine, Outcome, asked_of, predictions_of
 from parley.serving.features.coded import Listed
 from parley.serving.pages import MOST, Page
 from parley.serving.program import AtWork
@@ -243,9 +243,8 @@ class Batch:
         ids = Listed(chunk)
         accountant = self.program.accountant
         await accountant.reserve(len(ids))
+        outcome = await self._checked(ids)
         try:
-            outcome = await self._outcome(ids)
-            self._engine.check(ids, outcome)
             page = accountant.hold()
             (self._folder / f"{number:06}-{page.name}{_BEGUN}").touch()
             accountant.fill(page, predictions_of(ids, outcome))
@@ -257,6 +256,21 @@ class Batch:
         self.program.book.publish(page)
         self._basis.update(outcome.counted())
         return page
+
+    async def _checked(self, ids: Listed) -> Outcome:
+        """Scores that may be given out; what was set aside is free again if there are none."""
+        accountant = self.program.accountant
+        try:
+            outcome = await self._outcome(ids)
+        except BaseException:
+            accountant.release(len(ids))
+            raise
+        try:
+            self._engine.check(ids, outcome)
+        except UsageError:
+            accountant.withhold(len(ids), asked_of(ids, outcome))
+            raise
+        return outcome
 
     async def _outcome(self, ids: Listed) -> Outcome:
         """Scores, once every passive party is there."""

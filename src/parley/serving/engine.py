@@ -257,6 +257,12 @@ def _comparable(ids: Sequence[str], rows: NDArray[np.int64], rule: IdRule) -> pl
     return comparable([ids[row] for row in rows.tolist()], rule)
 
 
+def asked_of(ids: Sequence[str], outcome: Outcome) -> Predictions:
+    """Those of which a passive party was asked, as they are written down where none is given out."""
+    places = np.flatnonzero(outcome.asked)
+    return predictions_of([ids[place] for place in places.tolist()], outcome.of(places).withheld())
+
+
 def _unknown(ids: Sequence[str], lacking: NDArray[np.int64]) -> UsageError:
     some = ", ".join(repr(ids[place][:64]) for place in lacking[:_SHOWN].tolist())
     more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""

@@ -13,7 +13,7 @@ from parley.core.errors import BudgetExhausted, ParleyError, UsageError
 from parley.core.log import Log
 from parley.party.failures import lines_of
 from parley.serving.accounting import Accountant
-from parley.serving.engine import Engine, Outcome, predictions_of, scores_of
+from parley.serving.engine import Engine, Outcome, asked_of, predictions_of, scores_of
 from parley.serving.monitor import Monitor
 from parley.serving.scores import Score, Service
 from parley.web.problems import unforeseen
@@ -173,7 +173,8 @@ class OnlineScorer:
             try:
                 self._engine.check(each.ids, outcome.of(span))
             except UsageError as error:
-                self._withhold(each, outcome.of(span))
+                each.reserved = False
+                self._accountant.withhold(len(each.ids), asked_of(each.ids, outcome.of(span)))
                 self._refuse([each], error)
             else:
                 asked.append((each, span))
@@ -183,15 +184,6 @@ class OnlineScorer:
             outcome = outcome.of(np.concatenate([np.arange(span.start, span.stop) for _, span in asked]))
             ids = [each for request, _ in asked for each in request.ids]
         self._settle([each for each, _ in asked], ids, outcome, began)
-
-    def _withhold(self, request: _Request, outcome: Outcome) -> None:
-        """Account for what a passive party was asked, and counts, though nobody gets an answer."""
-        places = np.flatnonzero(outcome.asked)
-        if len(places):
-            ids = [request.ids[place] for place in places.tolist()]
-            self._accountant.write(predictions_of(ids, outcome.of(places).withheld()))
-            self._accountant.release(len(request.ids) - len(ids))
-            request.reserved = False
 
     def _settle(self, requests: list[_Request], ids: Sequence[str], outcome: Outcome, began: float) -> None:
         receipts = self._accountant.write(predictions_of(ids, outcome))
