@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::fault::Fault;
 use crate::heap::{self, Heap};
+use crate::kernels;
 use crate::threads;
 
 /// Rows that a thread takes at once.
@@ -92,6 +93,7 @@ impl Forest {
             nodes: Vec::with_capacity(nodes.len()),
             values: values.to_vec(),
         };
+        let wide = kernels::current()?.name() != "portable";
         let mut rest = nodes;
         for (number, &[output, count]) in trees.iter().enumerate() {
             let (output, count) = (output as usize, count as usize);
@@ -105,7 +107,7 @@ impl Forest {
             }
             let (own, others) = rest.split_at(count);
             let depth = growing.grow(number, own, &mut forest.nodes)?;
-            let worth = values.get(begin..begin + count);
+            let worth = values.get(begin..begin + count).filter(|_| wide);
             rest = others;
             forest.trees.push(Tree {
                 output,
