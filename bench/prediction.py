@@ -62,7 +62,7 @@ def plan() -> Data:
     data = example()
     text = re.sub(r"n_estimators = \d+", f"n_estimators = {TREES}", data.plan)
     text = re.sub(r"max_depth = \d+", f"max_depth = {DEPTH}", text)
-    return Data(text.replace("runs = 1000", f"runs = 1000\npredictions = {QUOTA}"), data.tables)
+    return Data(re.sub(r"predictions = [\d_]+", f"predictions = {QUOTA}", text), data.tables)
 
 
 def release(home: Path, model: str) -> None:

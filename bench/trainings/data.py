@@ -1,5 +1,6 @@
 """What the consortia train on: the credit example, or larger tables made here."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,7 +9,7 @@ import numpy as np
 import polars as pl
 
 _EXAMPLE: Final = Path(__file__).resolve().parents[2] / "examples" / "credit"
-_LIMITS: Final = "\n[limits]\nruns = 1000\n"
+_RUNS: Final = 1000
 _COLUMNS: Final = 25
 """At each of the two parties, when tables are made."""
 
@@ -30,7 +31,8 @@ def example() -> Data:
     """The credit example: 30 000 rows, of which 21 000 train, 13 and 10 columns."""
     tables = {"bank": "accounts", "operator": "subscribers"}
     sources = {party: (table, str(_EXAMPLE / f"{party}.csv.gz")) for party, table in tables.items()}
-    return Data((_EXAMPLE / "plan.toml").read_text() + _LIMITS, sources)
+    text = re.sub(r"^runs = .*$", f"runs = {_RUNS}", (_EXAMPLE / "plan.toml").read_text(), flags=re.MULTILINE)
+    return Data(text, sources)
 
 
 def made(folder: Path, rows: int) -> Data:
