@@ -73,6 +73,13 @@ def release(home: Path, model: str) -> None:
         raise SystemExit(f"{said.code}: {said.what}")
 
 
+def wait_for(status: str, homes: dict[str, Path], model: str) -> None:
+    """Until every owner's copy of the ledger has it."""
+    for home in homes.values():
+        while (parley(home, "model", "show", model)["registered"] or {}).get("status") != status:
+            time.sleep(0.1)
+
+
 def parley(home: Path, *words: object) -> dict[str, Any]:
     """A command's answer."""
     command = [sys.executable, "-m", "parley.cli", *map(str, words), "--home", str(home), "--json"]
@@ -303,10 +310,10 @@ def main() -> None:
             homes = {party: folder / "with" / party for party in data.tables}
             consortium.run()
             (model,) = Home.open(homes["bank"]).models()
+            wait_for("trained", homes, model)
             for home in homes.values():
                 release(home, model)
-            while parley(homes["bank"], "model", "show", model)["registered"]["status"] != "released":
-                time.sleep(0.1)
+            wait_for("released", homes, model)
             asked = folder / "asked.txt"
             asked.write_text("\n".join(common(data)[:10_000]))
             requests = online(homes["bank"], model, asked, chosen.seconds) if chosen.seconds else {}

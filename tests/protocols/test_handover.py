@@ -2,13 +2,14 @@
 
 import asyncio
 import socket
+import ssl
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from parley.core.errors import ParleyError
-from parley.net import websocket
+from parley.net import handover, websocket
 from parley.net.handover import OUTSTANDING, VALID, Reception, Tickets, hand_over, server_name
 from parley.net.websocket import PeerListener, dial
 
@@ -43,8 +44,8 @@ class Port:
         self.behind.put_nowait((peer, path))
         await transport.send(await transport.recv())
 
-    def issue(self, number="n"):
-        """A ticket; its connection is handed over under a number."""
+    def issue(self, number="n", peer="left"):
+        """A ticket for a peer; its connection is handed over under a number."""
 
         async def taken():
             await self.inner.take_in(await self.reception.take(number))
@@ -53,7 +54,7 @@ class Port:
             hand_over(self.door, number, connected)
             self.taking.add(asyncio.create_task(taken()))
 
-        return self.tickets.issue(take)
+        return self.tickets.issue(peer, take)
 
 
 @asynccontextmanager
@@ -139,11 +140,50 @@ async def test_who_says_nothing_holds_nothing(monkeypatch):
         assert descriptors() <= held
 
 
-async def test_of_many_tickets_the_oldest_count_no_more():
+async def test_of_many_tickets_of_a_peer_its_oldest_count_no_more_and_another_peers_do():
     async with port() as made:
+        other = made.issue(peer="third")
         issued = [made.issue(str(number)) for number in range(OUTSTANDING + 1)]
         assert made.tickets.redeem(server_name(issued[0]).encode()) is None
         assert made.tickets.redeem(b"\x16" + server_name(issued[-1]).encode()) is not None
+        assert made.tickets.redeem(server_name(other).encode()) is not None
+
+
+async def test_a_hello_may_come_in_pieces():
+    async with port() as made:
+        sent = ssl.MemoryBIO()
+        hello = ssl.create_default_context().wrap_bio(
+            ssl.MemoryBIO(), sent, server_hostname=server_name(made.issue())
+        )
+        with pytest.raises(ssl.SSLWantReadError):
+            hello.do_handshake()
+        host, _, number = made.address.rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(number))
+        data = sent.read()
+        for piece in (data[:3], data[3:40], data[40:]):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        while not made.taking:
+            await asyncio.sleep(0.01)
+        assert made.at_port.empty()
+        writer.close()
+
+
+async def test_a_connection_that_nobody_asks_for_is_ended(monkeypatch):
+    monkeypatch.setattr(handover, "UNWANTED", 0.05)
+    here, there = socket.socketpair(type=socket.SOCK_DGRAM)
+    reception = Reception(there)
+    given_up = asyncio.create_task(reception.take("late"))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    near, far = socket.socketpair()
+    hand_over(here, "late", far)
+    assert await asyncio.to_thread(near.recv, 1) == b""
+    reception.close()
+    here.close()
+    near.close()
 
 
 async def test_a_connection_may_come_before_somebody_waits_for_it_and_ends_if_nobody_does():

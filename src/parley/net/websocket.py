@@ -25,7 +25,7 @@ from websockets.uri import parse_uri
 from parley.core.errors import BudgetExhausted, ParleyError, PeerLost, PeerMisbehaved, UsageError
 from parley.net import tls
 from parley.net.certificates import Identity, IdentitySource, present_identity
-from parley.net.handover import Tickets, first_bytes
+from parley.net.handover import Take, Tickets, first_bytes
 from parley.net.proxy import NO_PROXY, Proxies, connect_through
 from parley.net.tls import PeerPin
 from parley.net.transport import MAX_FRAME
@@ -245,25 +245,34 @@ class PeerListener:
             await self._serve(stream)
 
     async def _pass_on(self, stream: asyncio.Transport) -> bool:
-        """Whether a newcomer came with a ticket, and is another's from now on."""
-        assert self._tickets is not None  # noqa: S101 (asked before)
-        connected = socket.socket(fileno=os.dup(stream.get_extra_info("socket").fileno()))
-        take = None
+        """Whether a newcomer is not to be served here: it came with a ticket, or said nothing."""
+        connected, take = None, None
         self._newcomers += 1
         try:
             if self._newcomers <= NEWCOMERS:
+                connected = socket.socket(fileno=os.dup(stream.get_extra_info("socket").fileno()))
                 async with asyncio.timeout(HANDSHAKE):
-                    take = self._tickets.redeem(await first_bytes(connected))
-        except (TimeoutError, OSError):
-            pass  # it is turned away like any other that says nothing
+                    take = self._look(await first_bytes(connected))
+        except TimeoutError:
+            stream.abort()
+            self._on_refused(_shown(stream), f"it said nothing within {HANDSHAKE:g} s")
+            return True
+        except OSError:
+            pass  # it is gone, or no descriptor is left: the handshake says so
+        except BaseException:
+            stream.abort()
+            raise
         finally:
             self._newcomers -= 1
-            if take is None:
+            if connected is not None and take is None:
                 connected.close()
-        if take is not None:
+        if connected is not None and take is not None:
             stream.abort()  # of our end only: the connection itself is held by the other socket
             take(connected)
         return take is not None
+
+    def _look(self, first: bytes) -> Take | None:
+        return None if self._tickets is None else self._tickets.redeem(first)
 
     async def _serve(self, stream: asyncio.Transport) -> None:
         welcome = await self._greet(stream)
@@ -284,7 +293,6 @@ class PeerListener:
 
     async def _greet(self, stream: asyncio.Transport) -> tuple[str, str, WebSocketTransport] | None:
         """Let a newcomer prove who it is; None if it was turned away."""
-        host, port = (stream.get_extra_info("peername") or ("unknown", 0))[:2]
         protocol = ServerProtocol(max_size=MAX_FRAME)
         wire = Wire(protocol)
         self._newcomers += 1
@@ -311,7 +319,7 @@ class PeerListener:
         finally:
             self._newcomers -= 1
         stream.abort()
-        self._on_refused(f"{_bracketed(str(host))}:{port}", reason)
+        self._on_refused(_shown(stream), reason)
         return None
 
     async def _identify(self, stream: asyncio.Transport, wire: Wire) -> tuple[str, Proof]:
@@ -495,6 +503,12 @@ def _tls_reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not in our peer list ({error.verify_message})"
     return f"no TLS 1.3 session: {reason or type(error).__name__}"
+
+
+def _shown(stream: asyncio.Transport) -> str:
+    """Where a connection comes from."""
+    host, port = (stream.get_extra_info("peername") or ("unknown", 0))[:2]
+    return f"{_bracketed(str(host))}:{port}"
 
 
 def _bracketed(host: str) -> str:

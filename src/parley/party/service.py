@@ -8,7 +8,7 @@ Paths of connections to our port (the first, and /join) and of streams of a link
     /models/MODEL               a peer that may hold the whole forest asks for our piece
     /doctor                     a peer looks for what is wrong between us
     /runs/RUN/PROTOCOL          the conversations of a run that was agreed to
-    /serving/…, /attend, /through/…   models in use, see `serving`
+    /serving/…, /attend, /through/…, /way/…   models in use, see `serving`
 """
 
 import asyncio

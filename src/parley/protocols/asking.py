@@ -47,6 +47,8 @@ MAX_DIRECTIONS: Final = 3 << 20
 """Most bytes of directions in one answer: with many splits fewer tokens are asked at once."""
 MAX_SPLITS: Final = 1 << 20
 """Most splits of a party in one model."""
+AT_ONCE: Final = 3
+"""Asks of a list that are under way at the same time: if it is killed, nobody accounts for them."""
 UNDER_WAY: Final = 64
 """Most asks that wait for their answers on one channel; further ones wait before they are sent."""
 

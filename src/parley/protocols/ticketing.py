@@ -4,9 +4,12 @@
                                                  ──────────►   (which model, which enrolment: the path)
                                      ◄── Ticket  ticket ──
        ◄── Way  address, certificate, ticket ──
+       ── Left ──►                                             the program needs it no more; or the party
+       ◄── Over ──                                             breaks off: it does not hold any more
 
 With the way the program connects by itself (`net.handover`), so that its asks pass neither party's process.
-The ticket says nothing but where a connection goes; who may ask is checked as for every other connection.
+The way holds until its party breaks off, because the peer or we are no longer who we were. The ticket says
+nothing but where a connection goes; who may ask is checked as for every other connection.
 """
 
 from typing import Annotated, Final
@@ -38,5 +41,15 @@ class Way(Message, frozen=True):
     ticket: str
 
 
+class Left(Message, frozen=True):
+    """The program needs the way no more."""
+
+
+class Over(Message, frozen=True):
+    """The reply."""
+
+
 STEPS: Final = steps("ticketing", 1, Step(PASSIVE, ACTIVE, Ticket))
-WAY_STEPS: Final = steps("way", 1, Step(PARTY, PROGRAM, Way))
+WAY_STEPS: Final = steps(
+    "way", 1, Step(PARTY, PROGRAM, Way), Step(PROGRAM, PARTY, Left), Step(PARTY, PROGRAM, Over)
+)

@@ -162,9 +162,13 @@ class Accountant:
 
     def withhold(self, count: int, asked: Predictions) -> None:
         """Of ``count`` predictions that were set aside none is given out; what somebody was asked counts."""
-        if len(asked):
-            self.write(asked)
         self.release(count - len(asked))
+        try:
+            if len(asked):
+                self.write(asked)
+        except BaseException:
+            self.release(len(asked))
+            raise
 
     def hold(self) -> Page:
         """A page for `fill`."""

@@ -32,7 +32,7 @@ from parley.learn.forest import Tests
 from parley.learn.shares import PassiveShare
 from parley.net.certificates import Identity
 from parley.net.channel import CheckedChannel, Setting
-from parley.net.handover import Reception
+from parley.net.handover import UNWANTED, Reception
 from parley.net.pipe import Pipe
 from parley.net.streams import Stream
 from parley.net.transport import Transport
@@ -64,8 +64,6 @@ _ANSWERED: Final = "answered"
 """The file of what was answered for a model, see `meter`."""
 _PATIENCE: Final = 30.0
 """Seconds for which the active party may say nothing."""
-_HANDED_OVER: Final = 10.0
-"""Seconds in which a connection comes that our party has told of."""
 _AT_ONCE: Final = 512
 """Tokens that are answered without a thread of their own."""
 
@@ -189,10 +187,11 @@ class Answerer:
 
     async def _hold(self, key: str, peer: str, told: Direct) -> None:
         wanted = f"/serving/{self._share.model}/{key}/asking"
+        log = self._log.about(peer=peer)
 
         async def connected(who: str, path: str, transport: WebSocketTransport) -> None:
             if (who, path) != (peer, wanted):
-                self._log.about(peer=who)(f"{who} asked for {path[:80]!r} with a ticket of {peer}")
+                log.say("warning", f"{who} asked for {path[:80]!r} with a ticket of {peer}")
                 return
             left = transport.proof.until - datetime.now(UTC)
             with suppress(TimeoutError):  # it comes again, with a new certificate
@@ -200,13 +199,19 @@ class Answerer:
                     await self._held(self._answer(key, transport))
 
         def refused(address: str, why: str) -> None:
-            self._log.about(peer=peer).say("warning", f"turned away {address} with a ticket of {peer}: {why}")
+            log.say("warning", f"turned away {address} with a ticket of {peer}: {why}")
 
-        identity = Identity.load(self._subject.home.identity_folder)
-        pins = {peer: PeerPin(peer, told.certificate)}
-        async with asyncio.timeout(_HANDED_OVER):
-            newcomer = await self._reception.take(told.number)
-        await PeerListener("", 0, identity, pins, connected, on_refused=refused).take_in(newcomer)
+        try:
+            async with asyncio.timeout(UNWANTED):
+                newcomer = await self._reception.take(told.number)
+        except TimeoutError:
+            log.say("warning", f"a connection of {peer} was not handed over within {UNWANTED:g} s")
+            return
+        with newcomer:  # until asyncio has it, under the same descriptor
+            identity = Identity.load(self._subject.home.identity_folder)
+            pins = {peer: PeerPin(peer, told.certificate)}
+            behind = PeerListener("", 0, identity, pins, connected, on_refused=refused)
+            await behind.take_in(newcomer)
 
     async def _answer(self, key: str, transport: Transport) -> None:
         setting = Setting(asking.STEPS, asking.PASSIVE, key, self._trace, _PATIENCE)

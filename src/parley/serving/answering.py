@@ -15,14 +15,14 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from parley.core.errors import BudgetExhausted, ParleyError, PolicyRefused
+from parley.core.errors import BudgetExhausted, ParleyError, PeerLost, PolicyRefused
 from parley.core.trace import Trace
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.handover import Tickets, hand_over
@@ -30,13 +30,14 @@ from parley.net.pipe import Pipe
 from parley.net.relay import join
 from parley.net.streams import Stream
 from parley.net.transport import Transport
+from parley.party.failures import lines_of
 from parley.party.halting import halted
 from parley.party.ledger import no_consortium
 from parley.party.office import Office
 from parley.protocols import ticketing
 from parley.serving.accounting import check_released
 from parley.serving.desk import PATH, PATIENCE, STEPS, Desk, terms_of, turn_away
-from parley.store.catalogue import Peer
+from parley.serving.standing import Standings, replaced
 
 WORKER: Final = "worker"
 DIRECT: Final = "direct"
@@ -46,8 +47,6 @@ IDLE: Final = 600.0
 _LOOK: Final = 5.0
 _SHORT: Final = 10.0
 """Seconds; a worker that lived no longer is not started again at once."""
-_STILL_KNOWN: Final = 1.0
-"""Seconds between two looks whether who is connected directly is still who we know."""
 _FAREWELL: Final = 5.0
 """Seconds for killed workers to end when the party stops."""
 _PATH: Final = re.compile(PATH)
@@ -58,7 +57,7 @@ class Direct(msgspec.Struct, frozen=True):
 
     Attributes:
         number: under which it is handed over.
-        certificate: that vouches for the peer, PEM; empty if we do not know it any more.
+        certificate: that vouches for the peer, PEM.
     """
 
     number: str
@@ -85,16 +84,15 @@ class Answering:
         office: of our party.
         desk: hears our workers.
         tickets: of our port.
-        peers: everyone we know, by name.
+        standings: with our peers.
     """
 
-    def __init__(
-        self, office: Office, desk: Desk, tickets: Tickets, peers: Callable[[], Mapping[str, Peer]]
-    ) -> None:
+    def __init__(self, office: Office, desk: Desk, tickets: Tickets, standings: Standings) -> None:
         self._office = office
         self._desk = desk
         self._tickets = tickets
-        self._peers = peers
+        self._standings = standings
+        self._stopped = False
         self._direct: set[asyncio.Task[None]] = set()
         self._workers: dict[str, _Worker] = {}
         self._starting: dict[str, asyncio.Lock] = {}
@@ -132,6 +130,7 @@ class Answering:
                     if worker.pipe.gone.is_set() or (not worker.busy and now - worker.last > IDLE):
                         self._let_go(model, worker)
         finally:
+            self._stopped = True
             for passing in self._direct:
                 passing.cancel()
             for model, worker in list(self._workers.items()):
@@ -164,25 +163,39 @@ class Answering:
         trace = Trace(self._office.clocks.monotonic)
         setting = Setting(ticketing.STEPS, ticketing.PASSIVE, key, trace, PATIENCE)
         async with CheckedChannel(transport, setting) as channel:
-            await channel.send(ticketing.Ticket(self._tickets.issue(take)))
+            await channel.send(ticketing.Ticket(self._tickets.issue(peer, take)))
 
     async def _pass_on(self, peer: str, model: str, key: str, connected: socket.socket) -> None:
-        """Hand a connection over to a worker, which holds it for as long as we know the peer as it is now."""
-        with connected, suppress(ParleyError, OSError):
-            worker = await self._worker(model)
-            certificate = self._certificate(peer)
-            async with self._held(worker, f"/{key}/{DIRECT}/{peer}") as stream:
-                number = secrets.token_hex(16)
-                await stream.send(msgspec.msgpack.encode(Direct(number, certificate)))
-                hand_over(worker.door, number, connected)
-                while self._certificate(peer) == certificate:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(_STILL_KNOWN):
-                            await stream.recv()  # it says nothing, and ends when the conversation does
+        """Hand a connection over to a worker, which holds it for as long as we stand as now with the peer."""
+        log = self._office.log.about(peer=peer)
+        try:
+            with connected:
+                await self._hand_over(peer, model, key, connected)
+        except (ParleyError, OSError) as error:
+            what = error.what if isinstance(error, ParleyError) else str(error)
+            log.say("warning", f"{peer} asks model {model} no longer directly: {what}")
+        except Exception as error:  # noqa: BLE001 (the others go on)
+            log.say("error", f"passing {peer} on to what answers for {model} failed: {lines_of(error)}")
 
-    def _certificate(self, peer: str) -> str:
-        known = self._peers().get(peer)
-        return "" if known is None else known.certificate
+    async def _hand_over(self, peer: str, model: str, key: str, connected: socket.socket) -> None:
+        before = self._standings.of(peer)
+        if before.peer is None:
+            raise replaced(peer)
+        worker = await self._worker(model)
+        async with self._held(worker, f"/{key}/{DIRECT}/{peer}") as stream:
+            number = secrets.token_hex(16)
+            await stream.send(msgspec.msgpack.encode(Direct(number, before.peer.certificate)))
+            hand_over(worker.door, number, connected)
+            over = asyncio.ensure_future(_ended(stream))
+            other = asyncio.ensure_future(self._standings.other(peer, before))
+            try:
+                await asyncio.wait([over, other], return_when=asyncio.FIRST_COMPLETED)
+                if not over.done():
+                    raise replaced(peer)
+            finally:
+                for each in (over, other):
+                    each.cancel()
+                await asyncio.gather(over, other, return_exceptions=True)
 
     def _check(self, peer: str, model: str) -> None:
         """Numbered checks: 1 we keep a ledger, 2 the peer asks for its own model, 3 it is released."""
@@ -204,6 +217,8 @@ class Answering:
     async def _worker(self, model: str) -> _Worker:
         """The worker of a model, started if there is none."""
         async with self._starting.setdefault(model, asyncio.Lock()):
+            if self._stopped:
+                raise _just_ended(model)
             worker = self._workers.get(model)
             if worker is not None and not worker.pipe.gone.is_set():
                 return worker
@@ -271,6 +286,13 @@ class Answering:
         ending = asyncio.ensure_future(asyncio.to_thread(process.wait))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
+
+
+async def _ended(stream: Stream) -> None:
+    """Wait until the other end lets go of a stream on which it says nothing."""
+    with suppress(PeerLost):
+        while True:
+            await stream.recv()
 
 
 def _just_ended(model: str) -> BudgetExhausted:

@@ -13,8 +13,6 @@ from parley.party.failures import known
 from parley.protocols import attending
 from parley.serving.pages import Page
 
-_PATIENCE: Final = 20.0
-"""Seconds in which our party must say the terms for the first time."""
 _SILENT: Final = 10.0
 """Seconds for which it may say nothing; else the terms do not hold any more."""
 
@@ -45,8 +43,7 @@ class Attendance:
         channel: Channel = await self._checked.__aenter__()
         try:
             await channel.send(attending.Attend(self._model))
-            async with asyncio.timeout(_PATIENCE):
-                self.terms = await channel.recv(attending.Terms)
+            self.terms = await channel.recv(attending.Terms)
         except BaseException as error:
             await self._checked.__aexit__(type(error), error, error.__traceback__)
             raise

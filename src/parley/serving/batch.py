@@ -34,6 +34,7 @@ from parley.data.cells import rows_text, text
 from parley.data.ids import are_distinct
 from parley.data.sources import parse_source, read
 from parley.ledger.predictions import BASES
+from parley.protocols.asking import AT_ONCE
 from parley.serving.engine import Engine, Outcome, asked_of, predictions_of
 from parley.serving.features.coded import Listed
 from parley.serving.pages import MOST, Page
@@ -42,8 +43,6 @@ from parley.serving.scores import Fallback
 
 CHUNK: Final = MOST
 """Ids in a chunk, which make one page and one batch on the ledger."""
-_TOGETHER: Final = 3
-"""Chunks that are scored at the same time: while we walk the trees for one the others look up the next."""
 _AHEAD: Final = 6
 """Chunks that may be under way, scored or on their way to the ledger."""
 _AGAIN: Final = 1.0
@@ -178,7 +177,7 @@ class Batch:
         self._prepare()
         parts = self._parts()
         entering: set[asyncio.Task[None]] = set()
-        scoring = asyncio.Semaphore(_TOGETHER)
+        scoring = asyncio.Semaphore(AT_ONCE)  # while we walk for one chunk, the others look the next up
         try:
             for number, first in enumerate(range(0, len(self.ids), CHUNK)):
                 chunk = self.ids[first : first + CHUNK]

@@ -10,7 +10,7 @@ Paths of connections from them, with our own certificate:
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -23,12 +23,12 @@ from parley.ledger.contract.plans import Plan, plan_path
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.relay import join
 from parley.net.transport import Transport
-from parley.party.acquaintance import peer_of
+from parley.party.acquaintance import unknown_peer
 from parley.party.ledger import PartyLedger, no_consortium
 from parley.party.office import Office
 from parley.protocols import asking, attending, enrolment, ticketing
 from parley.serving.accounts import Accounts
-from parley.store.catalogue import Peer
+from parley.serving.standing import Standing, Standings, replaced
 
 LIFELINE: Final = 365 * 86400.0
 """Patience in seconds between a party and its programs: who is gone is noticed at once."""
@@ -51,12 +51,12 @@ class Desk:
 
     Args:
         office: of the party.
-        peers: everyone we know, by name.
+        standings: with our peers.
     """
 
-    def __init__(self, office: Office, peers: Callable[[], Mapping[str, Peer]]) -> None:
+    def __init__(self, office: Office, standings: Standings) -> None:
         self._office = office
-        self._peers = peers
+        self._standings = standings
         self._accounts = None if office.ledger is None else Accounts(office.ledger)
 
     async def attend(self, _peer: str, _path: str, transport: Transport) -> None:
@@ -98,18 +98,37 @@ class Desk:
             await stream.close()
 
     async def way(self, _peer: str, path: str, transport: Transport) -> None:
-        """Tell a program how it reaches a peer by itself; no address, if it cannot."""
+        """Tell a program how it reaches a peer by itself, if it can, and when that holds no more."""
         match = _TO.fullmatch(path)
         if match is None or match[5] != "ticketing":
             self._office.log(f"a program of ours asked for {path[:80]!r}, which is nothing here")
             return
         peer, onward, _, key, _ = match.groups()
         trace = Trace(self._office.clocks.monotonic)
-        setting = Setting(ticketing.WAY_STEPS, ticketing.PARTY, "way", trace, PATIENCE)
+        setting = Setting(ticketing.WAY_STEPS, ticketing.PARTY, "way", trace, LIFELINE)
         async with CheckedChannel(transport, setting) as channel:
-            known = peer_of(dict(self._peers()), peer)
+            before = self._standings.of(peer)
+            if before.peer is None:
+                raise unknown_peer(peer, ())
+            known = before.peer
             ticket = await self._ticket(peer, onward, key) if known.address else ""
             await channel.send(ticketing.Way(known.address, known.certificate, ticket))
+            await self._until_left(channel, peer, before)
+            await channel.send(ticketing.Over())
+
+    async def _until_left(self, channel: Channel, peer: str, before: Standing) -> None:
+        """Wait until the program leaves; raises if the way holds no more."""
+        left = asyncio.ensure_future(channel.recv(ticketing.Left))
+        other = asyncio.ensure_future(self._standings.other(peer, before))
+        try:
+            await asyncio.wait([left, other], return_when=asyncio.FIRST_COMPLETED)
+            if not left.done():
+                raise replaced(peer)
+            left.result()
+        finally:
+            for each in (left, other):
+                each.cancel()
+            await asyncio.gather(left, other, return_exceptions=True)
 
     async def _ticket(self, peer: str, path: str, key: str) -> str:
         stream = await self._office.dial(peer, path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from parley.core.files import room_for
-from parley.protocols.asking import MAX_TOKENS, Reason
+from parley.protocols.asking import AT_ONCE, MAX_TOKENS, Reason
 from parley.protocols.attending import Terms
 
 PATIENCE: Final = 120.0
@@ -72,7 +72,7 @@ class Meter:
     """Counts answered tokens until they are accounted for, and says whether more may be answered.
 
     What was asked by a program that was killed before it accounted is asked again by the next one; so some
-    may stay unaccounted for: two messages' worth, and a tenth of the quota. Beyond that the active party
+    may stay unaccounted for: three messages' worth, and a tenth of the quota. Beyond that the active party
     gets nothing more until it has accounted, or every owner has released the model anew. Safe to use from
     several threads.
 
@@ -104,7 +104,7 @@ class Meter:
         self._account(terms)
         if terms.used + self._counted + tokens > terms.quota:
             return "quota-exceeded"
-        if self._lost > 2 * MAX_TOKENS + terms.quota // 10:
+        if self._lost > AT_ONCE * MAX_TOKENS + terms.quota // 10:
             return "unaccounted"
         self._slate.write(self._reading(terms, tokens))
         self._open.append((self._clock(), tokens))

@@ -103,6 +103,7 @@ class Partner:
         self._settled = asyncio.Event()
         self._was_asked = False
         self._late = 0
+        self._ready_since: float | None = None
         self._given_up = asyncio.Event()
 
     def peerage(self) -> Peerage:
@@ -178,28 +179,35 @@ class Partner:
             self._tokens = await enrolment.active(channel, options)
         failures = 0
         while True:  # what was enrolled outlives a connection
-            began = self._trace.clock()
             try:
                 await self._converse(key)
             except PeerError as error:
-                failures = 1 if self._trace.clock() - began > _LASTING else failures + 1
+                failures = 1 if self._lasted() > _LASTING else failures + 1
                 if failures > _ANEW or not _may_come_back(error):
                     raise
                 self._state, self._why = "trying", error
+                self._settled.set()
+                self._monitor.failed(self.peer, error.code)
+                self._log.about(peer=self.peer)(f"a conversation broke, and is begun anew: {error.what}")
                 await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES)) - 1])
 
     async def _converse(self, key: str) -> None:
         """A conversation in which it is asked by the tokens of an enrolment, until that ends."""
+        self._ready_since = None
         async with (
             await self._channel(key, asking.STEPS, asking.ACTIVE) as channel,
             asking.Inquiry(channel, self._served.model, self._served.splits) as inquiry,
         ):
-            self._inquiry, self._state = inquiry, "ready"
+            self._inquiry, self._state, self._ready_since = inquiry, "ready", self._trace.clock()
             self._settled.set()
             try:
                 await self._over(inquiry)
             finally:
                 self._inquiry = None
+
+    def _lasted(self) -> float:
+        """Seconds for which the last conversation could be used."""
+        return 0.0 if self._ready_since is None else self._trace.clock() - self._ready_since
 
     async def _over(self, inquiry: asking.Inquiry) -> None:
         """Wait until the conversation ends, or too much was asked in vain; raises why."""

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Final
 
-from parley.core.errors import ParleyError, PeerLost
+from parley.core.conversation import Channel
+from parley.core.errors import ParleyError, PeerLost, UsageError
 from parley.core.log import Log
 from parley.core.trace import Trace
 from parley.net.certificates import Identity
@@ -14,7 +16,7 @@ from parley.net.channel import CheckedChannel, Setting
 from parley.net.handover import server_name
 from parley.net.proxy import Proxies
 from parley.net.transport import Transport
-from parley.net.websocket import PeerPin, dial
+from parley.net.websocket import PeerPin, WebSocketTransport, dial
 from parley.protocols import ticketing
 
 Own = Callable[[str], Awaitable[Transport]]
@@ -24,62 +26,124 @@ _DIRECT: Final = "/asking"
 """How paths end of conversations in which every message is waited for."""
 _PATIENCE: Final = 5.0
 """Seconds for the direct way to be found and gone; the other one is there."""
+_LIFELINE: Final = 365 * 86400.0
+_SHORT: Final = 5.0
+"""Seconds; a direct conversation that lasted no longer did not come about."""
+_AVOIDED: Final = 60.0
+"""Seconds for which a direct way that led nowhere is not tried again."""
 
 
-@dataclass(frozen=True)
 class Ways:
     """Opens conversations with passive parties.
 
-    Attributes:
+    Args:
         own: reaches our own party.
         identity: who we are now.
         trace: where conversations report.
         log: of the party.
     """
 
-    own: Own
-    identity: Callable[[], Identity]
-    trace: Trace
-    log: Log
+    def __init__(self, own: Own, identity: Callable[[], Identity], trace: Trace, log: Log) -> None:
+        self._own = own
+        self._identity = identity
+        self._trace = trace
+        self._log = log
+        self._avoided: dict[str, float] = {}
 
     async def __call__(self, peer: str, path: str) -> Transport:
         """Begin a conversation with a peer."""
-        direct = await self._tried(peer, path) if path.endswith(_DIRECT) else None
-        return direct or _Through(await self.own(f"/through/{peer}{path}"), peer)
+        if path.endswith(_DIRECT) and self._trace.clock() >= self._avoided.get(peer, 0.0):
+            direct = await self._tried(peer, path)
+            if direct is not None:
+                return direct
+        return _Through(await self._own(f"/through/{peer}{path}"), peer, self._own)
 
     async def _tried(self, peer: str, path: str) -> Transport | None:
         """The direct way; none, if the peer only dials out or something lies between."""
+        log = self._log.about(peer=peer)
         try:
-            found = await self._directly(peer, path)
+            async with asyncio.timeout(_PATIENCE), AsyncExitStack() as stack:
+                found = await self._directly(peer, path, stack)
         except (ParleyError, TimeoutError) as error:
+            self._avoid(peer)
             why = error.what if isinstance(error, ParleyError) else f"no connection within {_PATIENCE:g} s"
-            self.log.about(peer=peer)(f"{peer} is asked through our own party: {why}")
+            log(f"{peer} cannot be asked directly: {why}")
             return None
         if found is not None:
-            self.log.about(peer=peer)(f"{peer} is asked directly")
+            log(f"{peer} is asked directly")
         return found
 
-    async def _directly(self, peer: str, path: str) -> Transport | None:
-        async with asyncio.timeout(_PATIENCE):
-            way = await self._way(peer, path)
-            if not way.address:
-                return None
-            pin = PeerPin(peer, way.certificate)
-            return await dial(
-                way.address,
-                self.identity(),
-                pin,
-                path,
-                proxies=Proxies.read(os.environ),
-                server_name=server_name(way.ticket),
-            )
+    async def _directly(self, peer: str, path: str, stack: AsyncExitStack) -> Transport | None:
+        channel = await stack.enter_async_context(self._way(peer, path))
+        way = await channel.recv(ticketing.Way)
+        if not way.address:
+            return None
+        line = await dial(
+            way.address,
+            self._identity(),
+            PeerPin(peer, way.certificate),
+            path,
+            proxies=Proxies.read(os.environ),
+            server_name=server_name(way.ticket),
+        )
+        return _Direct(line, channel, stack.pop_all(), self._trace.clock, lambda: self._avoid(peer))
 
-    async def _way(self, peer: str, path: str) -> ticketing.Way:
-        transport = await self.own(f"/way/{peer}{path.removesuffix(_DIRECT)}/ticketing")
-        setting = Setting(ticketing.WAY_STEPS, ticketing.PROGRAM, "way", self.trace, _PATIENCE)
+    @asynccontextmanager
+    async def _way(self, peer: str, path: str) -> AsyncIterator[Channel]:
+        """The conversation with our own party about the way, which lasts as long as that holds."""
+        transport = await self._own(f"/way/{peer}{path.removesuffix(_DIRECT)}/ticketing")
+        setting = Setting(ticketing.WAY_STEPS, ticketing.PROGRAM, "way", self._trace, _LIFELINE)
         async with CheckedChannel(transport, setting) as channel:
-            way: ticketing.Way = await channel.recv(ticketing.Way)
-            return way
+            yield channel
+            await channel.send(ticketing.Left())
+            await channel.recv(ticketing.Over)
+
+    def _avoid(self, peer: str) -> None:
+        self._avoided[peer] = self._trace.clock() + _AVOIDED
+
+
+class _Direct:
+    """A connection to a peer that ends when our party says that the way holds no more, or a certificate ends.
+
+    Args:
+        line: the connection.
+        channel: with our own party, about the way.
+        stack: closes that.
+        clock: monotonic seconds.
+        short: called when it did not last.
+    """
+
+    def __init__(
+        self,
+        line: WebSocketTransport,
+        channel: Channel,
+        stack: AsyncExitStack,
+        clock: Callable[[], float],
+        short: Callable[[], None],
+    ) -> None:
+        self.peer = line.peer
+        self.send = line.send
+        self.recv = line.recv
+        self._line = line
+        self._stack = stack
+        self._clock, self._began, self._short = clock, clock(), short
+        self._holding = asyncio.create_task(self._hold(channel))
+
+    async def close(self) -> None:
+        """Close the connection when the other end has everything that was handed over."""
+        self._holding.cancel()
+        await asyncio.gather(self._holding, return_exceptions=True)
+        await self._line.close()
+        if self._clock() - self._began < _SHORT:
+            self._short()
+
+    async def _hold(self, channel: Channel) -> None:
+        left = self._line.proof.until - datetime.now(UTC)
+        try:
+            async with self._stack, asyncio.timeout(left.total_seconds()):
+                await channel.recv(ticketing.Over)  # comes only if we leave: else it ends by an error
+        except (ParleyError, TimeoutError):
+            await self._line.close()
 
 
 class _Through:
@@ -88,27 +152,28 @@ class _Through:
     If our own party is gone, what is raised names that one.
     """
 
-    def __init__(self, transport: Transport, peer: str) -> None:
+    def __init__(self, transport: Transport, peer: str, own: Own) -> None:
         self.peer = peer
         self.close = transport.close
         self._transport = transport
+        self._own = own
 
     async def send(self, frame: bytes) -> None:
         """As `Transport.send`."""
         try:
             await self._transport.send(frame)
         except PeerLost as lost:
-            raise self._named(lost) from None
+            raise await self._named(lost) from None
 
     async def recv(self) -> bytes:
         """As `Transport.recv`."""
         try:
             return await self._transport.recv()
         except PeerLost as lost:
-            raise self._named(lost) from None
+            raise await self._named(lost) from None
 
-    def _named(self, lost: PeerLost) -> PeerLost:
-        if lost.code != "connection-closed":
+    async def _named(self, lost: PeerLost) -> PeerLost:
+        if lost.code != "connection-closed" or not await self._runs():
             return lost
         return PeerLost(
             lost.code,
@@ -116,3 +181,11 @@ class _Through:
             peer=self.peer,
             remedy=f"see `parley doctor {self.peer}`; it is asked again as soon as it is there",
         )
+
+    async def _runs(self) -> bool:
+        """Whether our own party does: one that is stopped ends all conversations in order, too."""
+        try:
+            await (await self._own("/attend")).close()
+        except UsageError:
+            return False
+        return True

@@ -28,7 +28,7 @@ class Wanted:
 
 @dataclass
 class Watch:
-    """What is wanted, in the order in which it came.
+    """What is wanted, in the order in which it came; several threads use it.
 
     Attributes:
         clock: monotonic seconds.
@@ -44,8 +44,7 @@ class Watch:
         known = self._wanted.get(signed.digest)
         if known is not None and (known.ours or not ours):
             return True
-        others = sum(1 for one in self._wanted.values() if not one.ours)
-        if not ours and others >= PASSED_ON_LIMIT:
+        if not ours and sum(not one.ours for one in self._all()) >= PASSED_ON_LIMIT:
             return False
         self._wanted[signed.digest] = Wanted(self.clock() if known is None else known.since, ours, signed)
         return True
@@ -79,12 +78,16 @@ class Watch:
 
     def wanted(self) -> dict[bytes, SignedTransaction]:
         """Everything that somebody wants in, by digest."""
-        return {digest: wanted.signed for digest, wanted in self._wanted.items()}
+        return {wanted.signed.digest: wanted.signed for wanted in self._all()}
 
     def waiting(self, after: float) -> list[bytes]:
         """The envelopes that have been waiting for ``after`` seconds."""
         now = self.clock()
-        return [wanted.signed.data for wanted in self._wanted.values() if now - wanted.since >= after]
+        return [wanted.signed.data for wanted in self._all() if now - wanted.since >= after]
+
+    def _all(self) -> list[Wanted]:
+        """As they are now, taken in one step: others come and go in other threads."""
+        return list(self._wanted.values())
 
 
 def objection(log: MemberLog, signed: SignedTransaction, *, checked: bool = False) -> Dropped | None:
