@@ -27,8 +27,6 @@ _DIRECT: Final = "/asking"
 _PATIENCE: Final = 5.0
 """Seconds for the direct way to be found and gone; the other one is there."""
 _LIFELINE: Final = 365 * 86400.0
-_SHORT: Final = 5.0
-"""Seconds; a direct conversation that lasted no longer did not come about."""
 _AVOIDED: Final = 60.0
 """Seconds for which a direct way that led nowhere is not tried again."""
 
@@ -86,7 +84,7 @@ class Ways:
             proxies=Proxies.read(os.environ),
             server_name=server_name(way.ticket),
         )
-        return _Direct(line, channel, stack.pop_all(), self._trace.clock, lambda: self._avoid(peer))
+        return _Direct(line, channel, stack.pop_all(), lambda: self._avoid(peer))
 
     @asynccontextmanager
     async def _way(self, peer: str, path: str) -> AsyncIterator[Channel]:
@@ -109,8 +107,7 @@ class _Direct:
         line: the connection.
         channel: with our own party, about the way.
         stack: closes that.
-        clock: monotonic seconds.
-        short: called when it did not last.
+        in_vain: called if nothing came over it before it ended.
     """
 
     def __init__(
@@ -118,24 +115,29 @@ class _Direct:
         line: WebSocketTransport,
         channel: Channel,
         stack: AsyncExitStack,
-        clock: Callable[[], float],
-        short: Callable[[], None],
+        in_vain: Callable[[], None],
     ) -> None:
         self.peer = line.peer
         self.send = line.send
-        self.recv = line.recv
         self._line = line
         self._stack = stack
-        self._clock, self._began, self._short = clock, clock(), short
+        self._in_vain = in_vain
+        self._heard = False
         self._holding = asyncio.create_task(self._hold(channel))
+
+    async def recv(self) -> bytes:
+        """The next frame."""
+        frame = await self._line.recv()
+        self._heard = True
+        return frame
 
     async def close(self) -> None:
         """Close the connection when the other end has everything that was handed over."""
         self._holding.cancel()
         await asyncio.gather(self._holding, return_exceptions=True)
         await self._line.close()
-        if self._clock() - self._began < _SHORT:
-            self._short()
+        if not self._heard:
+            self._in_vain()
 
     async def _hold(self, channel: Channel) -> None:
         left = self._line.proof.until - datetime.now(UTC)
