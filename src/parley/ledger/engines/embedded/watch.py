@@ -44,7 +44,7 @@ class Watch:
         known = self._wanted.get(signed.digest)
         if known is not None and (known.ours or not ours):
             return True
-        if not ours and sum(not one.ours for one in self._all()) >= PASSED_ON_LIMIT:
+        if not ours and sum(not one.ours for _, one in self._all()) >= PASSED_ON_LIMIT:
             return False
         self._wanted[signed.digest] = Wanted(self.clock() if known is None else known.since, ours, signed)
         return True
@@ -53,7 +53,7 @@ class Watch:
         """Forget what has come in, and what can never come in any more; the latter with the reason."""
         dropped: dict[bytes, Dropped] = {}
         before = self.clock() - FRESH
-        for digest, wanted in list(self._wanted.items()):
+        for digest, wanted in self._all():
             if log.number(digest) is not None:
                 self.forget(digest)
             elif wanted.since <= before:
@@ -78,16 +78,16 @@ class Watch:
 
     def wanted(self) -> dict[bytes, SignedTransaction]:
         """Everything that somebody wants in, by digest."""
-        return {wanted.signed.digest: wanted.signed for wanted in self._all()}
+        return {digest: wanted.signed for digest, wanted in self._all()}
 
     def waiting(self, after: float) -> list[bytes]:
         """The envelopes that have been waiting for ``after`` seconds."""
         now = self.clock()
-        return [wanted.signed.data for wanted in self._all() if now - wanted.since >= after]
+        return [wanted.signed.data for _, wanted in self._all() if now - wanted.since >= after]
 
-    def _all(self) -> list[Wanted]:
+    def _all(self) -> list[tuple[bytes, Wanted]]:
         """As they are now, taken in one step: others come and go in other threads."""
-        return list(self._wanted.values())
+        return list(self._wanted.items())
 
 
 def objection(log: MemberLog, signed: SignedTransaction, *, checked: bool = False) -> Dropped | None:
