@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from parley.core.errors import BudgetExhausted, PeerLost, PolicyRefused
-from parley.serving import accounting
+from parley.serving import accounting, attendance
 from parley.serving.accounting import Accountant
 from parley.serving.pages import Book
 
@@ -47,6 +47,38 @@ def test_what_is_given_out_gets_onto_the_ledger_once(tmp_path):
             name, number = receipts[2].split(".")
             assert accounts._book.prediction(name, int(number))[0] == "c"
             assert accounts._book.batch_of(name) == 0
+
+    asyncio.run(work())
+
+
+def test_what_was_asked_for_a_refused_request_counts_and_the_rest_is_free_again(tmp_path, monkeypatch):
+    async def work():
+        ledger = Ledger(quota=5)
+        async with accountant(ledger, tmp_path) as accounts:
+            await accounts.reserve(4)
+            accounts.withhold(4, predictions("a"))
+            assert accounts.used == 1
+            await accounts.reserve(4)
+            with monkeypatch.context() as full:
+                full.setattr(accounts, "write", _no_room)
+                with pytest.raises(BudgetExhausted):
+                    accounts.withhold(4, predictions("b"))
+            assert accounts.used == 1
+            await until(lambda: ledger.used == 1)
+
+    asyncio.run(work())
+
+
+def _no_room(_predictions):
+    raise BudgetExhausted("disk-full", "there is no room", remedy="free some")
+
+
+def test_terms_that_our_party_does_not_repeat_do_not_hold(monkeypatch):
+    monkeypatch.setattr(attendance, "_SILENT", 0.1)
+
+    async def work():
+        async with Ledger().attended() as heard:
+            assert (await heard.over()).code == "silent-peer"
 
     asyncio.run(work())
 
