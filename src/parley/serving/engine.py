@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from parley.core.errors import ParleyError, PeerError, UsageError
@@ -16,7 +15,7 @@ from parley.learn.objectives import Objective
 from parley.learn.shares import ActiveShare
 from parley.ledger.predictions import BASES
 from parley.protocols.asking import Answer
-from parley.serving.features.coded import FEW, Coded, Features, Listed, comparable
+from parley.serving.features.coded import FEW, Coded, Comparable, Features, Listed, comparable
 from parley.serving.pages import Predictions
 from parley.serving.partner import Partner
 from parley.serving.scores import Basis, Fallback, Score
@@ -44,11 +43,11 @@ class Asked:
     offsets: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, ids: pl.Series) -> "Asked":
-        """Of a column without nulls."""
+    def of(cls, ids: Comparable) -> "Asked":
+        """Of ids of which none is null."""
         offsets = np.zeros(len(ids) + 1, dtype=np.uint64)
-        if len(ids) <= FEW:
-            texts = ids.to_list()
+        if isinstance(ids, list) or len(ids) <= FEW:
+            texts = [each or "" for each in ids]
             lengths = np.fromiter((len(each.encode()) for each in texts), np.uint64, len(texts))
             buffer = "".join(texts).encode()
         else:
@@ -249,7 +248,7 @@ def predictions_of(ids: Sequence[str], outcome: Outcome) -> Predictions:
     return Predictions.of(ids, outcome.basis, outcome.margins)
 
 
-def _comparable(ids: Sequence[str], rows: NDArray[np.int64], rule: IdRule) -> pl.Series:
+def _comparable(ids: Sequence[str], rows: NDArray[np.int64], rule: IdRule) -> Comparable:
     """Some of the ids as the rule writes them."""
     if isinstance(ids, Listed):
         whole = ids.written(rule)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from parley.serving.features.coded import Rows
+from parley.serving.features.coded import Comparable, Rows
 
 Hashes: TypeAlias = NDArray[np.uint64]
 
@@ -41,7 +41,7 @@ class IdIndex:
         """Ids."""
         return len(self._rows)
 
-    def find(self, ids: pl.Series) -> Rows:
+    def find(self, ids: Comparable) -> Rows:
         """The row of each id, -1 of those that are not there.
 
         Args:
@@ -49,7 +49,10 @@ class IdIndex:
         """
         if self._by_id is not None and len(ids) < _MANY:
             find = self._by_id.get
-            return np.fromiter((find(each, -1) for each in ids.to_list()), np.int64, len(ids))
+            texts = ids if isinstance(ids, list) else ids.to_list()
+            return np.fromiter((find(each, -1) for each in texts), np.int64, len(ids))
+        if isinstance(ids, list):
+            ids = pl.Series("id", ids, dtype=pl.String)
         hashes = _hashes(ids)
         places = places_in(self._hashes, hashes)
         found = np.full(len(ids), -1, dtype=np.int64)
