@@ -13,7 +13,7 @@ from parley.party.failures import known
 from parley.protocols import attending
 from parley.serving.pages import Page
 
-_SILENT: Final = 10.0
+_SILENT: Final = 6.0
 """Seconds for which it may say nothing; else the terms do not hold any more."""
 
 
