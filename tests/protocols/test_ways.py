@@ -11,9 +11,9 @@ from parley.core.log import Log
 from parley.core.trace import Trace
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.memory import memory_pair
+from parley.party.upkeep import until_either
 from parley.protocols import ticketing
 from parley.serving import ways
-from parley.serving.standing import replaced
 from parley.serving.ways import Ways
 
 from tests.channels import identity_of, listening, pin_of
@@ -48,16 +48,12 @@ class Own:
         async with CheckedChannel(transport, setting) as channel:
             ticket = "0" * 32 if self.address else ""
             await channel.send(ticketing.Way(self.address, pin_of("right").certificate_pem, ticket))
-            left, over = (
-                asyncio.create_task(channel.recv(ticketing.Left)),
-                asyncio.create_task(self.over.wait()),
-            )
-            await asyncio.wait([left, over], return_when=asyncio.FIRST_COMPLETED)
-            for task in (left, over):
-                task.cancel()
-            if self.over.is_set():
-                raise replaced("right")
+            await until_either(channel.recv(ticketing.Left), self._replaced())
             await channel.send(ticketing.Over())
+
+    async def _replaced(self):
+        await self.over.wait()
+        raise PeerLost("certificate-revoked", "right is another one now", peer="right", remedy="look")
 
 
 @asynccontextmanager

@@ -34,10 +34,11 @@ from parley.party.failures import lines_of
 from parley.party.halting import halted
 from parley.party.ledger import no_consortium
 from parley.party.office import Office
+from parley.party.upkeep import until_either
 from parley.protocols import ticketing
 from parley.serving.accounting import check_released
 from parley.serving.desk import PATH, PATIENCE, STEPS, Desk, terms_of, turn_away
-from parley.serving.standing import Standings, replaced
+from parley.serving.standing import Standings
 
 WORKER: Final = "worker"
 DIRECT: Final = "direct"
@@ -180,22 +181,13 @@ class Answering:
     async def _hand_over(self, peer: str, model: str, key: str, connected: socket.socket) -> None:
         before = self._standings.of(peer)
         if before.peer is None:
-            raise replaced(peer)
+            await self._standings.keep(peer, before)
         worker = await self._worker(model)
         async with self._held(worker, f"/{key}/{DIRECT}/{peer}") as stream:
             number = secrets.token_hex(16)
             await stream.send(msgspec.msgpack.encode(Direct(number, before.peer.certificate)))
             hand_over(worker.door, number, connected)
-            over = asyncio.ensure_future(_ended(stream))
-            other = asyncio.ensure_future(self._standings.other(peer, before))
-            try:
-                await asyncio.wait([over, other], return_when=asyncio.FIRST_COMPLETED)
-                if not over.done():
-                    raise replaced(peer)
-            finally:
-                for each in (over, other):
-                    each.cancel()
-                await asyncio.gather(over, other, return_exceptions=True)
+            await until_either(_ended(stream), self._standings.keep(peer, before))
 
     def _check(self, peer: str, model: str) -> None:
         """Numbered checks: 1 we keep a ledger, 2 the peer asks for its own model, 3 it is released."""

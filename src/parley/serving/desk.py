@@ -26,9 +26,10 @@ from parley.net.transport import Transport
 from parley.party.acquaintance import unknown_peer
 from parley.party.ledger import PartyLedger, no_consortium
 from parley.party.office import Office
+from parley.party.upkeep import until_either
 from parley.protocols import asking, attending, enrolment, ticketing
 from parley.serving.accounts import Accounts
-from parley.serving.standing import Standing, Standings, replaced
+from parley.serving.standing import Standings
 
 LIFELINE: Final = 365 * 86400.0
 """Patience in seconds between a party and its programs: who is gone is noticed at once."""
@@ -113,22 +114,8 @@ class Desk:
             known = before.peer
             ticket = await self._ticket(peer, onward, key) if known.address else ""
             await channel.send(ticketing.Way(known.address, known.certificate, ticket))
-            await self._until_left(channel, peer, before)
+            await until_either(channel.recv(ticketing.Left), self._standings.keep(peer, before))
             await channel.send(ticketing.Over())
-
-    async def _until_left(self, channel: Channel, peer: str, before: Standing) -> None:
-        """Wait until the program leaves; raises if the way holds no more."""
-        left = asyncio.ensure_future(channel.recv(ticketing.Left))
-        other = asyncio.ensure_future(self._standings.other(peer, before))
-        try:
-            await asyncio.wait([left, other], return_when=asyncio.FIRST_COMPLETED)
-            if not left.done():
-                raise replaced(peer)
-            left.result()
-        finally:
-            for each in (left, other):
-                each.cancel()
-            await asyncio.gather(left, other, return_exceptions=True)
 
     async def _ticket(self, peer: str, path: str, key: str) -> str:
         stream = await self._office.dial(peer, path)

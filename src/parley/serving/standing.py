@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 from parley.core.errors import PeerLost
 from parley.net.certificates import Identity
@@ -53,18 +53,17 @@ class Standings:
             self._read, self._due = self._peers(), self._clock() + _LOOK
         return Standing(self._read.get(peer), self._identity().fingerprint)
 
-    async def other(self, peer: str, before: Standing) -> None:
-        """Wait until we stand otherwise with a peer: it was let go of, or one of both is replaced."""
-        while self.of(peer) == before:  # noqa: ASYNC110 (two sources, of which one is a database)
+    async def keep(self, peer: str, before: Standing) -> NoReturn:
+        """Wait until we stand otherwise with a peer: one of us let go of the other, or was replaced.
+
+        Raises:
+            PeerLost: ``certificate-revoked``, then.
+        """
+        while before.peer is not None and self.of(peer) == before:  # noqa: ASYNC110 (one of two is a database)
             await asyncio.sleep(_LOOK)
-
-
-def replaced(peer: str) -> PeerLost:
-    """The error by which such a conversation ends."""
-    return PeerLost(
-        "certificate-revoked",
-        f"{peer} is no longer who it was to us, or we are not to it: a certificate was replaced, or one of"
-        " both was let go of",
-        peer=peer,
-        remedy="see `parley members` and `parley peer list` on both sides",
-    )
+        raise PeerLost(
+            "certificate-revoked",
+            f"{peer} is no longer who it was to us, or we to it: a certificate was replaced, or one let go",
+            peer=peer,
+            remedy="see `parley members` and `parley peer list` on both sides",
+        )
