@@ -54,6 +54,14 @@ async def test_a_broken_connection_without_a_reason_is_reported():
         await together(raises(lost()), returns(None, 0.05))
 
 
+async def test_what_we_know_of_ourselves_is_told_at_once():
+    halted = PeerLost("worker-halted", "stopped", peer="us", remedy="none")
+    endless = asyncio.ensure_future(asyncio.Event().wait())
+    with pytest.raises(PeerLost) as told:
+        await asyncio.wait_for(together(raises(halted), endless), 1.0)
+    assert told.value is halted
+
+
 async def test_cancelling_it_cancels_its_parts():
     endless = asyncio.ensure_future(asyncio.Event().wait())
     whole = asyncio.ensure_future(together(returns(1), endless))

@@ -8,6 +8,8 @@ from parley.core.errors import PeerAborted, PeerLost
 
 T = TypeVar("T")
 
+_OUR_OWN: Final = frozenset({"worker-halted"})
+"""Codes of what a party knows of itself, though it ends a run as the loss of a peer does."""
 _REASON_SECONDS: Final = 1.5
 """How long the others may take to learn from the peer why it went."""
 
@@ -56,4 +58,4 @@ def _vague(error: BaseException | None) -> int:
     """Whether another conversation may know more: 1 if the other end was let go, 2 if a connection broke."""
     if isinstance(error, PeerAborted) and error.code == "party-stopped":
         return 1
-    return 2 if isinstance(error, PeerLost) else 0
+    return 2 if isinstance(error, PeerLost) and error.code not in _OUR_OWN else 0
