@@ -13,7 +13,7 @@ with leaves raised as in Gao, Hu, Wu, "Jellyfish Merkle tree", 2021).
 with H as in `crypto.hashing`. Going down from a root, each hash opens in one way only, and the key says where
 to go; hence no root has proofs of both presence and absence of one key.
 
-Trees whose nodes are in a dictionary are changed by the crate, in less than half the time; it leaves the very
+Trees whose nodes are in a dictionary are changed by the crate, in about half the time; it leaves the very
 nodes in it that the code here leaves in any other store, and the tests compare the two.
 """
 
