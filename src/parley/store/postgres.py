@@ -28,11 +28,11 @@ from parley.core.files import no_room
 from parley.data.urls import filled, redacted, with_patience, without_secrets
 from parley.store.database import Execute, Row, T, Value, Work, failed, running_already, unreachable
 
-ANSWER: Final = 4.0
+ANSWER: Final = 3.0
 """Seconds in which a statement must be answered."""
-PATIENCE: Final = 4
+PATIENCE: Final = 3
 """Seconds for which what failed in passing is tried again, unless the url has another ``connect_timeout``;
-no longer, as a party's links wait meanwhile."""
+no longer: a party's links wait meanwhile, and count as silent after four."""
 PAUSE: Final = 4.0
 """Seconds between two attempts at a server that was given up."""
 _TIMEOUT: Final = re.compile(r"[?&]connect_timeout=(\d+)")
