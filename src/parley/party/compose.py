@@ -70,6 +70,8 @@ from parley.store.settings import Settings
 CLOCKS = Clocks(wall=time.time, monotonic=time.perf_counter)
 _SILENCE = 365 * 86400.0
 _LOOPBACK = "127.0.0.1"
+_OWN = 7.0
+"""Seconds for our own party to answer a program of ours: one that stands still is to be named within ten."""
 
 
 def _now() -> datetime:
@@ -561,7 +563,7 @@ def own_party(path: Path) -> Callable[[str], Awaitable[Transport]]:
         identity = Identity.load(home.identity_folder)  # a program may outlive a certificate
         pin = PeerPin(identity.party, identity.certificate_pem)
         try:
-            return await dial(home.control, identity, pin, wanted)
+            return await dial(home.control, identity, pin, wanted, timeout=_OWN)
         except ParleyError as error:
             raise UsageError(
                 "party-not-running",
