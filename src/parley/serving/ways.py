@@ -63,7 +63,6 @@ class Ways:
             async with asyncio.timeout(_PATIENCE), AsyncExitStack() as stack:
                 found = await self._directly(peer, path, stack)
         except (ParleyError, TimeoutError) as error:
-            self._avoid(peer)
             why = error.what if isinstance(error, ParleyError) else f"no connection within {_PATIENCE:g} s"
             log(f"{peer} cannot be asked directly: {why}")
             return None
@@ -76,14 +75,18 @@ class Ways:
         way = await channel.recv(ticketing.Way)
         if not way.address:
             return None
-        line = await dial(
-            way.address,
-            self._identity(),
-            PeerPin(peer, way.certificate),
-            path,
-            proxies=Proxies.read(os.environ),
-            server_name=server_name(way.ticket),
-        )
+        try:
+            line = await dial(
+                way.address,
+                self._identity(),
+                PeerPin(peer, way.certificate),
+                path,
+                proxies=Proxies.read(os.environ),
+                server_name=server_name(way.ticket),
+            )
+        except BaseException:
+            self._avoid(peer)
+            raise
         return _Direct(line, channel, stack.pop_all(), lambda: self._avoid(peer))
 
     @asynccontextmanager
