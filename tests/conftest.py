@@ -17,3 +17,8 @@ def mariadb_server():
 
     with server() as running:
         yield running
+
+
+def pytest_collection_modifyitems(items):
+    """The longest test begins first: at the end the other workers would wait for it."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/system/test_demo.py"))

@@ -31,6 +31,7 @@ ELSEWHERE = {
     "ledger/engines/embedded/high_water.py _mark": "our own disk's; damage is found by test_crashes",
     "ledger/engines/embedded/member.py receipt_of": "our own disk's",
     "net/certificates.py read_private_key": "our own disk's",
+    "net/handover.py Reception.take": "a number of our own party's",
     "net/link.py Link.open": "a path of our own",
     "net/links.py Links.open": "a path of our own",
     "net/pipe.py Pipe.open": "a path of our own",

@@ -181,7 +181,7 @@ class _Through:
         if lost.code != "connection-closed" or not await self._runs():
             return lost
         return PeerLost(
-            lost.code,
+            "connection-closed",
             f"{self.peer} is lost, or ended the conversation",
             peer=self.peer,
             remedy=f"see `parley doctor {self.peer}`; it is asked again as soon as it is there",
