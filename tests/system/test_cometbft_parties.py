@@ -168,6 +168,7 @@ def test_parties_and_nodes_that_are_killed_come_back(moved):
         assert party.done("ledger", "verify")["leaves"] == len(history(bank))
 
 
+@pytest.mark.soak
 def test_a_new_cosigning_key_votes_and_signs(moved):
     bank, operator, regulator, retailer = moved[1]
     key = operator.home / "node" / "config" / "priv_validator_key.json"
@@ -188,6 +189,7 @@ def test_a_new_cosigning_key_votes_and_signs(moved):
     assert retailer.done("ledger", "verify")["leaves"] == len(history(retailer))
 
 
+@pytest.mark.soak
 def test_a_newcomer_comes_in_after_the_move(moved):
     folder, (bank, *others) = moved
     shop = Party(folder, "shop")

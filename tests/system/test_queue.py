@@ -33,6 +33,7 @@ def states(party):
     return {each["run"]: each["state"] for each in party.runs()}
 
 
+@pytest.mark.soak
 def test_runs_wait_for_their_turn_by_priority_and_through_a_restart(tmp_path):
     with limited(tmp_path, bank=1, operator=1) as (bank, operator), ExitStack() as stack:
         short = plan(tmp_path, trees=2)
