@@ -78,6 +78,7 @@ def test_a_table_that_moved_is_told_of_before_a_plan_is_proposed(folder, bank):
     failed(bank.do("run", plan(folder, bank_table="moving")), "usage", "drift-column-gone", 2)
 
 
+@pytest.mark.soak
 def test_words_for_people(folder, bank):
     """Without --json: tables on standard output, nothing on standard error that is no terminal."""
     for words, expected in (

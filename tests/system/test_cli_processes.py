@@ -190,6 +190,7 @@ def test_a_worker_that_is_killed_fails_its_run_at_both_parties_and_leaves_them_u
         assert bank.done("run", plan(tmp_path))["rounds"] == 3
 
 
+@pytest.mark.soak
 def test_a_client_that_leaves_does_not_end_the_run(tmp_path):
     with two_parties(tmp_path, people=300) as (bank, _):
         with watching(bank, plan(tmp_path, trees=150)) as client:
