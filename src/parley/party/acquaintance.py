@@ -4,7 +4,7 @@ One thing goes before the ledger: a peer that was replaced by hand (`parley peer
 copy of the ledger still has the certificate that no longer counts. That holds until the ledger has another.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from parley.core.errors import UsageError
 from parley.ledger.contract import View
@@ -44,14 +44,9 @@ def peer_of(known: dict[str, Peer], name: str) -> Peer:
         UsageError: ``unknown-peer``.
     """
     if name not in known:
-        raise unknown_peer(name, known)
+        raise UsageError(
+            "unknown-peer",
+            f"party {name!r} is not known here; known are {', '.join(known) or 'none'}",
+            remedy="exchange certificates and run `parley peer add`; a removed member is invited anew",
+        )
     return known[name]
-
-
-def unknown_peer(name: str, known: Iterable[str]) -> UsageError:
-    """The error of a name that is not among those we know."""
-    return UsageError(
-        "unknown-peer",
-        f"party {name!r} is not known here; known are {', '.join(known) or 'none'}",
-        remedy="exchange certificates and run `parley peer add`; a removed member is invited anew",
-    )

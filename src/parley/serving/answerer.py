@@ -40,8 +40,9 @@ from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport
 from parley.party.compose import log_of
 from parley.party.failures import lines_of
 from parley.party.subordinate import Passed, be_first_to_go, keep_within, leaving_with
+from parley.party.upkeep import until_either
 from parley.protocols import asking, enrolment
-from parley.serving.answering import DIRECT, Direct
+from parley.serving.answering import DIRECT, Direct, ended
 from parley.serving.attendance import Attendance
 from parley.serving.features.coded import Enrolled, Features
 from parley.serving.features.opening import open_features
@@ -173,16 +174,9 @@ class Answerer:
     async def _answer_directly(self, key: str, line: Passed) -> None:
         """Answer on a connection that our party hands over, for as long as the line to it lasts."""
         told = msgspec.msgpack.decode(await line.recv(), type=Direct)
-        holding = asyncio.create_task(self._hold(key, line.peer, told))
-        letting_go = asyncio.create_task(line.recv())
         try:
-            await asyncio.wait([holding, letting_go], return_when=asyncio.FIRST_COMPLETED)
-            if holding.done():
-                await holding
+            await until_either(self._hold(key, line.peer, told), ended(line))
         finally:
-            holding.cancel()
-            letting_go.cancel()
-            await asyncio.gather(holding, letting_go, return_exceptions=True)
             await line.close()
 
     async def _hold(self, key: str, peer: str, told: Direct) -> None:

@@ -187,7 +187,7 @@ class Answering:
             number = secrets.token_hex(16)
             await stream.send(msgspec.msgpack.encode(Direct(number, before.peer.certificate)))
             hand_over(worker.door, number, connected)
-            await until_either(_ended(stream), self._standings.keep(peer, before))
+            await until_either(ended(stream), self._standings.keep(peer, before))
 
     def _check(self, peer: str, model: str) -> None:
         """Numbered checks: 1 we keep a ledger, 2 the peer asks for its own model, 3 it is released."""
@@ -280,8 +280,8 @@ class Answering:
         ending.add_done_callback(self._ending.discard)
 
 
-async def _ended(stream: Stream) -> None:
-    """Wait until the other end lets go of a stream on which it says nothing."""
+async def ended(stream: Transport) -> None:
+    """Wait until the other end lets go of a stream on which it says nothing any more."""
     with suppress(PeerLost):
         while True:
             await stream.recv()

@@ -23,7 +23,6 @@ from parley.ledger.contract.plans import Plan, plan_path
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.relay import join
 from parley.net.transport import Transport
-from parley.party.acquaintance import unknown_peer
 from parley.party.ledger import PartyLedger, no_consortium
 from parley.party.office import Office
 from parley.party.upkeep import until_either
@@ -110,7 +109,7 @@ class Desk:
         async with CheckedChannel(transport, setting) as channel:
             before = self._standings.of(peer)
             if before.peer is None:
-                raise unknown_peer(peer, ())
+                await self._standings.keep(peer, before)
             known = before.peer
             ticket = await self._ticket(peer, onward, key) if known.address else ""
             await channel.send(ticketing.Way(known.address, known.certificate, ticket))

@@ -22,7 +22,7 @@ from parley.protocols import ticketing
 Own = Callable[[str], Awaitable[Transport]]
 """Reaches our own running party, by path."""
 
-_DIRECT: Final = "/asking"
+_WAITED_FOR: Final = "/asking"
 """How paths end of conversations in which every message is waited for."""
 _PATIENCE: Final = 5.0
 """Seconds for the direct way to be found and gone; the other one is there."""
@@ -50,7 +50,7 @@ class Ways:
 
     async def __call__(self, peer: str, path: str) -> Transport:
         """Begin a conversation with a peer."""
-        if path.endswith(_DIRECT) and self._trace.clock() >= self._avoided.get(peer, 0.0):
+        if path.endswith(_WAITED_FOR) and self._trace.clock() >= self._avoided.get(peer, 0.0):
             direct = await self._tried(peer, path)
             if direct is not None:
                 return direct
@@ -92,7 +92,7 @@ class Ways:
     @asynccontextmanager
     async def _way(self, peer: str, path: str) -> AsyncIterator[Channel]:
         """The conversation with our own party about the way, which lasts as long as that holds."""
-        transport = await self._own(f"/way/{peer}{path.removesuffix(_DIRECT)}/ticketing")
+        transport = await self._own(f"/way/{peer}{path.removesuffix(_WAITED_FOR)}/ticketing")
         setting = Setting(ticketing.WAY_STEPS, ticketing.PROGRAM, "way", self._trace, _LIFELINE)
         async with CheckedChannel(transport, setting) as channel:
             yield channel
