@@ -81,6 +81,7 @@ def named_in(certificate_pem: str) -> str:
     return name_in(read_certificate(certificate_pem))
 
 
+@functools.lru_cache(maxsize=64)
 def valid_until(certificate_pem: str) -> datetime:
     """When a certificate ends.
 

@@ -3,7 +3,8 @@
 The socket is always read, even while our own side is busy, so that a slow receiver is never taken
 for a dead one. What bounds memory instead is a window: a sender may have `WINDOW` bytes on the way
 that the receiver's program has not yet taken. The receiver reports the total it has taken in the
-payload of its pings, eight bytes big endian; the same pings, one per `BEAT`, are the sign of life.
+payload of its pings, eight bytes big endian. Each side lets no `BEAT` go by without a byte, the sign of
+life: it pings unless it has written something else, which the answer to the other side's ping is too.
 """
 
 import asyncio
@@ -40,6 +41,9 @@ BEAT: Final = 1.0
 
 MISSED_BEATS: Final = 4
 """Beats without a single byte from the peer after which it counts as lost."""
+
+TIMED_BEATS: Final = 8
+"""Beats after which a ping is due whatever else was written, since its answer says how long the way is."""
 
 CLOSING: Final = 5.0
 """Seconds to wait for progress while a connection closes."""
@@ -130,6 +134,8 @@ class Wire(asyncio.Protocol):
         self._received = self._taken = self._reported = 0
         self._heard = True
         self._missed = 0
+        self._spoke = False
+        self._untimed = 0
         self._beat: asyncio.TimerHandle | None = None
         self._cut: asyncio.TimerHandle | None = None
         self._taker: Taker | None = None
@@ -191,6 +197,7 @@ class Wire(asyncio.Protocol):
         self._sent += size + FRAME_COST
         if self._transport is None or self._gone.is_set() or self.protocol.state is not State.OPEN:
             return size
+        self._spoke = True
         begin = _BINARY + _length(size, masked=self.protocol.side is Side.CLIENT)
         if self.protocol.side is Side.CLIENT:
             key = secrets.token_bytes(_KEY)
@@ -249,6 +256,7 @@ class Wire(asyncio.Protocol):
         told = family is PeerMisbehaved or (self._ending is not None and is_dismissal(self._ending))
         for piece in self.protocol.data_to_send():
             if piece:
+                self._spoke = True
                 self._transport.write(piece)
             elif not told:
                 self._transport.close()
@@ -365,7 +373,7 @@ class Wire(asyncio.Protocol):
     def _report(self) -> None:
         """Tell the peer what we have taken; it is the sign of life as well."""
         if self.protocol.state is State.OPEN:
-            self._reported = self._taken
+            self._reported, self._untimed = self._taken, 0
             if self._asked is None:
                 self._asked = asyncio.get_running_loop().time()
             self.protocol.send_ping(self._taken.to_bytes(_REPORT_BYTES, "big"))
@@ -386,7 +394,10 @@ class Wire(asyncio.Protocol):
             )
             self.abort()
             return
-        self._report()
+        self._untimed += 1
+        if not self._spoke or self._taken != self._reported or self._untimed >= TIMED_BEATS:
+            self._report()
+        self._spoke = False
         self._beat = asyncio.get_running_loop().call_later(BEAT, self._tick)
 
     def _fault(self, close_code: CloseCode, code: str, what: str) -> None:

@@ -49,6 +49,7 @@ class Credentials:
 
     def __init__(self, folder: Path, clock: Callable[[], datetime], log: Callable[[str], None]) -> None:
         self._folder = folder
+        self._files = [folder / name for name in _FILES]
         self._clock = clock
         self._log = log
         self._trouble = ""
@@ -74,22 +75,27 @@ class Credentials:
         known = self._identity
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            self.look()
-            if self.current() != known:
-                known = self.current()
+            if (current := self.look()) != known:
+                known = current
                 self._log(f"TLS uses a new certificate from now on, valid until {known.ends:%Y-%m-%d}")
                 changed()
 
-    def look(self) -> None:
-        """Renew the certificate of TLS if it is time; warn where that cannot be done."""
+    def look(self) -> Identity:
+        """Renew the certificate of TLS if it is time, warn where that cannot be done; what counts now."""
         identity, now = self.current(), self._clock()
-        if is_due(identity, now) and not self._renewed(now):
-            self._warn(now, f"our certificate ends on {identity.ends:%Y-%m-%d}: {next_step(self._folder)}")
+        if is_due(identity, now):
+            if self._renewed(now):
+                identity = self.current()
+            else:
+                self._warn(
+                    now, f"our certificate ends on {identity.ends:%Y-%m-%d}: {next_step(self._folder)}"
+                )
         if (
             identity.has_authority
             and (ends := valid_until(identity.certificate_pem)) - now < AUTHORITY_WARNING
         ):
             self._warn(now, f"our authority ends on {ends:%Y-%m-%d}: run `parley identity replace` in time")
+        return identity
 
     def _opened(self) -> Identity:
         """As the party starts: a replacement that broke off goes on, an ended certificate is renewed."""
@@ -122,7 +128,7 @@ class Credentials:
             self._log(text)
 
     def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
-        return tuple(_stamp(self._folder / name) for name in _FILES)
+        return tuple(map(_stamp, self._files))
 
 
 def is_due(identity: Identity, now: datetime) -> bool:

@@ -74,7 +74,7 @@ class Witnessing:
             if waiting and clock() - called >= GOSSIP_EVERY:
                 await asyncio.gather(*(self._call(opening, other) for other in self._others()))
                 called = clock()
-            elif looks > self._place() and clock() - called >= SIGN_EVERY:
+            elif looks and looks > self._place() and clock() - called >= SIGN_EVERY:
                 await self._gather_signatures(opening)
                 called = clock()
 
