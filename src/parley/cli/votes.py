@@ -251,7 +251,7 @@ def version(
 
     \b
     Example:
-      parley propose version 3
+      parley propose version 4
 
     By then every member must run a release of Parley that knows that version; one that does not stops
     before the first block under its rules, and goes on when it has been brought up to date.
