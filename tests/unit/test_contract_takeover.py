@@ -3,11 +3,13 @@
 import itertools
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from parley.ledger.contract.rules import NEWEST
 from parley.ledger.contract.takeover import DOMAIN, Promise, promised
 
-from tests.contract import Ledger, digest, key
+from tests.contract import DAY, Ledger, digest, key
 
 
 @pytest.fixture
@@ -180,3 +182,42 @@ def test_whoever_takes_over_and_whenever_the_move_stands(course):
         assert receipt.accepted == (ledger.height < 5 and step != sequencer)
         sequencer = step if receipt.accepted else sequencer
         assert ledger["meta/engine"] == {"kind": "cometbft", "sequencer": sequencer, "height": 5}
+
+
+def sent(ledger, step, name):
+    """Have one thing happen to the engine, if the contract takes it."""
+    if step == "takeover":
+        body = promised_by_two(ledger, name)
+        ledger.send(name, "sequencer.takeover", body, signer=key(name, "cosigning"))
+        return
+    subject = {
+        "hand over": {"kind": "sequencer", "member": name},
+        "move": {"kind": "engine", "height": ledger.height + 7},
+        "version": {"kind": "version", "version": 4, "height": ledger.height + 4},
+    }[step]
+    proposed = ledger.send("bank", "vote.propose", {"subject": subject, "until": ledger.time + DAY})
+    if proposed.accepted:
+        ledger.do("operator", "vote.cast", {"proposal": proposed.transaction, "ballot": "yes"})
+
+
+STEPS = st.tuples(
+    st.sampled_from(("takeover", "hand over", "move", "version")),
+    st.sampled_from(("bank", "operator", "regulator")),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=st.lists(STEPS, max_size=10))
+def test_whatever_is_agreed_a_decided_move_stands_and_its_sequencer_changes_in_time_only(steps):
+    ledger = Ledger(version=3)
+    for step, name in steps:
+        was = ledger["meta/engine"]
+        sent(ledger, step, name)
+        engine, eras = ledger["meta/engine"], ledger["meta/versions"]["eras"]
+        if was["kind"] == "cometbft":
+            assert (engine["kind"], engine["height"]) == ("cometbft", was["height"])
+        if was["kind"] == "cometbft" and engine["sequencer"] != was["sequencer"]:
+            assert any(era["version"] == 4 and era["height"] <= ledger.height for era in eras)
+            assert ledger.height < was["height"]
+            # who was voted in has a block to order; who took over has made one
+            assert step == "takeover" or ledger.height + 1 < was["height"]

@@ -218,6 +218,9 @@ def engine(
     accepted, the embedded engine goes on up to that block; then every running party goes over by
     itself, with the whole history, and the others do when they start. There is no way back.
 
+    A consortium that an earlier release founded agrees on `parley propose version 4` first: from that
+    version on another member goes on to that block if the sequencer is lost before it.
+
     \b
     Remedies:
       nodes-missing  those members have not announced a node: `parley consortium node` there
