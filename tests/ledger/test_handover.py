@@ -229,21 +229,39 @@ class GoneOver:
 FOUR = ("bank", "operator", "regulator", "retailer")
 
 
-async def test_a_last_block_that_half_of_the_members_have_signed_is_signed_by_those_who_promised(tmp_path):
+@pytest.mark.parametrize("successor", ["regulator", "operator"])
+async def test_a_last_block_that_half_of_the_members_have_signed_is_signed_by_the_rest(tmp_path, successor):
     async with Consortium(tmp_path, FOUR) as consortium:
         members = consortium.members
         await voted(consortium, {"kind": "engine", "height": 5}, ("operator", "retailer"))
         await equal_everywhere(consortium, 4)
         await lost_with_a_block(consortium, "regulator", "retailer")
         for name in ("regulator", "retailer"):
-            await members[name].promise("regulator")
+            await members[name].promise(successor)
             assert not members[name].log.may_sign()
         with pytest.raises(UsageError, match="no-sequencer"):
-            await members["operator"].promise("regulator")
+            await members["operator"].promise(successor)
         consortium.cut.clear()
         await all_closed(consortium)
         assert [checked(member) for member in members.values()] == [(5, 5, 4)] * 3
         assert {member.log.era for member in members.values()} == {0}
+
+
+async def test_a_majority_that_promised_one_who_has_the_last_block_can_promise_another(tmp_path):
+    async with Consortium(tmp_path, (*FOUR, "insurer")) as consortium:
+        members, promising = consortium.members, ("regulator", "retailer", "insurer")
+        await voted(consortium, {"kind": "engine", "height": 6}, ("operator", "retailer", "insurer"))
+        await equal_everywhere(consortium, 5)
+        await lost_with_a_block(consortium, *promising)
+        for name in promising:
+            await members[name].promise("operator")
+        consortium.cut.clear()
+        await until(lambda: all(members[name].log.size == 6 for name in promising))
+        for name in promising:
+            await members[name].promise("regulator")
+        await all_closed(consortium)
+        assert [checked(member) for member in members.values()] == [(6, 6, 5)] * 4
+        assert {member.log.era for member in members.values()} == {2}
 
 
 async def test_nothing_is_promised_where_the_contract_takes_no_takeover(tmp_path):

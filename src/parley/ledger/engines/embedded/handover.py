@@ -111,6 +111,8 @@ class Handover:
         era, size = max((promise.era, promise.size) for promise in promises)
         if era != log.era or not log.final_size <= size <= log.size:
             return False
+        if log.signed.era == era and log.signed.size > size:
+            return False  # we have given it up since, and signed the last block of this engine
         if size < log.size:
             cut(log, size)
         body = Takeover(epoch=own.epoch, promises=tuple(promises))
@@ -135,15 +137,15 @@ class Handover:
 
 def _check_replaceable(log: MemberLog) -> None:
     """Refuse a promise that can lead to nothing: who has promised signs no more until the takeover."""
-    replica = log.replica
-    if ends(replica):
+    replica, ended = log.replica, ends(log.replica)
+    if ended and (log.may_sign() or log.size in (log.signed.size, log.final_size)):
         raise UsageError(
             "no-sequencer",
             f"{log.name} has the last block of the embedded engine already, at height {replica.height}; "
             "CometBFT orders what follows",
             remedy="leave the parties running: they pass it on, and go over once a majority has signed it",
         )
-    if not is_possible(replica.state, replica.height + 1):
+    if not is_possible(replica.state, replica.height if ended else replica.height + 1):
         until = Draft(replica.state).known(Engine, ENGINE).height
         raise UsageError(
             "move-decided",
