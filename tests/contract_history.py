@@ -34,6 +34,7 @@ VECTORS = {
     1: FOLDER / "contract.json",
     2: FOLDER / "contract-2.json",
     3: FOLDER / "contract-3.json",
+    4: FOLDER / "contract-4.json",
 }
 """By version of the contract."""
 
@@ -46,6 +47,8 @@ def history(version):
     _use(ledger)
     _judge(ledger)
     _succeed(ledger)
+    if version > 3:
+        _move(ledger)
     return ledger
 
 
@@ -151,15 +154,30 @@ def _judge(ledger):
 
 
 def _succeed(ledger):
+    body = _takeover(ledger, "operator", 1)
+    ledger.do("operator", "sequencer.takeover", body, signer=key("operator", "cosigning"))
+
+
+def _takeover(ledger, successor, epoch):
     promises = []
     for member in ("insurer", "operator", "regulator"):
         size = len(ledger.history) + 1
-        bare = Promise(member=member, era=0, size=size, root=digest("root"), signature="00" * 64)
-        text = promised(ledger.consortium, 1, "operator", bare)
+        bare = Promise(member=member, era=epoch - 1, size=size, root=digest("root"), signature="00" * 64)
+        text = promised(ledger.consortium, epoch, successor, bare)
         signature = key(member, "cosigning").sign(DOMAIN, text).hex()
         promises.append(bare.but(signature=signature).value())
-    body = {"epoch": 1, "promises": promises}
-    ledger.do("operator", "sequencer.takeover", body, signer=key("operator", "cosigning"))
+    return {"epoch": epoch, "promises": promises}
+
+
+def _move(ledger):
+    """Towards CometBFT, with another sequencer by promises and a third by a vote, until it is too late."""
+    cosigning = key("regulator", "cosigning")
+    ledger.vote({"kind": "engine", "height": ledger.height + 9}, "operator", "regulator")
+    ledger.do("regulator", "sequencer.takeover", _takeover(ledger, "regulator", 2), signer=cosigning)
+    ledger.vote({"kind": "sequencer", "member": "insurer"}, "operator", "regulator")
+    ledger.register("bank", "last")
+    late = _takeover(ledger, "regulator", 3)
+    ledger.refuses("takeover-moot", "regulator", "sequencer.takeover", late, signer=cosigning)
 
 
 def vectors(version):

@@ -235,6 +235,38 @@ def test_a_party_that_was_away_goes_over_when_it_starts_and_needs_the_program(tm
 
 
 @pytest.mark.soak
+def test_a_sequencer_lost_on_the_way_is_replaced_and_follows_to_cometbft(tmp_path):
+    skip_without_binary()
+    with (
+        cometbft_named(),
+        tempfile.TemporaryDirectory(prefix="parley") as folder,
+        four(Path(folder)) as members,
+    ):
+        bank, *others = members
+        prepare_nodes(members)
+        caught_up(bank, others[-1])
+        proposed = bank.done("propose", "engine", "cometbft", "--after", "400")
+        decide(proposed["id"], proposed["needed"], others)
+        bank.kill()
+        assert all("CometBFT orders from now on" not in party.said() for party in members)
+        for party in others:
+            party.done("consortium", "promise", "operator")
+        for party in others:
+            party.wait_for("operator orders from now on")
+            party.wait_for("CometBFT orders from now on")
+        others[-1].done("propose", "suspend", "bank", "--why", "to see that three go on")
+        bank.up()
+        bank.wait_for("CometBFT orders from now on")
+        caught_up(bank, others[0])
+        bank.done("data", "add", "again", Path(folder) / "bank.csv", "--id", "id")
+        copy = tmp_path / "test.ledger"
+        bank.done("ledger", "export", copy)
+        found = parley("ledger", "verify", copy, "--home", tmp_path / "none").answer
+        assert found["leaves"] == len(history(bank))
+        assert "sequencer.takeover" in [each["type"] for each in history(bank)]
+
+
+@pytest.mark.soak
 def test_a_lost_ledger_comes_from_the_node_and_a_lost_node_from_the_others(moved):
     bank, retailer = moved[1][0], moved[1][-1]
     bank.done("propose", "suspend", "operator", "--why", "to have a record of the chain's")

@@ -153,8 +153,6 @@ def test_the_engine_moves_at_a_height_and_never_back(ledger):
     assert ledger["meta/engine"] == {"kind": "cometbft", "sequencer": "bank", "height": 500}
     again = {"subject": {"kind": "engine", "height": 600}, "until": START + DAY}
     ledger.refuses("proposal-moot", "bank", "vote.propose", again)
-    hand_over = {"subject": {"kind": "sequencer", "member": "retailer"}, "until": START + DAY}
-    ledger.refuses("proposal-moot", "bank", "vote.propose", hand_over)
 
 
 def test_the_sequencer_is_handed_to_an_active_member(ledger):

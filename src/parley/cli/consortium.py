@@ -179,7 +179,8 @@ def promise(
     \b
     Remedies:
       not-a-successor  name an active member that does not order already
-      no-sequencer     CometBFT orders; see `parley ledger status` for whose nodes are missing
+      no-sequencer     CometBFT orders, or is about to; see `parley ledger status` for who is missing
+      move-decided     the members have voted for CometBFT: start the sequencer again, or a copy of it
     """
     said = asyncio.run(compose.promise(home, name))
     if isinstance(said, control.Failed):

@@ -218,6 +218,9 @@ def engine(
     accepted, the embedded engine goes on up to that block; then every running party goes over by
     itself, with the whole history, and the others do when they start. There is no way back.
 
+    A consortium that an earlier release founded agrees on `parley propose version 4` first: from that
+    version on another member goes on to that block if the sequencer is lost before it.
+
     \b
     Remedies:
       nodes-missing  those members have not announced a node: `parley consortium node` there
@@ -251,7 +254,7 @@ def version(
 
     \b
     Example:
-      parley propose version 3
+      parley propose version 4
 
     By then every member must run a release of Parley that knows that version; one that does not stops
     before the first block under its rules, and goes on when it has been brought up to date.

@@ -8,6 +8,7 @@ from parley.ledger.contract import log_origin
 from parley.ledger.contract.consortium import CONSORTIUM, ENGINE, Consortium, Engine
 from parley.ledger.contract.members import Key, Member, active_members, key_path, member_path
 from parley.ledger.contract.state import Draft, View
+from parley.ledger.contract.takeover import TAKEOVER, LastTakeover
 from parley.ledger.notes import Kind, NoteError, NoteKey, NoteSignature
 from parley.ledger.replica import Replica
 
@@ -86,9 +87,9 @@ def sealer(before: View, after: View, height: int) -> NoteKey | None:
     The state before the block says who orders it, and with which key; the genesis, and a block that makes
     its own author the sequencer (`contract.takeover`), say so themselves.
     """
-    was, engine = Draft(before).find(Engine, ENGINE), Draft(after).known(Engine, ENGINE)
-    own = was is None or (engine != was and engine.kind == "embedded" and engine.height == height)
-    view = after if own else before
+    founding = Draft(before).find(Engine, ENGINE) is None
+    last = Draft(after).find(LastTakeover, TAKEOVER)
+    view = after if founding or (last is not None and last.height == height) else before
     name = sequencer(view, height)
     if not name:
         return None

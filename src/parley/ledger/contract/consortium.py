@@ -1,12 +1,12 @@
 """What concerns the consortium as a whole: name, thresholds, engine, contract versions, the count."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta
 
 from parley.ledger.contract.fields import EngineKind, Height, Positive, Text, Time
 from parley.ledger.contract.refusal import refuse
-from parley.ledger.contract.state import Record
+from parley.ledger.contract.state import Draft, Record
 
 VoteKind: TypeAlias = Literal[
     "admit", "remove", "suspend", "reinstate", "threshold", "version", "sequencer", "engine"
@@ -16,6 +16,8 @@ COUNT = "meta/count"
 ENGINE = "meta/engine"
 THRESHOLDS = "meta/thresholds"
 VERSIONS = "meta/versions"
+REPLACED_TO_THE_END: Final = 4
+"""Version from which on a sequencer may be replaced although its last height has been decided."""
 
 
 class Threshold(Record, frozen=True):
@@ -126,3 +128,16 @@ class ContractVersions(Record, frozen=True):
     def at(self, height: int) -> int:
         """The version whose rules hold at ``height``."""
         return max((era.height, era.version) for era in self.eras if era.height <= height)[1]
+
+
+def may_be_replaced(draft: Draft, height: int) -> bool:
+    """Whether a member's machine orders the block of ``height``, and that block may name another.
+
+    The first three versions of the contract say no as soon as the members have decided to leave the embedded
+    engine. The version is read from the state: a proposal of one may be decided under the next.
+    """
+    engine = draft.known(Engine, ENGINE)
+    if engine.kind == "embedded":
+        return True
+    version = draft.known(ContractVersions, VERSIONS).at(height)
+    return version >= REPLACED_TO_THE_END and height < engine.height

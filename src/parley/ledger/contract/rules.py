@@ -49,7 +49,12 @@ VERSION_2: Final[Rules] = MappingProxyType({**VERSION_1, **_table(rounds.RULES_2
 VERSION_3: Final[Rules] = MappingProxyType({**VERSION_2, **_table(merging.RULES_3)})
 """Owners may let one of them hold the whole forest of a model."""
 
-VERSIONS: Final[Mapping[int, Rules]] = MappingProxyType({1: VERSION_1, 2: VERSION_2, 3: VERSION_3})
+VERSION_4: Final[Rules] = VERSION_3
+"""The sequencer can be replaced until the last block before CometBFT: `consortium.may_be_replaced`."""
+
+VERSIONS: Final[Mapping[int, Rules]] = MappingProxyType(
+    {1: VERSION_1, 2: VERSION_2, 3: VERSION_3, 4: VERSION_4}
+)
 """Version → its rules. A version that history was made under is never changed or taken out."""
 NEWEST: Final = max(VERSIONS)
 """Under which new consortia are founded."""

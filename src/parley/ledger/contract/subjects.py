@@ -12,6 +12,7 @@ from parley.ledger.contract.consortium import (
     Threshold,
     Thresholds,
     VoteKind,
+    may_be_replaced,
 )
 from parley.ledger.contract.fields import Height, Party, Positive, PublicKey, Role, Text, Time
 from parley.ledger.contract.members import (
@@ -221,6 +222,8 @@ class SetVersion(Subject, frozen=True, tag="version"):
 class HandOver(Subject, frozen=True, tag="sequencer"):
     """Let another member's machine order the transactions, from the next height on.
 
+    After a decided move to CometBFT, up to the height of the move; from version 4 of the contract on.
+
     Attributes:
         member: whose.
     """
@@ -229,17 +232,20 @@ class HandOver(Subject, frozen=True, tag="sequencer"):
 
     member: Party
 
-    def check(self, draft: Draft, height: int) -> None:  # noqa: ARG002
-        """The engine has a sequencer, and it becomes another active member."""
+    def check(self, draft: Draft, height: int) -> None:
+        """The engine has a sequencer that orders the next height, and it becomes another active member."""
         engine = current_engine(draft)
-        if engine.kind != "embedded" or engine.sequencer == self.member:
+        ends = engine.kind != "embedded" and height + 1 >= engine.height
+        if ends or not may_be_replaced(draft, height) or engine.sequencer == self.member:
             refuse("proposal-moot", f"the engine is {engine.kind}, its sequencer {engine.sequencer}")
         if find_member(draft, self.member).standing != "active":
             refuse("member-standing", f"{self.member} is not active")
 
     def carry_out(self, draft: Draft, height: int, cause: str) -> None:  # noqa: ARG002
-        """Hand over."""
-        draft.put(ENGINE, Engine(kind="embedded", sequencer=self.member, height=height + 1))
+        """Hand over; a decided move stands."""
+        engine = current_engine(draft)
+        holds = height + 1 if engine.kind == "embedded" else engine.height
+        draft.put(ENGINE, engine.but(sequencer=self.member, height=holds))
 
 
 class MoveEngine(Subject, frozen=True, tag="engine"):

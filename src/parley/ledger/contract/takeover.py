@@ -15,7 +15,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from parley.crypto.signatures import verify
-from parley.ledger.contract.consortium import CONSORTIUM, ENGINE, Consortium, Engine
+from parley.ledger.contract.consortium import CONSORTIUM, ENGINE, Consortium, Engine, may_be_replaced
 from parley.ledger.contract.fields import Count, Digest, Height, Party, Positive, ascending
 from parley.ledger.contract.members import Key, Member, active_members, key_path
 from parley.ledger.contract.refusal import refuse
@@ -95,6 +95,11 @@ def is_promised(view: View, epoch: int, successor: str, promise: Promise) -> boo
     return _is_promised(Draft(view), epoch, successor, promise)
 
 
+def is_possible(view: View, height: int) -> bool:
+    """Whether the contract takes a takeover at ``height``, behind this state."""
+    return may_be_replaced(Draft(view), height)
+
+
 def epoch_of(view: View) -> int:
     """The epoch of the last takeover; 0 before the first."""
     last = Draft(view).find(LastTakeover, TAKEOVER)
@@ -105,7 +110,7 @@ def take_over(act: Act[Takeover]) -> None:
     """Check, in this order, the engine, the epoch, the promises, their number, and where the log goes on."""
     draft, body, successor = act.draft, act.body, act.sender.name
     engine = draft.known(Engine, ENGINE)
-    if engine.kind != "embedded" or engine.sequencer == successor:
+    if not may_be_replaced(draft, act.height) or engine.sequencer == successor:
         refuse("takeover-moot", f"the engine is {engine.kind}, its sequencer {engine.sequencer}")
     last = draft.find(LastTakeover, TAKEOVER)
     era = 0 if last is None else last.epoch
@@ -123,7 +128,9 @@ def take_over(act: Act[Takeover]) -> None:
     # a receipt's number is that of its leaf, since the genesis is leaf 0 and has none
     if base != (era, act.number):
         refuse("takeover-invalid", f"the log goes on at leaf {act.number}; promised is {base[1]}")
-    draft.put(ENGINE, Engine(kind="embedded", sequencer=successor, height=act.height))
+    # where the members have decided on CometBFT, its height stands, and the successor orders up to it
+    height = act.height if engine.kind == "embedded" else engine.height
+    draft.put(ENGINE, engine.but(sequencer=successor, height=height))
     draft.put(TAKEOVER, LastTakeover(epoch=body.epoch, base=act.number, height=act.height))
 
 

@@ -114,7 +114,8 @@ class LedgerEngine(Protocol):
         """Promise that another member orders from now on, the sequencer being lost; returns the epoch.
 
         Raises:
-            UsageError: ``not-a-successor``, or ``no-sequencer`` where no single member orders.
+            UsageError: ``not-a-successor``; ``no-sequencer`` where no single member orders;
+                ``move-decided``.
 
         """
 

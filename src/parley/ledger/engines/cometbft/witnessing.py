@@ -116,7 +116,7 @@ class Witnessing:
     async def as_caller(self, channel: Channel) -> None:
         """Our side of a conversation that we began."""
         await channel.send(self._tip(self._log.size))
-        await self._learn(channel, (await channel.recv(gossip.Tip)).note)
+        await self._learn(channel, await channel.recv(gossip.Tip))
         await channel.send(gossip.Waiting(self._waiting()))
         await self._pass_on((await channel.recv(gossip.Waiting)).transactions)
         await channel.send(gossip.Enough())
@@ -124,8 +124,7 @@ class Witnessing:
 
     async def as_called(self, channel: Channel) -> None:
         """Our side of a conversation that another began."""
-        theirs = (await channel.recv(gossip.Tip)).note
-        size = await self._learn(channel, theirs)
+        size = await self._learn(channel, await channel.recv(gossip.Tip))
         await channel.send(self._tip(self._shown_to(size)))
         await self._pass_on((await channel.recv(gossip.Waiting)).transactions)
         await channel.send(gossip.Waiting(self._waiting()))
@@ -141,16 +140,24 @@ class Witnessing:
 
     def _tip(self, size: int) -> gossip.Tip:
         note = self._log.note(size)
-        last = Draft(self._log.replica.state).find(LastTakeover, TAKEOVER) if note is not None else None
-        epoch, base = (0, 0) if last is None else (last.epoch, last.base)
+        epoch, base = (0, 0) if note is None else self._takeover()
         return gossip.Tip(b"" if note is None else note.encoded(), epoch, base, ())
 
-    async def _learn(self, channel: Channel, data: bytes) -> int:
-        """Keep the signatures under a checkpoint that we have too; its size."""
-        if not data:
+    def _takeover(self) -> tuple[int, int]:
+        """Epoch and base of the last takeover of the embedded engine; zeros if there was none."""
+        last = Draft(self._log.replica.state).find(LastTakeover, TAKEOVER)
+        return (0, 0) if last is None else (last.epoch, last.base)
+
+    async def _learn(self, channel: Channel, tip: gossip.Tip) -> int:
+        """Keep the signatures under a checkpoint that we have too; its size.
+
+        What a lost sequencer, or who was cut off with it, has of an earlier epoch may be another log. It
+        comes over by what we show it.
+        """
+        if not tip.note or (self._log.size and tip.epoch < self._takeover()[0]):
             return 0
         try:
-            note = parse_note(data)
+            note = parse_note(tip.note)
             size = Checkpoint.parse(note.text).size
         except NoteError as error:
             raise channel.fault("checkpoint-bad", f"sent a checkpoint that does not hold: {error}") from None

@@ -14,8 +14,10 @@ import msgspec
 from parley.core.errors import UsageError
 from parley.crypto.hashing import TaggedHash
 from parley.ledger.block import Leaf
-from parley.ledger.contract.takeover import Promise, Takeover, epoch_of, is_promised
-from parley.ledger.electorate import Electorate, origin
+from parley.ledger.contract.consortium import ENGINE, Engine
+from parley.ledger.contract.state import Draft
+from parley.ledger.contract.takeover import Promise, Takeover, epoch_of, is_possible, is_promised
+from parley.ledger.electorate import Electorate, ends, origin
 from parley.ledger.encoding import EncodingError, encode
 from parley.ledger.engines.embedded import cosigner, loading
 from parley.ledger.engines.embedded.cosigner import Rejected
@@ -58,6 +60,7 @@ class Handover:
 
     def _promise(self, successor: str) -> Succession:
         log = self._log
+        _check_replaceable(log)
         if Electorate.of(log.replica.state).key(successor) is None or successor == self._bench.leader:
             raise UsageError(
                 "not-a-successor",
@@ -108,6 +111,8 @@ class Handover:
         era, size = max((promise.era, promise.size) for promise in promises)
         if era != log.era or not log.final_size <= size <= log.size:
             return False
+        if log.signed.era == era and log.signed.size > size:
+            return False  # we have given it up since, and signed the last block of this engine
         if size < log.size:
             cut(log, size)
         body = Takeover(epoch=own.epoch, promises=tuple(promises))
@@ -128,6 +133,26 @@ class Handover:
             and is_promised(log.replica.state, epoch, log.name, known.promise)
             and _holds(log, known.promise)
         ]
+
+
+def _check_replaceable(log: MemberLog) -> None:
+    """Refuse a promise that can lead to nothing: who has promised signs no more until the takeover."""
+    replica, ended = log.replica, ends(log.replica)
+    if ended and (log.may_sign() or log.size in (log.signed.size, log.final_size)):
+        raise UsageError(
+            "no-sequencer",
+            f"{log.name} has the last block of the embedded engine already, at height {replica.height}; "
+            "CometBFT orders what follows",
+            remedy="leave the parties running: they pass it on, and go over once a majority has signed it",
+        )
+    if not is_possible(replica.state, replica.height if ended else replica.height + 1):
+        until = Draft(replica.state).known(Engine, ENGINE).height
+        raise UsageError(
+            "move-decided",
+            f"the members have decided that CometBFT orders from height {until} on, and the version of the "
+            "contract that they follow knows no takeover after that",
+            remedy="start the sequencer again, or a copy of its files, until that height is reached",
+        )
 
 
 def _holds(log: MemberLog, promise: Promise) -> bool:

@@ -114,11 +114,24 @@ class MemberLog:
         same size is not signed all the same.
         """
         mark, made = self.signed, self.promise.made
-        if made is not None and made.epoch > era:
+        if made is not None and made.epoch > era and not self._is_given_up(made.successor):
             return False
         if mark.size and mark.era < era:
             return size > mark.size
         return not mark.size or (mark.size <= self.size and self.root_at(mark.size).hex() == mark.root)
+
+    def _is_given_up(self, successor: str) -> bool:
+        """Whether the embedded engine has ended here, and the one we have promised does not take over.
+
+        Who has signed the last block states it in any promise, and no takeover stands behind it. So where the
+        rest is no majority, none can come: the successor signs, and takes nothing over from then on; then
+        whoever has promised it may sign as well.
+        """
+        voters, note = self._electorates.get(self.size), self.note(self.size)
+        if voters is None or note is None or not electorate.ends(self.replica):
+            return False
+        signed = {line.name for line in voters.good(note.text, note.signatures)}
+        return len(voters.keys) - len(signed) < voters.quorum and successor in {self.name, *signed}
 
     def is_contradicted(self) -> bool:
         """Whether we have signed for something that is not in this log, however it may grow.

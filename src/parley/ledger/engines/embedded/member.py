@@ -238,7 +238,8 @@ class LedgerMember:
         It does so as soon as a majority of the members has promised it. Until then this member signs nothing.
 
         Raises:
-            UsageError: ``not-a-successor``.
+            UsageError: ``not-a-successor``; ``no-sequencer``: the last block of this engine is here;
+                ``move-decided``: the contract takes no takeover any more.
         """
         return (await self._handover.promise(successor)).epoch
 
