@@ -76,9 +76,9 @@ class Consortium:
         self.cut = set()
         self.force_after = force_after
 
-    def start(self, name):
+    def start(self, name, *, lost=False):
         log = MemberLog(self.folder / name, name, self.keys(name, "cosigning"))
-        if name == self.spec.sequencer and not log.size:
+        if name == self.spec.sequencer and not log.size and not lost:
             log.begin(self.spec.value())
         around = Surroundings(
             self.opening(name),
@@ -87,6 +87,7 @@ class Consortium:
             lambda line: self.lines.append((name, line)),
             self.force_after,
             0.25,
+            lambda: self.names,
         )
         self.members[name] = LedgerMember(log, around, self.spec.sequencer)
         self.tasks[name] = asyncio.create_task(self.members[name].run())
