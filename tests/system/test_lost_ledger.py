@@ -69,6 +69,8 @@ def test_a_founder_alone_says_what_it_lacks_and_orders_again_when_it_is_filled_u
     acknowledged = digests(bank)
     until(lambda: operator.done("ledger", "status")["final"] == len(acknowledged), every=0.2)
     operator.kill()
+    (peer,) = bank.done("peer", "list")["peers"]
+    assert (peer["peer"], peer["address"]) == ("operator", operator.address)
     lose_the_ledger(bank)
     failed(bank.do("consortium", "create", "another"), "usage", "consortium-exists", 2)
     failed(bank.do("members"), "usage", "ledger-not-fetched", 2)
@@ -77,8 +79,9 @@ def test_a_founder_alone_says_what_it_lacks_and_orders_again_when_it_is_filled_u
     for words in commands(tmp_path):
         failed(bank.do(*words), "usage", "ledger-not-fetched", 2)
     said = failed(bank.do("ledger", "status"), "usage", "ledger-not-fetched", 2)
-    assert "nothing of the ledger is here: no answer with it yet from operator" in said
-    until(lambda: "nothing of the ledger is here: no answer with it yet from operator" in bank.said(), every=0.5)
+    lacking = "nothing of the ledger is here: no answer with it yet from operator"
+    assert lacking in said
+    until(lambda: lacking in bank.said(), every=0.5)
 
     operator.up()
     has(bank, len(acknowledged))

@@ -115,7 +115,7 @@ def _stands(home: Path, condition: Condition | None) -> Standing:
         if error.code != "ledger-not-fetched" or condition is None:
             raise
         raise UsageError(
-            error.code,
+            "ledger-not-fetched",
             f"{error.what}; {condition.trouble}",
             remedy="leave the party running, and see that one of the other members runs and can be reached",
         ) from None

@@ -384,7 +384,8 @@ def check_released(terms: attending.Terms, now: float) -> None:
         raise PolicyRefused(
             "model-not-released",
             f"the model is {terms.status}, not released",
-            remedy="every owner releases it with `parley model release`",
+            remedy="every owner releases it with `parley model release`"
+            + ("; see `parley ledger status` for whether our ledger is whole" * (terms.status == "unknown")),
         )
     if now > terms.until:
         raise PolicyRefused(
