@@ -380,12 +380,17 @@ def check_released(terms: attending.Terms, now: float) -> None:
             "an owner has withdrawn the model",
             remedy="ask the owners why; another training makes another model",
         )
+    if terms.status == "unknown":
+        raise PolicyRefused(
+            "model-not-released",
+            "our copy of the ledger knows no such model",
+            remedy="see with `parley ledger status` whether that copy is still being fetched",
+        )
     if terms.status != "released":
         raise PolicyRefused(
             "model-not-released",
             f"the model is {terms.status}, not released",
-            remedy="every owner releases it with `parley model release`"
-            + ("; see `parley ledger status` for whether our ledger is whole" * (terms.status == "unknown")),
+            remedy="every owner releases it with `parley model release`",
         )
     if now > terms.until:
         raise PolicyRefused(

@@ -178,6 +178,7 @@ class Home:
     def disown(self, member: str, fingerprint: str) -> None:
         """Note that the certificate that the ledger has of a member does not count; another one would."""
         noted = msgspec.json.encode(self.disowned | {member: fingerprint})
+        (self.path / "keys").mkdir(exist_ok=True, mode=0o700)
         write_atomically(self.path / "keys" / _DISOWNED_FILE, noted)
 
     @property
