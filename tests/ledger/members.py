@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import shutil
 import time
 from contextlib import asynccontextmanager
 
@@ -76,9 +77,9 @@ class Consortium:
         self.cut = set()
         self.force_after = force_after
 
-    def start(self, name):
+    def start(self, name, *, lost=False, had=0):
         log = MemberLog(self.folder / name, name, self.keys(name, "cosigning"))
-        if name == self.spec.sequencer and not log.size:
+        if name == self.spec.sequencer and not log.size and not lost:
             log.begin(self.spec.value())
         around = Surroundings(
             self.opening(name),
@@ -87,10 +88,17 @@ class Consortium:
             lambda line: self.lines.append((name, line)),
             self.force_after,
             0.25,
+            lambda: self.names,
+            had,
         )
         self.members[name] = LedgerMember(log, around, self.spec.sequencer)
         self.tasks[name] = asyncio.create_task(self.members[name].run())
         return self.members[name]
+
+    async def lose(self, name):
+        """Stop a member and lose all that it had on disk."""
+        await self.stop(name)
+        shutil.rmtree(self.folder / name)
 
     async def stop(self, name):
         task = self.tasks.pop(name)

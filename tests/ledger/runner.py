@@ -79,6 +79,7 @@ class Runner:
             self.say,
             config.get("force_after", 10.0),
             config.get("gossip_every", 0.5),
+            lambda: self.ports,
         )
         self.member = LedgerMember(self.log, around, self.spec.sequencer)
         if config.get("lie"):

@@ -206,8 +206,8 @@ def test_a_client_that_leaves_does_not_end_the_run(tmp_path):
 
 def test_an_unforeseen_error_is_short_unless_asked_for(tmp_path):
     party = Party(tmp_path, "bank")
-    (party.home / "ledger").mkdir()
-    (party.home / "ledger" / "consortium.json").write_bytes(b"no JSON at all")
+    (party.home / "keys").mkdir()
+    (party.home / "keys" / "consortium.json").write_bytes(b"no JSON at all")
     failed(spawned("votes", "--home", party.home), "bug", "internal", 70)
     ended = subprocess.run(
         arguments("votes", "--home", party.home),

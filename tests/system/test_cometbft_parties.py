@@ -288,6 +288,23 @@ def test_a_lost_ledger_comes_from_the_node_and_a_lost_node_from_the_others(moved
     assert retailer.done("ledger", "verify")["leaves"] == len(history(retailer))
 
 
+@pytest.mark.soak
+def test_a_founder_that_lost_its_ledger_fetches_the_beginning_from_the_others(moved):
+    bank, operator, *_ = moved[1]
+    operator.done("propose", "suspend", "retailer", "--why", "to have another record of the chain's")
+    caught_up(bank, operator)
+    bank.kill()
+    shutil.rmtree(bank.home / "ledger")
+    failed(bank.do("consortium", "create", "another"), "usage", "consortium-exists", 2)
+    bank.up()
+    caught_up(bank, operator)
+    until(lambda: engine(bank)["engine"] == "cometbft")
+    bank.done("propose", "suspend", "regulator", "--why", "to see that it goes on")
+    caught_up(operator, bank)
+    assert [each["digest"] for each in history(bank)] == [each["digest"] for each in history(operator)]
+    assert bank.done("ledger", "verify")["leaves"] == operator.done("ledger", "verify")["leaves"]
+
+
 def lose_ledger(party):
     for path in (party.home / "ledger").glob("ledger.db*"):
         path.unlink()

@@ -3,6 +3,7 @@
 import itertools
 import operator
 import os
+import shutil
 import signal
 import sqlite3
 import threading
@@ -361,6 +362,21 @@ def test_a_log_of_our_node_that_was_put_aside_is_old_some_day(tmp_path):
     assert sweep(home, written + 4 * DAY).logs == 0
     assert sweep(home, written + 6 * DAY).logs == 1
     assert [path.name for path in home.node_folder.iterdir()] == ["node.log"]
+
+
+def test_what_a_home_of_an_earlier_build_knows_of_its_consortium_is_read_and_kept_apart_from_now_on(tmp_path):
+    home = Home.create(tmp_path / "bank", settings())
+    (home.path / "ledger").mkdir()
+    (home.path / "ledger" / "consortium.json").write_bytes(b'{"consortium":"0a","sequencer":"operator"}')
+    (home.path / "ledger" / "disowned.json").write_bytes(b'{"shop":"0b"}')
+    assert home.membership == Membership("0a", "operator", 0, ())
+    assert home.disowned == {"shop": "0b"}
+    noted = Membership("0a", "operator", 7, ("operator", "shop"))
+    home.keep_membership(noted)
+    home.disown("operator", "0c")
+    shutil.rmtree(home.path / "ledger")
+    assert home.membership == noted
+    assert home.disowned == {"shop": "0b", "operator": "0c"}
 
 
 def answered_home(tmp_path, **stated):

@@ -19,7 +19,7 @@ from parley.ledger.export import export
 from parley.ledger.verifier import Difference, Verified, verify
 from parley.party.chronicle import Chronicle, Entry
 from parley.party.compose import look
-from parley.party.proving import Snapshot, standing
+from parley.party.proving import Snapshot, Standing, standing
 from parley.party.shown.records import record_shown
 from parley.party.words import deed, moment
 from parley.protocols.control import Condition
@@ -80,8 +80,8 @@ def status(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> N
     While the party runs, the engine that orders is shown with its last block and its connections;
     "connected" are the members whose machines ours talks to for that just now.
     """
-    stands = read(home, standing)
     condition = asyncio.run(look(home))
+    stands = _stands(home, condition)
     halted = None if condition is None else condition.halted
 
     def show(console: Console) -> None:
@@ -105,6 +105,20 @@ def status(*, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> N
     record = {"running": condition is not None, "halted": halted, "engine": engine}
     record |= msgspec.to_builtins(stands)
     answer(record, show, as_json=as_json)
+
+
+def _stands(home: Path, condition: Condition | None) -> Standing:
+    """Where our copy stands; if nothing of it is here, whom our running party asks for it."""
+    try:
+        return read(home, standing)
+    except UsageError as error:
+        if error.code != "ledger-not-fetched" or condition is None:
+            raise
+        raise UsageError(
+            "ledger-not-fetched",
+            f"{error.what}; {condition.trouble}",
+            remedy="leave the party running, and see that one of the other members runs and can be reached",
+        ) from None
 
 
 def _engine(condition: Condition) -> list[tuple[str, str]]:

@@ -30,7 +30,7 @@ from parley.net.proxy import Proxies
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial
 from parley.party import node, rotation
-from parley.party.acquaintance import acquainted, peer_of
+from parley.party.acquaintance import acquainted, note_members, peer_of
 from parley.party.address import address_of
 from parley.party.board import Board, Observer
 from parley.party.credentials import Credentials, draw_next, forget_next, take_over
@@ -51,7 +51,6 @@ from parley.party.ledger import (
 )
 from parley.party.office import Clocks, Office
 from parley.party.releasing import Wanted
-from parley.party.rendezvous import Dial
 from parley.party.replacing import change_over
 from parley.party.running import Beside, Running, alone
 from parley.party.service import Party
@@ -128,7 +127,7 @@ async def serve(path: Path, log: Log, beside: Beside = alone) -> None:
 async def _serve(home: Home, make_sure: Callable[[], None], log: Log, beside: Beside) -> None:
     credentials = Credentials(home.identity_folder, _now, log)
     reach = _Reach(home)
-    ledger = await asyncio.to_thread(_ledger, home, reach.dial, log)
+    ledger = await asyncio.to_thread(_ledger, home, reach, log)
     reach.ledger = ledger
     threads = home.settings.threads or os.cpu_count() or 1
     proxies = Proxies.read(os.environ)
@@ -163,7 +162,7 @@ async def _serve(home: Home, make_sure: Callable[[], None], log: Log, beside: Be
         party.recover()
         keeping = [asyncio.create_task(credentials.keep(links.look))]
         if ledger is not None:
-            keeping.append(asyncio.create_task(_watch(ledger, links)))
+            keeping.append(asyncio.create_task(_watch(ledger, home, links)))
         try:
             await until_either(_keep(ledger, home, credentials, log), keep_up(office, make_sure))
         finally:
@@ -219,14 +218,28 @@ class _Front:
             self._log.about(peer=peer).say("warning", f"{peer} asked for {path[:80]!r} beside its link")
 
 
-async def _watch(ledger: PartyLedger, links: Links) -> None:
-    """Have the links looked at as soon as the ledger says something else of who is who."""
+async def _watch(ledger: PartyLedger, home: Home, links: Links) -> None:
+    """Have the links looked at as soon as the ledger says something else of who is who, and note it."""
     before: tuple[Peer, ...] = ()
+    noted = False
     async for _ in ledger.member.changes():
-        after = tuple(neighbours(ledger.view)) if ledger.member.log.size else ()
+        log = ledger.member.log
+        after = tuple(neighbours(ledger.view)) if log.size else ()
         if after != before:
             links.look()
+            noted = False
+        if not noted and log.size and log.final_size == log.size:
+            noted = _noted(home, ledger, log.size)  # else when the ledger grows again
         before = after
+
+
+def _noted(home: Home, ledger: PartyLedger, size: int) -> bool:
+    """Note who is a member; False if that cannot be written now."""
+    try:
+        note_members(home, ledger.view, size)
+    except (ParleyError, OSError):
+        return False
+    return True
 
 
 async def _keep(
@@ -256,14 +269,26 @@ class _Reach:
         self.ledger: PartyLedger | None = None
         self.links: Links | None = None
         self._told: dict[str, Peer] = {}
+        self._membership = home.membership
 
     def peers(self) -> dict[str, Peer]:
         """Everyone by name; what the ledger says goes before what we were told."""
         with _if_there():  # else those that we knew last: links must not end with the store
             self._told = self._home.catalogue.peers()
-        begun = self.ledger is not None and self.ledger.member.log.size
-        view = self.ledger.view if self.ledger is not None and begun else None
+        size = 0 if self.ledger is None else self.ledger.member.log.size
+        view = self.ledger.view if self.ledger is not None and size >= max(self.had, 1) else None
         return acquainted(self._home, self._told, view)
+
+    @property
+    def had(self) -> int:
+        """Leaves that our ledger had when the party was started, if it has been noted; see `Membership`."""
+        return 0 if self._membership is None else self._membership.size
+
+    def asked(self) -> tuple[str, ...]:
+        """Who is asked for the ledger while nothing of it is here: the members, as far as they are known."""
+        peers = self.peers()
+        noted = () if self._membership is None else self._membership.members
+        return tuple(name for name in noted if name in peers) or tuple(peers)
 
     def pins(self) -> dict[str, PeerPin]:
         """Whom the listener lets in."""
@@ -314,13 +339,18 @@ def _if_there() -> Iterator[None]:
             raise
 
 
-def _ledger(home: Home, reach: Dial, log: Callable[[str], None]) -> PartyLedger | None:
+def _ledger(home: Home, reach: _Reach, log: Callable[[str], None]) -> PartyLedger | None:
     """The party's ledger with its engine, not yet running."""
     membership = home.membership
     if membership is None:
         return None
     around = Surroundings(
-        open=reaching(reach, CLOCKS.monotonic), wall=CLOCKS.wall, monotonic=CLOCKS.monotonic, log=log
+        open=reaching(reach.dial, CLOCKS.monotonic),
+        wall=CLOCKS.wall,
+        monotonic=CLOCKS.monotonic,
+        log=log,
+        asked=reach.asked,
+        had=reach.had,
     )
     go_over = partial(node.open_engine, home, node.Around(os.environ, around.open, log))
     keys = LedgerKeys.load(home.path / "keys")

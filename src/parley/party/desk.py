@@ -63,11 +63,9 @@ class Desk:
     async def serve(self, what: str, peer: str, transport: Transport) -> None:
         """Serve one connection until it is done."""
         engine = self._ledger.member
-        member = self._ledger.draft.find(Member, member_path(peer))
-        known = member is not None and member.standing in ("active", "suspended")
         if what == "join":
             await self._welcome(peer, transport)
-        elif not known:
+        elif not self._is_member(peer):
             self._log(f"{peer} asked for the ledger, but is no member")
         elif what == "ledger/replication":
             line = self._channel(transport, replication.STEPS, replication.SEQUENCER, PATIENCE)
@@ -76,6 +74,15 @@ class Desk:
         else:
             async with self._channel(transport, gossip.STEPS, gossip.CALLED) as channel:
                 await engine.gossip_as_called(channel)
+
+    def _is_member(self, peer: str) -> bool:
+        """Whether the ledger is a peer's too; while nothing of it is here, whether it was when noted."""
+        if self._ledger.member.log.size:
+            member = self._ledger.draft.find(Member, member_path(peer))
+            return member is not None and member.standing in ("active", "suspended")
+        membership = self._home.membership
+        noted = () if membership is None else membership.members
+        return peer in noted or not noted
 
     def _channel(
         self, transport: Transport, table: Steps, role: str, patience: float = _PROMPT
@@ -113,6 +120,8 @@ class Desk:
         with suppress(TimeoutError):
             async with asyncio.timeout(_BEHIND):
                 async for _ in self._ledger.member.changes():
+                    if not self._ledger.member.log.size:
+                        continue
                     member = self._ledger.draft.find(Member, member_path(peer))
                     if member is not None:
                         return member.standing == "invited"

@@ -59,4 +59,5 @@ async def enter(channel: Channel, home: Home, invitation: Invitation, certificat
     for member in members:
         home.catalogue.keep_peer(member)
     # where no single member orders, the inviter is as good as any to fetch the beginning of the ledger from
-    home.keep_membership(Membership(welcome.consortium, welcome.sequencer or invitation.inviter))
+    names = tuple(sorted(member.name for member in members))
+    home.keep_membership(Membership(welcome.consortium, welcome.sequencer or invitation.inviter, 0, names))

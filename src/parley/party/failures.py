@@ -26,6 +26,8 @@ CANCELLED: Final = "run-cancelled"
 
 LEDGER_STOPPED: Final = "ledger-stopped"
 """The code of what our ledger's engine leaves undone when it ends, as it does before its party does."""
+NOT_FETCHED: Final = "ledger-not-fetched"
+"""The code of what cannot be done while nothing of our ledger is here; the other members have it."""
 BUSY: Final = "party-busy"
 """The code of a peer that takes part in as many runs as it can."""
 
@@ -76,7 +78,7 @@ def stopped() -> ParleyError:
 
 def interrupts(error: BaseException) -> bool:
     """Whether a run can go on after an error, once somebody is back; else it has failed."""
-    if waits(error) or (isinstance(error, ParleyError) and error.code == LEDGER_STOPPED):
+    if waits(error) or (isinstance(error, ParleyError) and error.code in (LEDGER_STOPPED, NOT_FETCHED)):
         return True
     if isinstance(error, PeerAborted):
         return error.cause == PeerLost.family

@@ -19,7 +19,7 @@ from parley.ledger.contract.members import Member
 from parley.ledger.contract.rules import NEWEST
 from parley.ledger.contract.state import Draft
 from parley.ledger.encoding import EncodingError, Value
-from parley.ledger.engines.embedded.log import MemberLog
+from parley.ledger.engines.embedded.log import MemberLog, not_fetched
 from parley.ledger.engines.engine import LedgerEngine
 from parley.ledger.transaction import SignedTransaction, Transaction, sign
 from parley.net.certificates import announced_by
@@ -162,8 +162,14 @@ class PartyLedger:
 
     @property
     def draft(self) -> Draft:
-        """The state as typed records."""
+        """The state as typed records; raises as `check_begun`."""
+        self.check_begun()
         return Draft(self.view)
+
+    def check_begun(self) -> None:
+        """Raise ``ledger-not-fetched`` while nothing of the ledger is here: new to us, or lost."""
+        if not self.member.log.size:
+            raise not_fetched(self.member.name)
 
     @property
     def version(self) -> int:
@@ -172,7 +178,11 @@ class PartyLedger:
         return eras.at(self.member.log.replica.height + 1)
 
     async def transact(self, type_: str, body: Mapping[str, Value], patience: float = 30.0) -> Receipt:
-        """Sign and submit a transaction; returns its receipt once it is final, accepted or refused."""
+        """Sign and submit a transaction; returns its receipt once it is final, accepted or refused.
+
+        Raises as `check_begun`, and as the engine's ``submit``.
+        """
+        self.check_begun()
         author = Author(self.member.name, self._keys.signing, consortium_of(self.view))
         try:
             signed = author.sign(type_, body, self.member.log.replica.height)

@@ -18,9 +18,11 @@ async def rotate(ledger: PartyLedger, home: Home) -> Receipt:
     """Replace our cosigning key; the engine signs with the new one from the block on that has it.
 
     Raises:
+        UsageError: ``ledger-not-fetched``.
         PolicyRefused: the contract refused it.
         PeerLost: it did not come in in time; it may yet, and the new key is then used by itself.
     """
+    ledger.check_begun()
     folder, member = home.path / "keys", ledger.member
     old, following = LedgerKeys.load(folder).cosigning, draw_next_cosigning(folder)
     member.hold(following)

@@ -22,7 +22,7 @@ from parley.party.chronicle import Chronicle
 from parley.party.credentials import AUTHORITY_WARNING, is_due, next_identity, next_step
 from parley.party.finding import Finding
 from parley.party.ledger import announced
-from parley.store.home import API_TOKEN_FILE, Home
+from parley.store.home import API_TOKEN_FILE, Home, belongs
 from parley.store.migrations import VERSION, check
 from parley.store.opening import named_database
 from parley.store.settings import SETTINGS_FILE, Settings, read_settings
@@ -138,7 +138,7 @@ def authority(folder: Path, now: datetime) -> Finding:
 
 def _other_on_ledger(folder: Path, identity: Identity) -> Finding | None:
     """The finding if our copy of the ledger has another certificate of ours: the members refuse this one."""
-    if not (folder / "ledger" / "consortium.json").exists():
+    if not belongs(folder):
         return None
     try:
         with Chronicle.open(Home.open(folder)) as chronicle:
@@ -182,7 +182,7 @@ def ledger(folder: Path, settings: Settings | None) -> Finding:
     """Whether our copy of the ledger can be read."""
     if settings is None:
         return Finding("ledger", "skipped", "not looked at: the settings are not valid")
-    if not (folder / "ledger" / "consortium.json").exists():
+    if not belongs(folder):
         return Finding("ledger", "skipped", "we belong to no consortium")
     path = folder / "ledger" / "ledger.db"
     trouble = _damage(path) if path.exists() else ""

@@ -36,7 +36,7 @@ async def tend(
                 log("our new certificate stands on the ledger; the old one does not count any more")
             if not announced:
                 await _announce_node(ledger, home, log)
-                announced = True
+                announced = ledger.member.log.size > 0
             while _is_to_end(ledger):
                 await ledger.demand("member.announce", endpoint(), PATIENCE)
         except ParleyError as error:

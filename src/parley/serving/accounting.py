@@ -380,6 +380,12 @@ def check_released(terms: attending.Terms, now: float) -> None:
             "an owner has withdrawn the model",
             remedy="ask the owners why; another training makes another model",
         )
+    if terms.status == "unknown":
+        raise PolicyRefused(
+            "model-not-released",
+            "our copy of the ledger knows no such model",
+            remedy="see with `parley ledger status` whether that copy is still being fetched",
+        )
     if terms.status != "released":
         raise PolicyRefused(
             "model-not-released",

@@ -6,6 +6,8 @@ handles.key      secret that orders own columns, so that a handle does not give 
 party.db         catalogue: peers, tables, runs; unless the settings name a database for it
 models/          model shares, one file per model; beside those we led a ``.serving.json``, for their use
 merged/          pieces of others, of models that we may hold whole, a folder per model
+keys/            the party's keys on the ledger, and what it must know to fetch a ledger that is lost
+ledger/          the ledger itself; all of it can be fetched from the other members
 logs/            what happened in each run, a file per run
 runs/            what runs need to go on after an interruption, a folder per run
 control.port     ``host:port`` of the running party, for our own command line
@@ -43,14 +45,24 @@ API_TOKEN_FILE: Final = "api.token"  # noqa: S105 (where it lies)
 _SECRET_BYTES: Final = 32
 _REFERENCE: Final = ".serving.json"
 _DISOWNED_FILE: Final = "disowned.json"
+_MEMBERSHIP_FILE: Final = "consortium.json"
 _OWNER_TAG: Final = b"parley/store-owner/v1\0"
 
 
 class Membership(msgspec.Struct, frozen=True):
-    """The consortium a party belongs to, and who ordered its ledger when it came in."""
+    """The consortium a party belongs to, kept apart from the ledger, which may be lost.
+
+    Attributes:
+        consortium: id of the ledger.
+        sequencer: who ordered when the party came in.
+        size: leaves that our ledger had at least, all final, when ``members`` was noted.
+        members: the others, active then; they are asked for the ledger if it is lost.
+    """
 
     consortium: str
     sequencer: str
+    size: int = 0
+    members: tuple[str, ...] = ()
 
 
 class NodePlan(msgspec.Struct, frozen=True):
@@ -149,24 +161,25 @@ class Home:
     @property
     def membership(self) -> Membership | None:
         """The party's consortium, if it belongs to one."""
-        path = self.path / "ledger" / "consortium.json"
+        path = _kept(self.path, _MEMBERSHIP_FILE)
         return msgspec.json.decode(path.read_bytes(), type=Membership) if path.exists() else None
 
     def keep_membership(self, membership: Membership) -> None:
         """Note that the party belongs to a consortium now."""
-        (self.path / "ledger").mkdir(exist_ok=True, mode=0o700)
-        write_atomically(self.path / "ledger" / "consortium.json", msgspec.json.encode(membership))
+        (self.path / "keys").mkdir(exist_ok=True, mode=0o700)
+        write_atomically(self.path / "keys" / _MEMBERSHIP_FILE, msgspec.json.encode(membership))
 
     @property
     def disowned(self) -> dict[str, str]:
         """Members whose certificate on the ledger does not count, by its fingerprint: we have one by hand."""
-        path = self.path / "ledger" / _DISOWNED_FILE
+        path = _kept(self.path, _DISOWNED_FILE)
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
 
     def disown(self, member: str, fingerprint: str) -> None:
         """Note that the certificate that the ledger has of a member does not count; another one would."""
         noted = msgspec.json.encode(self.disowned | {member: fingerprint})
-        write_atomically(self.path / "ledger" / _DISOWNED_FILE, noted)
+        (self.path / "keys").mkdir(exist_ok=True, mode=0o700)
+        write_atomically(self.path / "keys" / _DISOWNED_FILE, noted)
 
     @property
     def control(self) -> str:
@@ -335,3 +348,14 @@ class Home:
 
     def _reference_file(self, model: str) -> Path:
         return self.path / "models" / f"{model}{_REFERENCE}"
+
+
+def belongs(folder: Path) -> bool:
+    """Whether the party of a home folder belongs to a consortium."""
+    return _kept(folder, _MEMBERSHIP_FILE).exists()
+
+
+def _kept(folder: Path, name: str) -> Path:
+    """Where a file lies that outlives the ledger; beside the ledger in homes that were made earlier."""
+    path = folder / "keys" / name
+    return path if path.exists() else folder / "ledger" / name

@@ -1,6 +1,7 @@
 """Beside ordering and following: compare with every other member, pass on, fill one another up."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
 from parley.core.conversation import Channel
@@ -29,6 +30,16 @@ _ROUNDING: Final = 0.9
 """Part of an interval after which it counts as over: sleeping is not exact."""
 PIECES: Final = 256
 """Blocks that one comparison brings at most."""
+TELL_AFTER: Final = 10.0
+"""Seconds after which the operator hears that this member can do nothing without the others."""
+
+
+@dataclass(frozen=True)
+class _Lacking:
+    """What another member has and we lack: from leaf ``first`` on; by a takeover in ``epoch``, unless 0."""
+
+    first: int
+    epoch: int = 0
 
 
 class Comparing:
@@ -47,6 +58,9 @@ class Comparing:
         self._handover = handover
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._compared: dict[str, float] = {}
+        self._trouble = ""
+        self._since = 0.0
+        self._told = ""
 
     async def run(self) -> None:
         """Compare with every other member, for ever; a slow one keeps nobody else waiting."""
@@ -54,6 +68,7 @@ class Comparing:
             while True:
                 await asyncio.sleep(self._bench.around.gossip_every)
                 await self._bench.step(self._sign_the_end)
+                self._tell(await self._bench.step(self._bench.trouble))
                 for other in await self._bench.step(self._bench.others):
                     known = self._busy.get(other)
                     if self._due(other) and (known is None or known.done()):
@@ -62,6 +77,17 @@ class Comparing:
             for task in self._busy.values():
                 task.cancel()
             await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    def _tell(self, trouble: str) -> None:
+        """Tell the operator of a trouble that lasts, once."""
+        now = self._bench.around.monotonic()
+        if trouble != self._trouble:
+            self._trouble, self._since = trouble, now
+        if not trouble:
+            self._told = ""
+        elif trouble != self._told and now - self._since >= TELL_AFTER:
+            self._told = trouble
+            self._bench.around.log(trouble)
 
     def _due(self, other: str) -> bool:
         """Whether to compare with another member now; a comparison that it began serves us as well."""
@@ -101,10 +127,10 @@ class Comparing:
     async def as_caller(self, channel: Channel) -> None:
         """Our side of a comparison that we began."""
         await channel.send(await self._bench.step(self._tip))
-        behind = await self._compare(channel, await channel.recv(gossip.Tip))
+        lacking = await self._compare(channel, await channel.recv(gossip.Tip))
         await channel.send(gossip.Waiting(self._waiting()))
         await self._pass_on((await channel.recv(gossip.Waiting)).transactions)
-        await self._fetch(channel, behind)
+        await self._fetch(channel, lacking)
         await self._answer(channel)
         await self._handover.take_over()
         self._compared[channel.peer] = self._bench.around.monotonic()
@@ -113,11 +139,11 @@ class Comparing:
         """Our side of a comparison that another began."""
         theirs = await channel.recv(gossip.Tip)
         await channel.send(await self._bench.step(self._tip))
-        behind = await self._compare(channel, theirs)
+        lacking = await self._compare(channel, theirs)
         await self._pass_on((await channel.recv(gossip.Waiting)).transactions)
         await channel.send(gossip.Waiting(self._waiting()))
         await self._answer(channel)
-        await self._fetch(channel, behind)
+        await self._fetch(channel, lacking)
         await self._handover.take_over()
         self._compared[channel.peer] = self._bench.around.monotonic()
 
@@ -131,15 +157,15 @@ class Comparing:
     def _waiting(self) -> tuple[bytes, ...]:
         return tuple(self._bench.watch.waiting(PASS_ON_AFTER)[: gossip.WAITING_LIMIT])
 
-    async def _compare(self, channel: Channel, tip: gossip.Tip) -> int | None:
-        """The first leaf to ask the other for, if it has more than we; halts when two logs are signed."""
+    async def _compare(self, channel: Channel, tip: gossip.Tip) -> _Lacking | None:
+        """What to ask the other for, if it has more than we; halts when two logs are signed."""
         if not tip.note:
             return None
         if not self._log.size:
-            return 0
+            return None if self._following.connected else _Lacking(0)
         await self._handover.learn(tuple(_read(one) for one in tip.promises))
         if tip.epoch > self._log.era:
-            return min(tip.base, self._log.size)
+            return _Lacking(min(tip.base, self._log.size), tip.epoch)
         if tip.epoch < self._log.era:
             return None  # it comes over to the successor's log when it hears of it from us
         try:
@@ -156,7 +182,7 @@ class Comparing:
             await self._bench.step(self._join_signatures, tip.note)
             await self._bench.notify()
         # a sequencer that is being followed sends its blocks anyway
-        return self._log.size if behind and not self._following.connected else None
+        return _Lacking(self._log.size) if behind and not self._following.connected else None
 
     def _join_signatures(self, data: bytes) -> None:
         """As a step: keep the signatures under the checkpoint of our whole log that the other has too."""
@@ -184,26 +210,31 @@ class Comparing:
 
     # ── filling one another up ────────────────────────────────────────────────────────────────────────
 
-    async def _fetch(self, channel: Channel, first: int | None) -> None:
-        """Take block after block of a member that has more, from leaf ``first`` on."""
-        for _ in range(0 if first is None else PIECES):
-            assert first is not None  # noqa: S101 (else the loop is empty)
+    async def _fetch(self, channel: Channel, lacking: _Lacking | None) -> None:
+        """Take block after block of a member that has more; several may bring the same ones."""
+        first, epoch = (0, 0) if lacking is None else (lacking.first, lacking.epoch)
+        for _ in range(0 if lacking is None else PIECES):
             await channel.send(gossip.Ask(first))
             piece = await channel.recv(gossip.Piece)
             if not piece.leaves:
                 break
             try:
-                await self._bench.carry(self._take(first, piece))
+                await self._bench.carry(self._take(first, epoch, piece))
             except Rejected as rejected:
                 raise channel.fault(rejected.code, str(rejected)) from None
             first = self._log.size
         await channel.send(gossip.Enough())
 
-    async def _take(self, first: int, piece: gossip.Piece) -> None:
+    async def _take(self, first: int, epoch: int, piece: gossip.Piece) -> None:
         """Go on from leaf ``first`` with what another member has; raises `Rejected`."""
-        take = handover.switch if first < self._log.size else cosigner.take
-        await self._bench.step(take, self._log, first, piece.leaves, piece.note)
+        await self._bench.step(self._taken, first, epoch, piece)
         await self._bench.settle()
+
+    def _taken(self, first: int, epoch: int, piece: gossip.Piece) -> None:
+        """As a step: leave our log for a successor's if that is of a later epoch; else write what is new."""
+        leaves_ours = first < self._log.size and epoch > self._log.era
+        take = handover.switch if leaves_ours else cosigner.take
+        take(self._log, first, piece.leaves, piece.note)
 
     async def _answer(self, channel: Channel) -> None:
         while True:

@@ -21,7 +21,7 @@ from parley.ledger.electorate import Electorate, ends, origin
 from parley.ledger.encoding import EncodingError, encode
 from parley.ledger.engines.embedded import cosigner, loading
 from parley.ledger.engines.embedded.cosigner import Rejected
-from parley.ledger.engines.embedded.log import MemberLog
+from parley.ledger.engines.embedded.log import MemberLog, not_fetched
 from parley.ledger.engines.embedded.promises import Succession
 from parley.ledger.engines.embedded.workbench import Workbench
 from parley.ledger.transaction import Transaction
@@ -60,6 +60,8 @@ class Handover:
 
     def _promise(self, successor: str) -> Succession:
         log = self._log
+        if not log.size:
+            raise not_fetched(log.name)
         _check_replaceable(log)
         if Electorate.of(log.replica.state).key(successor) is None or successor == self._bench.leader:
             raise UsageError(
@@ -103,7 +105,9 @@ class Handover:
 
     def _take_over(self) -> bool:
         log, own = self._log, self._log.promise.made
-        if own is None or own.successor != log.name or own.epoch <= log.era or self._bench.orders:
+        if not log.size or own is None or own.successor != log.name:
+            return False
+        if own.epoch <= log.era or self._bench.orders:
             return False
         promises = sorted(self._good(own.epoch), key=lambda promise: promise.member)
         if len(promises) < Electorate.of(log.replica.state).quorum:

@@ -381,6 +381,16 @@ class MemberLog:
             raise StoreFailed(path, error) from error
 
 
+def not_fetched(member: str) -> UsageError:
+    """The error of what needs the ledger at a member that has nothing of it."""
+    return UsageError(
+        "ledger-not-fetched",
+        f"{member} has nothing of its consortium's ledger yet",
+        remedy="leave the party running: it asks the other members for the ledger; "
+        "`parley ledger status` says whom, and one of them has to be running",
+    )
+
+
 def _receipts(executed: Executed) -> list[bytes]:
     """The receipts as they are stored; the genesis has none."""
     return [encode(receipt.value()) for receipt in executed.receipts] or [b"{}"]

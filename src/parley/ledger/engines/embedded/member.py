@@ -197,7 +197,10 @@ class LedgerMember:
         return receipt_of(self.log.store.leaves(number, number + 1)[0].receipt)
 
     def _why_not(self) -> str:
-        return f"; this member has halted: {self.halted}" if self.halted else ""
+        if self.halted:
+            return f"; this member has halted: {self.halted}"
+        trouble = self._bench.trouble()
+        return f"; {trouble}" if trouble else ""
 
     def _final(self, digest: bytes) -> bool:
         number = self.log.number(digest)
@@ -215,6 +218,7 @@ class LedgerMember:
             replica.time,
             (leader,) if leader else (),
             tuple(sorted(connected)),
+            await self._bench.step(self._bench.trouble),
         )
 
     def hold(self, key: SigningKey) -> None:

@@ -1,7 +1,7 @@
 """What the parts of one member's engine share: the log, its one thread, and the reasons to stop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -48,6 +48,8 @@ class Surroundings:
         log: takes a line for the operator of the party.
         force_after: seconds, see `FORCE_AFTER`.
         gossip_every: seconds, see `GOSSIP_EVERY`.
+        asked: gives the members that are asked for the ledger while nothing of it is here.
+        had: leaves that the log is known to have had, from elsewhere than its own files.
     """
 
     open: Opening
@@ -56,6 +58,8 @@ class Surroundings:
     log: Callable[[str], None]
     force_after: float = FORCE_AFTER
     gossip_every: float = GOSSIP_EVERY
+    asked: Callable[[], Collection[str]] = tuple
+    had: int = 0
 
 
 class Workbench:
@@ -83,6 +87,7 @@ class Workbench:
         self._leader = leader
         self._led_by = self.leader
         self._unsure = not log.signed.size
+        self._began_empty = not log.size
         self._heard: set[str] = set()
         self._changed = asyncio.Condition()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
@@ -105,9 +110,9 @@ class Workbench:
         return self.log.size > 0 and self.leader == self.log.name
 
     def others(self) -> list[str]:
-        """The other active members."""
+        """The other active members; while nothing of the ledger is here, whoever may have it."""
         if not self.log.size:
-            return [self._leader] if self._leader not in ("", self.log.name) else []
+            return sorted({*self.around.asked(), self._leader} - {"", self.log.name})
         members = active_members(Draft(self.log.replica.state))
         return [member.name for member in members if member.name != self.log.name]
 
@@ -116,10 +121,26 @@ class Workbench:
 
         A sequencer that has lost its disk, mark and all, would fork the log if it went on from less. Who has
         followed another, or taken over, has sealed nothing that is not in that log or of an earlier epoch.
+
+        The beginning of a ledger knows of its first members only, so a log that is being filled up says too
+        little of who has to show something. Hence it must first be as long as it is known to have been, and
+        one that was fetched from nothing must be as long as that of some other member.
         """
-        if self._unsure and self.log.size:
-            self._unsure = not self._heard.issuperset(self.others())
+        if self._unsure and self.log.size and self.log.size >= self.around.had:
+            somebody = bool(self._heard) or not self._began_empty
+            self._unsure = not (somebody and self._heard.issuperset(self.others()))
         return not self._unsure
+
+    def trouble(self) -> str:
+        """Why nothing can be ordered as long as this lasts, in words; empty if we know no reason."""
+        if not self.log.size:
+            asked = ", ".join(self.others())
+            whom = f"no answer with it yet from {asked}" if asked else "no other member is known to be asked"
+            return f"nothing of the ledger is here: {whom}"
+        if not self.orders or self.sure():
+            return ""
+        missing = ", ".join(sorted({*self.others()} - self._heard)) or "the others"
+        return f"nothing is ordered until {missing} have shown that their ledgers are not longer than ours"
 
     def follows_or_succeeds(self) -> None:
         """We have signed behind another sequencer, or as its successor."""
