@@ -125,10 +125,15 @@ def held(keys: Sequence[SigningKey], name: str, view: View) -> SigningKey:
     """Of the keys that a member holds the one that is its cosigning key in a state; else the first."""
     if len(keys) == 1:
         return keys[0]
+    current = cosigning_key(view, name)
+    return next((key for key in keys if key.public == current), keys[0])
+
+
+def cosigning_key(view: View, name: str) -> bytes:
+    """The public half of a member's cosigning key in a state; empty for whoever has none there."""
     draft = Draft(view)
     member = draft.find(Member, member_path(name))
-    current = b"" if member is None or not member.cosigning else _public(draft, member.cosigning)
-    return next((key for key in keys if key.public == current), keys[0])
+    return b"" if member is None or not member.cosigning else _public(draft, member.cosigning)
 
 
 def _public(draft: Draft, identifier: str) -> bytes:

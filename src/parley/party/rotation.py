@@ -17,6 +17,8 @@ PATIENCE: Final = 60.0
 async def rotate(ledger: PartyLedger, home: Home) -> Receipt:
     """Replace our cosigning key; the engine signs with the new one from the block on that has it.
 
+    A CometBFT node, whose vote the old one still bears in the block behind that, is started again by itself.
+
     Raises:
         PolicyRefused: the contract refused it.
         PeerLost: it did not come in in time; it may yet, and the new key is then used by itself.
@@ -34,7 +36,6 @@ async def rotate(ledger: PartyLedger, home: Home) -> Receipt:
             remedy=READ_HISTORY,
         )
     settle(home, ledger.view)
-    await member.key_changed()
     return receipt
 
 

@@ -107,9 +107,6 @@ class LedgerEngine(Protocol):
     def hold(self, key: SigningKey) -> None:
         """Hold another cosigning key too, which is signed with once the ledger says so."""
 
-    async def key_changed(self) -> None:
-        """The ledger has the new cosigning key: whatever else signs with it does so from now on."""
-
     async def promise(self, successor: str) -> int:
         """Promise that another member orders from now on, the sequencer being lost; returns the epoch.
 

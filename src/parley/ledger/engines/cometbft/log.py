@@ -17,7 +17,7 @@ from parley.ledger.block import Leaf
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.contract.consortium import ENGINE, Engine
 from parley.ledger.contract.state import Draft
-from parley.ledger.electorate import Electorate, held, origin
+from parley.ledger.electorate import Electorate, cosigning_key, held, origin
 from parley.ledger.encoding import EncodingError, encode
 from parley.ledger.engines.cometbft.store import ChainStore, ExecutedBlock, Position
 from parley.ledger.engines.embedded.store import StoredBlock, StoredLeaf
@@ -89,6 +89,15 @@ class ChainLog:
     def final_size(self) -> int:
         """Leaves that are final: all."""
         return self.replica.size
+
+    @property
+    def voting_key(self) -> bytes:
+        """The public half of the key with which our node votes on the next block of the chain.
+
+        A validator's key that a block has changed acts two blocks later, so it is the cosigning key in the
+        state before the last block. Empty before we have one.
+        """
+        return bytes.fromhex(self.position.voting) or cosigning_key(self.replica.state, self.name)
 
     def number(self, digest: bytes) -> int | None:
         """The leaf of the transaction with this digest, if it is in the log."""
