@@ -27,7 +27,8 @@ class Condition:
         last_block: when that was made, seconds since 1970; 0 if there was none.
         voters: members whose machines make blocks: the sequencer, or the validators.
         connected: members whose machines ours is connected to.
-        trouble: why no blocks come, as far as this member can say; empty while they do.
+        trouble: why no blocks come, as far as this member can say, and which members have signed another
+            ledger than ours; empty while all is well.
     """
 
     engine: Literal["embedded", "cometbft"]

@@ -193,7 +193,7 @@ class CometMember:
             last_block=made,
             voters=tuple(voters),
             connected=tuple(sorted(connected)),
-            trouble=self._silent,
+            trouble="; ".join(filter(None, (self._silent, self._witnessing.trouble))),
         )
 
     async def _connected(self) -> set[str]:
