@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from parley.core.errors import ParleyError
@@ -16,6 +17,7 @@ from parley.ledger.electorate import origin, proving_keys
 from parley.ledger.engines.cometbft.witnessing import Transactions, Witnessing
 from parley.ledger.engines.embedded import gossip
 from parley.ledger.engines.embedded.prove import Snapshot
+from parley.ledger.engines.evidence import convictions
 from parley.ledger.export import export
 from parley.ledger.notes import SignedNote, parse_note
 from parley.ledger.verifier import verify
@@ -128,6 +130,9 @@ async def test_a_member_with_another_ledger_stops_nobody_and_is_named_until_it_a
             await operator.call(bank)
     what = "operator signed another ledger of 2 leaves than ours"
     [(said, ours, theirs)] = evidence(bank)
+    for data in (json.dumps({"what": said, "notes": [ours, theirs]}).encode(), b"{}", ours.encode()):
+        with pytest.raises(ParleyError, match="evidence-proves-nothing"):
+            convictions(bank.log.replica.state, data)
     assert (said, parse_note(ours.encode()).text) == (what, bank.log.note(2).text)
     assert parse_note(theirs.encode()).text == operator.log.note(2).text
     assert bank.lines == [bank.witnessing.trouble]
@@ -159,14 +164,11 @@ async def test_who_has_signed_two_ledgers_is_convicted_on_the_ledger(members):
     assert what == "operator signed two ledgers of 2 leaves"
     fork = fork_evidence(ours.encode(), theirs.encode(), [*proving_keys(bank.log.replica.state)])
     assert {signer.public for signer in fork.signers} == {key("operator", "cosigning").public}
-    proof = {
-        "kind": "checkpoints",
-        "key": key("operator", "cosigning").key_id,
-        "name": "operator",
-        "first": ours.encode().hex(),
-        "second": theirs.encode().hex(),
-    }
-    bank.chain.decide([ledger.tx("bank", "evidence.submit", {"proof": proof})])
+    [file] = bank.chain.folder.glob("evidence-*.json")
+    proofs = convictions(bank.log.replica.state, file.read_bytes())
+    assert [*proofs] == ["operator"]
+    body = {"proof": msgspec.to_builtins(proofs["operator"])}
+    bank.chain.decide([ledger.tx("bank", "evidence.submit", body)])
     assert bank.log.replica.state.get("member/operator")["standing"] == "suspended"
 
 

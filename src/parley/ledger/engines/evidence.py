@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from parley.core.errors import UsageError
 from parley.core.files import write_atomically
+from parley.crypto.signatures import key_id
 from parley.ledger.checkpoint import Checkpoint, contradict
-from parley.ledger.electorate import holds
+from parley.ledger.contract import View
+from parley.ledger.contract.evidence import Checkpoints
+from parley.ledger.electorate import holds, proving_keys
 from parley.ledger.engines.embedded.store import StoreFailed
-from parley.ledger.notes import NoteKey, SignedNote
+from parley.ledger.notes import NoteError, NoteKey, SignedNote, parse_note
 
 EVIDENCE_LIMIT: Final = 100
 """Files of evidence that are kept; a liar cannot fill the disk."""
@@ -82,6 +88,52 @@ def well_signed(keys: Mapping[NoteKey, str], note: SignedNote) -> SignedNote:
         if key is not None and holds(key, note.text, line):
             good[key] = line
     return SignedNote(note.text, tuple(good.values()))
+
+
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of evidence."""
+
+    what: str
+    notes: tuple[str, str]
+
+
+def convictions(view: View, data: bytes) -> dict[str, Checkpoints]:
+    """What a file of evidence proves, and against whom: proofs for ``evidence.submit``, by member.
+
+    Args:
+        view: the state, whose keys count.
+        data: of the file, which may come from anybody.
+
+    Raises:
+        UsageError: ``evidence-proves-nothing``: it is no such file, or convicts nobody.
+    """
+    keys = proving_keys(view)
+    try:
+        first, second = (parse_note(note.encode()) for note in msgspec.json.decode(data, type=_Kept).notes)
+        found = disagreement(keys, first, second)
+    except (msgspec.MsgspecError, NoteError, UnicodeError) as error:
+        raise _proves_nothing(f"it is no file of evidence: {error}") from None
+    if found is None or not found.convicted:
+        raise _proves_nothing("no member has signed two checkpoints of one size that differ")
+    both = _signers(keys, found.ours).keys() & _signers(keys, found.theirs).keys()
+    return {
+        keys[key]: Checkpoints(
+            key=key_id(key.public),
+            name=keys[key],
+            first=found.ours.encoded().hex(),
+            second=found.theirs.encoded().hex(),
+        )
+        for key in keys
+        if key.public in both
+    }
+
+
+def _proves_nothing(why: str) -> UsageError:
+    return UsageError(
+        "evidence-proves-nothing",
+        f"the file convicts nobody: {why}",
+        remedy="name an evidence-….json of the ledger's folder whose `what` says that a member signed two",
+    )
 
 
 def keep_evidence(folder: Path, what: str, first: SignedNote, second: SignedNote) -> str:
