@@ -174,7 +174,8 @@ async def test_who_has_signed_two_ledgers_is_convicted_on_the_ledger(members):
 
 async def test_who_lies_to_one_member_first_is_convicted_when_its_other_signature_comes_round(members):
     bank, operator, regulator = members
-    decide(members, Signing().table())
+    ledger = Signing()
+    decide(members, ledger.table())
     await operator.call(regulator)
     two_faced(operator.log)
     with pytest.raises(ParleyError, match="log-differs"):
@@ -182,7 +183,11 @@ async def test_who_lies_to_one_member_first_is_convicted_when_its_other_signatur
     await bank.call(regulator)
     what = "operator signed two ledgers of 2 leaves"
     assert what in [what for what, *_ in evidence(bank)]
-    assert bank.witnessing.trouble.startswith(what)
+    decide(members, ledger.table(name="more"))
+    with pytest.raises(ParleyError, match="log-differs"):
+        await operator.call(bank)
+    assert len(evidence(bank)) == 3
+    assert bank.witnessing.trouble.startswith(what)  # it stays convicted, whatever it signs after that
     assert not bank.log.withholds
 
 

@@ -212,7 +212,9 @@ class Witnessing:
         name = await asyncio.to_thread(self._log.keep_evidence, found)
         said = f"{found.what}; both signed notes are in {name}"
         self._report(said)
-        self._differing |= dict.fromkeys(found.signers, _Differing(found, said))
+        for member in found.signers:
+            if member in found.convicted or not self._is_convicted(member):
+                self._differing[member] = _Differing(found, said)
         if not self._log.withholds and self._log.is_majority(found.theirs):
             self._log.withholds = True
             self._report(COSIGNS_NO_MORE)
@@ -222,7 +224,11 @@ class Witnessing:
         known = self._differing.get(member)
         if known is None or known.found.theirs.text != found.theirs.text:
             return False
-        return (member in known.found.convicted) or member not in found.convicted
+        return self._is_convicted(member) or member not in found.convicted
+
+    def _is_convicted(self, member: str) -> bool:
+        known = self._differing.get(member)
+        return known is not None and member in known.found.convicted
 
     async def _look_again(self, size: int) -> None:
         """Others have signed our checkpoint of a size: whoever differed has lied, or agrees by now."""
@@ -231,7 +237,7 @@ class Witnessing:
             return
         signed = {line.name for line in note.signatures}
         for member, known in list(self._differing.items()):
-            if member in known.found.convicted or member not in signed:
+            if self._is_convicted(member) or member not in signed:
                 continue
             if known.found.size == size:
                 await self._judged(note, known.found.theirs)
