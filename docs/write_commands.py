@@ -79,6 +79,7 @@ COMMANDS: Final = (
     "ledger check-proof",
     "ledger export",
     "ledger verify",
+    "ledger accuse",
     "peer add",
     "peer list",
     "demo",

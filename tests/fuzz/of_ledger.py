@@ -18,7 +18,7 @@ from parley.ledger.block import Leaf, read_genesis
 from parley.ledger.checkpoint import Checkpoint, fork_evidence, open_checkpoint
 from parley.ledger.contract import Block, apply
 from parley.ledger.contract.takeover import is_promised
-from parley.ledger.electorate import Electorate
+from parley.ledger.electorate import Electorate, origin, proving_keys
 from parley.ledger.encoding import EncodingError, decode, encode, unhexed
 from parley.ledger.engines.cometbft import messages, rpc, server, wire
 from parley.ledger.engines.cometbft import requests as node
@@ -30,6 +30,7 @@ from parley.ledger.engines.embedded.comparing import _read as promised
 from parley.ledger.engines.embedded.cosigner import Forked, Rejected
 from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.engines.embedded.prove import Snapshot
+from parley.ledger.engines.evidence import convictions, disagreement
 from parley.ledger.export import export, read_header, read_note
 from parley.ledger.notes import NoteError, NoteKey, cosign, parse_note
 from parley.ledger.proof import Receipt, ReceiptRefused, verify_receipt
@@ -93,9 +94,10 @@ def block(folder):
             lambda: cosigner.compare(log, shown.note),
             lambda: cosigner.cosignature(log, "operator", shown.note),
             lambda: handover._check_promises(log, shown.leaves),
+            lambda: disagreement(proving_keys(log.replica.state), log.note(log.size), parse_note(shown.note)),
             lambda: handover.switch(log, 1, shown.leaves, shown.note),
         ):
-            with suppress(Rejected, Forked):
+            with suppress(Rejected, Forked, NoteError):
                 step()
 
     spec = genesis_of(_NAMES)
@@ -195,6 +197,16 @@ def note(folder):
 
     good = log.note(log.size).encoded()
     return Fuzzed([good, log.note(1).encoded(), receipt().checkpoint], read, (NoteError,))
+
+
+def kept_evidence(folder):
+    """A file of evidence, from somebody."""
+    state = _log(folder).replica.state
+    head = Checkpoint.seal(origin(state), 7, bytes(32), bytes(32))
+    other = Checkpoint.seal(origin(state), 7, bytes([1] * 32), bytes(32))
+    signed = [one.sign(key("operator", "cosigning")).encoded().decode() for one in (head, other)]
+    seeds = [_as_json({"what": "x", "notes": notes}) for notes in (signed, signed[:1] * 2)]
+    return Fuzzed(seeds, lambda data: convictions(state, data), (ParleyError,), JSON)
 
 
 def trusted_keys(_folder):
@@ -437,6 +449,7 @@ TARGETS = (
     Target("a genesis", founding, slow=True),
     Target("a leaf", leaf),
     Target("a note", note),
+    Target("a file of evidence", kept_evidence),
     Target("a file of keys", trusted_keys),
     Target("a receipt", proof),
     Target("proofs", paths),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from parley.ledger.engines.cometbft.beginning import Beginning, Founding
+from parley.ledger.engines.cometbft.files import rewrite_validator_key
 from parley.ledger.engines.cometbft.keys import KeyPair, node_id
 from parley.ledger.engines.cometbft.local import draw_parties, write_network
 from parley.ledger.engines.cometbft.log import DATABASE, ChainLog
@@ -16,6 +17,9 @@ from parley.ledger.engines.cometbft.member import CometMember, NodePlace
 
 from tests.comet import PACE, binary, until
 from tests.contract import key
+
+GENERATIONS = 4
+"""Cosigning keys that each member has, to be used one after the other."""
 
 
 class Network:
@@ -31,11 +35,19 @@ class Network:
 
     def start(self, name):
         log = ChainLog(self.folder(name), name, key(name, "cosigning"))
-        place = NodePlace(self.parties[name].settings, binary())
+        for generation in range(1, GENERATIONS):
+            log.hold(key(name, "cosigning", generation))
+        place = NodePlace(self.parties[name].settings, binary(), lambda due: self.give_key(name, due))
         member = CometMember(log, place, lambda line: self.lines.append((name, line)))
         self.members[name] = member
         self.tasks[name] = asyncio.create_task(member.run())
         return member
+
+    def give_key(self, name, public):
+        """Give a member's node the key that it is to vote with, of which the member holds a few."""
+        for generation in range(GENERATIONS):
+            if key(name, "cosigning", generation).public == public:
+                rewrite_validator_key(self.parties[name].settings, seeded(name, generation))
 
     async def stop(self, name):
         task = self.tasks.pop(name)
@@ -70,9 +82,9 @@ async def caught_up(member):
     await until(level)
 
 
-def seeded(name):
+def seeded(name, generation=0):
     """The validator key of a member: its cosigning key, as `tests.contract.key` makes it."""
-    return KeyPair(hashlib.sha256(f"{name}/cosigning/0".encode()).digest())
+    return KeyPair(hashlib.sha256(f"{name}/cosigning/{generation}".encode()).digest())
 
 
 @asynccontextmanager

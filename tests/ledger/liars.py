@@ -105,3 +105,16 @@ def equivocate(runner):
         return SignedNote(text, (cosign(log.name, text, log._key, time),))
 
     log.cosign = signed
+
+
+def two_faced(log, junk=()):
+    """A member on CometBFT that shows another log than it has executed, signed with its key."""
+    honest = log.note
+
+    def note(size):
+        head = Checkpoint.parse(honest(size).text)
+        other = Checkpoint.seal(head.origin, head.size, bytes(32), head.state_root)
+        own = cosign(log.name, other.text, log._keys[0], 1_790_000_000)
+        return other.sign(log._keys[0]).with_signatures([own, *junk])
+
+    log.note = note

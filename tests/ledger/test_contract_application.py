@@ -1,8 +1,10 @@
 """The contract behind CometBFT, without a node: blocks, empty ones, crashes, validators, peers."""
 
+import contextlib
 import itertools
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +209,39 @@ def test_a_removed_member_loses_its_vote_and_a_rotated_key_takes_over(chain, led
     new = {"kind": "cosigning", "public": key("bank", "cosigning", 1).public.hex()}
     rotated = chain.decide([ledger.tx("bank", "key.rotate", new, signer=key("bank", "cosigning"))])
     assert powers(rotated) == {key("bank", "cosigning").public: 0, key("bank", "cosigning", 1).public: 10}
+
+
+def test_behind_a_rotation_the_old_key_votes_for_one_block_more_whatever_is_killed_in_between(chain, ledger):
+    old, new, last = (key("bank", "cosigning", generation).public for generation in range(3))
+
+    def voting():
+        before = chain.log.voting_key
+        chain.reopen()
+        assert chain.log.voting_key == before
+        return before
+
+    def rotate(signer, public):
+        body = {"kind": "cosigning", "public": public.hex()}
+        chain.decide([ledger.tx("bank", "key.rotate", body, signer=key("bank", "cosigning", signer))])
+
+    assert voting() == old
+    chain.decide([ledger.table()])
+    assert voting() == old
+    rotate(0, new)
+    assert voting() == old
+    rotate(1, last)
+    assert voting() == new
+    chain.decide([])
+    assert voting() == last
+
+
+def test_a_database_that_does_not_say_which_key_votes_goes_by_the_ledger(chain, ledger):
+    new = {"kind": "cosigning", "public": key("bank", "cosigning", 1).public.hex()}
+    chain.decide([ledger.tx("bank", "key.rotate", new, signer=key("bank", "cosigning"))])
+    with contextlib.closing(sqlite3.connect(chain.log.store.path)) as database, database:
+        database.execute("DROP TABLE voting")
+    chain.reopen()
+    assert chain.log.voting_key == key("bank", "cosigning", 1).public
 
 
 def test_a_newcomer_votes_once_it_has_joined_and_announced_its_node_and_not_while_suspended(chain, ledger):

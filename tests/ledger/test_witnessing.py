@@ -2,24 +2,33 @@
 
 import asyncio
 import io
+import json
 import time
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from parley.core.errors import ParleyError
 from parley.core.trace import Trace
+from parley.ledger.block import Leaf
+from parley.ledger.checkpoint import fork_evidence
+from parley.ledger.electorate import origin, proving_keys
 from parley.ledger.engines.cometbft.witnessing import Transactions, Witnessing
 from parley.ledger.engines.embedded import gossip
 from parley.ledger.engines.embedded.prove import Snapshot
+from parley.ledger.engines.evidence import convictions
 from parley.ledger.export import export
+from parley.ledger.notes import SignedNote, parse_note
 from parley.ledger.verifier import verify
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.memory import memory_pair
 from parley.protocols.together import together
 
-from tests.contract import spec
+from tests.contract import key, spec
 from tests.contract_moves import MEMBERS
 from tests.ledger.chains import founded
+from tests.ledger.liars import two_faced
 from tests.ledger.test_contract_application import Signing
 
 COMET = {"engine": "cometbft", "sequencer": None}
@@ -98,14 +107,132 @@ async def test_a_member_that_is_further_on_signs_what_the_other_has(members):
     assert operator.log.cosigned_size == 0
 
 
-async def test_a_member_with_another_ledger_is_told_and_its_signature_does_not_count(members):
+# Another ledger than ours
+
+
+def evidence(member):
+    """What every file of evidence says, and its two notes."""
+    files = sorted(member.chain.folder.glob("evidence-*.json"))
+    return [(kept["what"], *kept["notes"]) for kept in map(json.loads, map(Path.read_bytes, files))]
+
+
+def cosigners(member, size):
+    return {line.name for line in member.log.note(size).signatures} - {origin(member.log.replica.state)}
+
+
+async def test_a_member_with_another_ledger_stops_nobody_and_is_named_until_it_agrees(members, tmp_path):
+    bank, operator, regulator = members
+    ledger = Signing()
+    decide((bank, regulator), ledger.table())
+    operator.chain.decide([ledger.table(name="other")])
+    for _ in range(2):
+        with pytest.raises(ParleyError, match="log-differs"):
+            await operator.call(bank)
+    what = "operator signed another ledger of 2 leaves than ours"
+    [(said, ours, theirs)] = evidence(bank)
+    for data in (json.dumps({"what": said, "notes": [ours, theirs]}).encode(), b"{}", ours.encode()):
+        with pytest.raises(ParleyError, match="evidence-proves-nothing"):
+            convictions(bank.log.replica.state, data)
+    assert (said, parse_note(ours.encode()).text) == (what, bank.log.note(2).text)
+    assert parse_note(theirs.encode()).text == operator.log.note(2).text
+    assert bank.lines == [bank.witnessing.trouble]
+    assert bank.witnessing.trouble.startswith(what)
+    assert bank.log.cosigned_size == 0
+
+    decide((bank, regulator), ledger.table(name="more"))
+    await bank.call(regulator)
+    assert cosigners(bank, 3) == {"bank", "regulator"}
+
+    again = Member(tmp_path / "again", "operator")  # it has fetched the ledger anew
+    for leaf in bank.chain.leaves[1:]:
+        again.chain.decide([Leaf.decoded(leaf).signed], Leaf.decoded(leaf).time)
+    await again.call(bank)
+    again.log.store.close()
+    assert (bank.witnessing.trouble, bank.log.cosigned_size) == ("", 3)
+
+
+async def test_who_has_signed_two_ledgers_is_convicted_on_the_ledger(members):
     bank, operator, _ = members
     ledger = Signing()
-    bank.chain.decide([ledger.table()])
-    operator.chain.decide([ledger.table(name="other")])
+    decide(members, ledger.table())
+    await bank.call(operator)
+    junk = [line._replace(signature=bytes(72)) for line in bank.log.note(2).signatures if line.name == "bank"]
+    two_faced(operator.log, junk)  # one bad line beside its own would spoil the proof
+    with pytest.raises(ParleyError, match="member-equivocates"):
+        await operator.call(bank)
+    [(what, ours, theirs)] = evidence(bank)
+    assert what == "operator signed two ledgers of 2 leaves"
+    fork = fork_evidence(ours.encode(), theirs.encode(), [*proving_keys(bank.log.replica.state)])
+    assert {signer.public for signer in fork.signers} == {key("operator", "cosigning").public}
+    [file] = bank.chain.folder.glob("evidence-*.json")
+    proofs = convictions(bank.log.replica.state, file.read_bytes())
+    assert [*proofs] == ["operator"]
+    body = {"proof": msgspec.to_builtins(proofs["operator"])}
+    bank.chain.decide([ledger.tx("bank", "evidence.submit", body)])
+    assert bank.log.replica.state.get("member/operator")["standing"] == "suspended"
+
+
+async def test_who_lies_to_one_member_first_is_convicted_when_its_other_signature_comes_round(members):
+    bank, operator, regulator = members
+    ledger = Signing()
+    decide(members, ledger.table())
+    await operator.call(regulator)
+    two_faced(operator.log)
     with pytest.raises(ParleyError, match="log-differs"):
-        await bank.call(operator)
-    assert bank.log.cosigned_size == 0
+        await operator.call(bank)
+    await bank.call(regulator)
+    what = "operator signed two ledgers of 2 leaves"
+    assert what in [what for what, *_ in evidence(bank)]
+    decide(members, ledger.table(name="more"))
+    with pytest.raises(ParleyError, match="log-differs"):
+        await operator.call(bank)
+    assert len(evidence(bank)) == 3
+    assert bank.witnessing.trouble.startswith(what)  # it stays convicted, whatever it signs after that
+    assert not bank.log.withholds
+
+
+async def test_a_checkpoint_that_nobody_has_signed_proves_nothing(members):
+    bank, operator, regulator = members
+    decide(members, Signing().table())
+    two_faced(operator.log)
+    lie = operator.log.note(2)
+    for shown in (
+        SignedNote(lie.text, ()),
+        SignedNote(lie.text, tuple(line._replace(signature=line.signature[::-1]) for line in lie.signatures)),
+        SignedNote(lie.text, bank.log.note(2).signatures),
+        SignedNote(lie.text.replace(origin(bank.log.replica.state), "parley/else"), lie.signatures),
+    ):
+        operator.log.note = lambda _size, shown=shown: shown
+        with pytest.raises(ParleyError, match="checkpoint-bad"):
+            await operator.call(bank)
+    assert (evidence(bank), bank.witnessing.trouble, bank.lines) == ([], "", [])
+    await bank.call(regulator)
+    assert cosigners(bank, 2) == {"bank", "regulator"}
+
+
+async def test_a_member_from_whom_a_majority_differs_cosigns_no_more(members, tmp_path):
+    bank, operator, regulator = members
+    retailer = Member(tmp_path, "retailer")
+    ledger = Signing()
+    bank.chain.decide([ledger.table()])
+    decide((operator, regulator, retailer), ledger.table(name="other"))
+    await operator.call(regulator)
+    with pytest.raises(ParleyError, match="log-differs"):
+        await operator.call(bank)
+    assert not bank.log.withholds  # two of four
+    await operator.call(retailer)
+    with pytest.raises(ParleyError, match="log-differs"):
+        await operator.call(bank)
+    retailer.log.store.close()
+    who = "operator and regulator and retailer"
+    assert f"{who} signed another ledger of 2 leaves than ours" in bank.witnessing.trouble
+    assert bank.witnessing.trouble.endswith("this member cosigns no more")
+    bank.chain.decide([ledger.table(name="more")])
+    assert (bank.log.size, cosigners(bank, 3)) == (3, set())
+    assert exported(bank).leaves == 3
+
+
+# Transactions
 
 
 async def test_a_transaction_that_does_not_come_in_is_given_to_the_other(members):

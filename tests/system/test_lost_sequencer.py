@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 
+from parley.ledger.checkpoint import Checkpoint
+from parley.store.keys import LedgerKeys
+
 from tests.system.parties import caught_up, consortium, failed, history, open_vote, parley, until
 
 
@@ -97,7 +100,7 @@ def test_the_part_that_must_say_yes_is_put_to_the_vote(members):
     caught_up(regulator, operator)
 
 
-def test_new_cosigning_keys_of_sequencer_and_follower_are_used_at_once(members):
+def test_new_cosigning_keys_are_used_at_once_and_convict_who_signs_two_histories(members, tmp_path):
     bank, operator, regulator = members
     for party in (bank, operator):
         party.done("consortium", "rotate", "cosigning")
@@ -113,3 +116,19 @@ def test_new_cosigning_keys_of_sequencer_and_follower_are_used_at_once(members):
     regulator.up()
     caught_up(regulator, bank)
     assert regulator.done("ledger", "verify")["leaves"] == len(history(bank))
+
+    file = tmp_path / "evidence.json"
+    failed(bank.do("ledger", "accuse", file), "usage", "file-unreadable", 2)
+    file.write_text(json.dumps({"what": "", "notes": two_histories(operator, status["consortium"])}))
+    number = bank.done("ledger", "accuse", file)["records"]["operator"]
+    assert "shows evidence of checkpoints" in history(bank)[number]["words"]
+    standing = {each["name"]: each["standing"] for each in bank.done("members")["members"]}
+    assert standing["operator"] == "suspended"
+    failed(regulator.do("ledger", "accuse", file), "refused", "ledger-evidence-known", 3)
+
+
+def two_histories(party, consortium):
+    """Two checkpoints of one size, signed with a party's present key."""
+    signer = LedgerKeys.load(party.home / "keys").cosigning
+    heads = [Checkpoint.seal(f"parley/{consortium}", 7, bytes([root] * 32), bytes(32)) for root in range(2)]
+    return [head.sign(signer).encoded().decode() for head in heads]

@@ -144,9 +144,9 @@ def rotate(
       parley consortium rotate cosigning
 
     The key signs checkpoints and, with CometBFT, the votes of our node. The new one is made in keys/
-    of the home folder and holds from the record on that says so. A CometBFT node is started anew
-    with it by itself, one block later. The old key stays beside it as cosigning.key.old until you
-    delete it. Needs our running party.
+    of the home folder and holds from the record on that says so. A CometBFT node, which votes with
+    the old one on one block more, is then started anew by itself. The old key stays beside it as
+    cosigning.key.old until you delete it. Needs our running party.
     """
     receipt = settled("key.rotate", asyncio.run(compose.rotate_key(home)))
 

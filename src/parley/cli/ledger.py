@@ -10,11 +10,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from parley.cli.asking import read
-from parley.cli.files import not_readable, not_writable
+from parley.cli.asking import ask, read
+from parley.cli.files import contents, not_readable, not_writable
 from parley.cli.options import DEFAULT_HOME, HomeOption, JsonOption, group
 from parley.cli.output import Failure, Problem, answer, columns, facts
 from parley.core.errors import UsageError
+from parley.ledger.engines.evidence import convictions
 from parley.ledger.export import export
 from parley.ledger.verifier import Difference, Verified, verify
 from parley.party.chronicle import Chronicle, Entry
@@ -140,6 +141,37 @@ def _condition(halted: str | None) -> str:
     if halted is None:
         return "is not running, so this is how it was when it stopped"
     return f"signs nothing any more: {halted}" if halted else "runs"
+
+
+@app.command("accuse")
+def accuse(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An evidence-….json of the ledger's folder.")],
+    *,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove on the ledger that a member has signed two histories.
+
+    \b
+    Example:
+      parley ledger accuse parley-home/ledger/evidence-5e24....json
+
+    A party that is shown another ledger of the size of its own keeps both signed pages in such a
+    file. Where one key has signed both, the ledger suspends its member at once, without a vote; how
+    it came about is for the members to find out. Needs our running party.
+    """
+    data = contents(file)
+    proofs = read(home, lambda ledger: convictions(ledger.view, data))
+    records = {
+        member: ask(home, "evidence.submit", {"proof": msgspec.to_builtins(proof)}).number
+        for member, proof in proofs.items()
+    }
+
+    def show(console: Console) -> None:
+        for member, number in records.items():
+            console.print(Text(f"{member} is convicted, and suspended, as of record {number}"))
+
+    answer({"records": records}, show, as_json=as_json)
 
 
 @app.command("export")

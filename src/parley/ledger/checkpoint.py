@@ -121,11 +121,16 @@ def fork_evidence(a: bytes, b: bytes, keys: Sequence[NoteKey]) -> Fork | None:
     """
     first, second = open_checkpoint(a, keys), open_checkpoint(b, keys)
     one, other = first.checkpoint, second.checkpoint
-    if (one.origin, one.size) != (other.origin, other.size) or _claimed(one) == _claimed(other):
+    if not contradict(one, other):
         return None
     both = {said.key.public for said in first.statements} & {said.key.public for said in second.statements}
     named = {said.key.public: said.key for said in first.statements if said.key.public in both}
     return Fork(one, other, tuple(named.values())) if named else None
+
+
+def contradict(one: Checkpoint, other: Checkpoint) -> bool:
+    """Whether two checkpoints are of one origin and size, and cannot both be true."""
+    return (one.origin, one.size) == (other.origin, other.size) and _claimed(one) != _claimed(other)
 
 
 def _claimed(checkpoint: Checkpoint) -> tuple[bytes, tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """Whose signature counts under a checkpoint, by the state the checkpoint commits to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from parley.crypto.signatures import SigningKey
@@ -113,23 +113,47 @@ def sealers(before: View, after: View, height: int) -> tuple[NoteKey, ...]:
 
 def log_keys(view: View) -> dict[NoteKey, str]:
     """Every key that a member ever had for checkpoints, as a key of the log; with the member."""
-    draft, name = Draft(view), origin(view)
-    keys = (draft.known(Key, path) for path in draft.paths("key/"))
+    return {key: member for key, member in checkpoint_keys(view).items() if key.kind is Kind.ED25519}
+
+
+def checkpoint_keys(view: View) -> dict[NoteKey, str]:
+    """The same keys, each as one of the log and as one of its member."""
+    return _in_notes(view, _cosigning_keys(view))
+
+
+def proving_keys(view: View) -> dict[NoteKey, str]:
+    """The same without those that may be stolen, whose signatures prove nothing against the member."""
+    return _in_notes(view, (key for key in _cosigning_keys(view) if not key.stolen))
+
+
+def _in_notes(view: View, keys: Iterable[Key]) -> dict[NoteKey, str]:
+    name = origin(view)
     return {
-        NoteKey(name, Kind.ED25519, bytes.fromhex(key.public)): key.member
+        NoteKey(said, kind, bytes.fromhex(key.public)): key.member
         for key in keys
-        if key.kind == "cosigning"
+        for said, kind in ((name, Kind.ED25519), (key.member, Kind.COSIGNATURE_V1))
     }
+
+
+def _cosigning_keys(view: View) -> Iterator[Key]:
+    draft = Draft(view)
+    keys = (draft.known(Key, path) for path in draft.paths("key/"))
+    return (key for key in keys if key.kind == "cosigning")
 
 
 def held(keys: Sequence[SigningKey], name: str, view: View) -> SigningKey:
     """Of the keys that a member holds the one that is its cosigning key in a state; else the first."""
     if len(keys) == 1:
         return keys[0]
+    current = cosigning_key(view, name)
+    return next((key for key in keys if key.public == current), keys[0])
+
+
+def cosigning_key(view: View, name: str) -> bytes:
+    """The public half of a member's cosigning key in a state; empty for whoever has none there."""
     draft = Draft(view)
     member = draft.find(Member, member_path(name))
-    current = b"" if member is None or not member.cosigning else _public(draft, member.cosigning)
-    return next((key for key in keys if key.public == current), keys[0])
+    return b"" if member is None or not member.cosigning else _public(draft, member.cosigning)
 
 
 def _public(draft: Draft, identifier: str) -> bytes:

@@ -29,7 +29,7 @@ from parley.party.address import address_of
 from parley.party.chronicle import Chronicle
 from parley.party.rotation import settle
 from parley.store.home import Home, NodePlan
-from parley.store.keys import NODE, LedgerKeys, next_cosigning, seed_of
+from parley.store.keys import NODE, LedgerKeys, cosigning_seed, next_cosigning, seed_of
 from parley.store.settings import reachable
 
 
@@ -114,11 +114,11 @@ def open_engine(home: Home, around: Around) -> CometMember:
         log.store.close()
         raise
 
-    def refresh() -> None:
+    def refresh(voting: bytes) -> None:
         peers = tuple(_peers(log.replica.state, home.settings.party))
         rewrite_config(_settings(home, home.node or plan, peers))
         settle(home, log.replica.state)
-        rewrite_validator_key(settings, _validator_key(home))
+        rewrite_validator_key(settings, KeyPair(cosigning_seed(_keys(home), voting)))
 
     return CometMember(log, NodePlace(settings, binary, refresh), around.log, around.opening)
 
@@ -138,7 +138,8 @@ def _write_home(home: Home, log: ChainLog, settings: NodeSettings) -> None:
         raise UsageError(
             "ledger-not-fetched", "there is no ledger to go on from", remedy="start the party again"
         )
-    write_home(settings, genesis_of(log.replica, final), _node_key(home), _validator_key(home))
+    validator = KeyPair(cosigning_seed(_keys(home), log.voting_key))
+    write_home(settings, genesis_of(log.replica, final), _node_key(home), validator)
 
 
 def _settings(home: Home, plan: NodePlan, peers: tuple[Peer, ...]) -> NodeSettings:
@@ -175,10 +176,6 @@ def _peers(view: View, own: str) -> Iterator[Peer]:
 
 def _node_key(home: Home) -> KeyPair:
     return KeyPair(seed_of(_keys(home), NODE))
-
-
-def _validator_key(home: Home) -> KeyPair:
-    return KeyPair(seed_of(_keys(home), "cosigning"))
 
 
 def _keys(home: Home) -> Path:

@@ -125,7 +125,7 @@ class Condition(msgspec.Struct, frozen=True):
         last_block: when it was made, seconds since 1970; 0 if there was none.
         voters: members whose machines make blocks.
         connected: members whose machines ours is connected to.
-        trouble: why no blocks come; empty while they do.
+        trouble: why no blocks come, and who has signed another ledger than ours; empty while all is well.
     """
 
     leader: str

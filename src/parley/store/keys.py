@@ -6,6 +6,7 @@ needs it but to replace the others.
 
 import re
 import secrets
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -19,6 +20,9 @@ NODE: Final = "node"
 """The key that proves our CometBFT node to those of the others."""
 NEXT: Final = "cosigning-next"
 """The key that is to take the place of the cosigning key, from before the ledger is told until it says so."""
+OLD: Final = "cosigning.key.old"
+"""File of the key that the cosigning key has replaced; a validator votes with it for one block more."""
+_SETTLING: Final = threading.Lock()
 _SEED: Final = re.compile("[0-9a-fA-F]{64}")
 
 
@@ -65,13 +69,26 @@ def draw_next_cosigning(folder: Path) -> SigningKey:
 
 
 def settle_cosigning(folder: Path, current: bytes) -> bool:
-    """Put the next cosigning key in place if its public half is ``current``, and keep the old one aside."""
-    following = next_cosigning(folder)
-    if following is None or following.public != current:
-        return False
-    _file(folder, "cosigning").replace(folder / "cosigning.key.old")
-    _file(folder, NEXT).replace(_file(folder, "cosigning"))
-    return True
+    """Put the next cosigning key in place if its public half is ``current``, and keep the old one aside.
+
+    There is a cosigning key at every moment, and the old one beside it before it is replaced.
+    """
+    with _SETTLING:
+        following = next_cosigning(folder)
+        if following is None or following.public != current:
+            return False
+        write_atomically(folder / OLD, _seed(_file(folder, "cosigning")).hex().encode())
+        _file(folder, NEXT).replace(_file(folder, "cosigning"))
+        return True
+
+
+def cosigning_seed(folder: Path, public: bytes) -> bytes:
+    """The 32 secret bytes of the cosigning key; of the one before it, if ``public`` is that one's."""
+    seed, old = seed_of(folder, "cosigning"), folder / OLD
+    if SigningKey.from_seed(bytearray(seed)).public == public or not old.exists():
+        return seed
+    earlier = _seed(old)
+    return earlier if SigningKey.from_seed(bytearray(earlier)).public == public else seed
 
 
 def seed_of(folder: Path, kind: str) -> bytes:

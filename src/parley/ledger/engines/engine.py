@@ -27,7 +27,8 @@ class Condition:
         last_block: when that was made, seconds since 1970; 0 if there was none.
         voters: members whose machines make blocks: the sequencer, or the validators.
         connected: members whose machines ours is connected to.
-        trouble: why no blocks come, as far as this member can say; empty while they do.
+        trouble: why no blocks come, as far as this member can say, and which members have signed another
+            ledger than ours; empty while all is well.
     """
 
     engine: Literal["embedded", "cometbft"]
@@ -106,9 +107,6 @@ class LedgerEngine(Protocol):
 
     def hold(self, key: SigningKey) -> None:
         """Hold another cosigning key too, which is signed with once the ledger says so."""
-
-    async def key_changed(self) -> None:
-        """The ledger has the new cosigning key: whatever else signs with it does so from now on."""
 
     async def promise(self, successor: str) -> int:
         """Promise that another member orders from now on, the sequencer being lost; returns the epoch.

@@ -136,10 +136,6 @@ class MovingMember:
         """Hold another cosigning key too, which is signed with once the ledger says so."""
         self._engine.hold(key)
 
-    async def key_changed(self) -> None:
-        """The ledger has the new cosigning key."""
-        await self._engine.key_changed()
-
     async def promise(self, successor: str) -> int:
         """Promise that another member orders from now on; raises as the engines do."""
         return await self._engine.promise(successor)

@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from parley.core.errors import ParleyError, ProtocolBug, UsageError
 from parley.ledger.block import Leaf
 from parley.ledger.contract import Block, Dropped, Receipt, admit
+from parley.ledger.electorate import cosigning_key
 from parley.ledger.encoding import encode
 from parley.ledger.engines.cometbft import peers
 from parley.ledger.engines.cometbft.application import (
@@ -144,7 +145,8 @@ class ContractApplication(Application):
         self._note(misbehaviour)
         tried = self._try(txs, time)
         executed, state = tried.executed, self._log.replica.state
-        self._decided = replace(self._log.position, height=height), executed
+        voting = cosigning_key(state, self._log.name).hex()
+        self._decided = replace(self._log.position, height=height, voting=voting), executed
         if not executed.leaves:
             none = tuple(_result(None, tried.dropped.get(tx)) for tx in txs)
             return FinalizeResult(none, app_hash(self._log.checkpoint()))

@@ -11,6 +11,7 @@ Sources: CometBFT's configuration reference; its genesis format ("Using CometBFT
 `keys` for the key files. Whole numbers of 64 bits are strings in these JSON files.
 """
 
+import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -295,6 +296,12 @@ def rewrite_validator_key(settings: NodeSettings, validator_key: KeyPair) -> Non
     What was signed last stays noted, so the new key signs later blocks only.
     """
     _write(settings.home / "config" / "priv_validator_key.json", validator_key.validator_key_file())
+
+
+def validator_key(settings: NodeSettings) -> bytes:
+    """The public half, 32 bytes, of the key with which the node of a home votes when it starts next."""
+    held = json.loads((settings.home / "config" / "priv_validator_key.json").read_bytes())
+    return base64.b64decode(held["pub_key"]["value"])
 
 
 def _write(path: Path, content: str) -> None:

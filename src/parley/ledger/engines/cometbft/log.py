@@ -17,10 +17,11 @@ from parley.ledger.block import Leaf
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.contract.consortium import ENGINE, Engine
 from parley.ledger.contract.state import Draft
-from parley.ledger.electorate import Electorate, held, origin
+from parley.ledger.electorate import Electorate, cosigning_key, held, origin
 from parley.ledger.encoding import EncodingError, encode
 from parley.ledger.engines.cometbft.store import ChainStore, ExecutedBlock, Position
 from parley.ledger.engines.embedded.store import StoredBlock, StoredLeaf
+from parley.ledger.engines.evidence import Disagreement, keep_evidence
 from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.notes import NoteError, NoteSignature, SignedNote, cosign, parse_note
 from parley.ledger.replica import Executed, Overlay, Remembering, Replica
@@ -46,6 +47,9 @@ class ChainLog:
         name: of the party.
         key: its cosigning key, which is its validator's.
 
+    Attributes:
+        withholds: whether it cosigns no further checkpoint.
+
     Raises:
         UsageError: ``ledger-damaged``: the database does not match its own last checkpoint.
 
@@ -54,6 +58,8 @@ class ChainLog:
     def __init__(self, folder: Path, name: str, key: SigningKey) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.name = name
+        self.withholds = False
+        self._folder = folder
         self._keys = [key]
         self.store = ChainStore(folder / DATABASE)
         try:
@@ -89,6 +95,15 @@ class ChainLog:
     def final_size(self) -> int:
         """Leaves that are final: all."""
         return self.replica.size
+
+    @property
+    def voting_key(self) -> bytes:
+        """The public half of the key with which our node votes on the next block of the chain.
+
+        A validator's key that a block has changed acts two blocks later, so it is the cosigning key in the
+        state before the last block. Empty before we have one.
+        """
+        return bytes.fromhex(self.position.voting) or cosigning_key(self.replica.state, self.name)
 
     def number(self, digest: bytes) -> int | None:
         """The leaf of the transaction with this digest, if it is in the log."""
@@ -152,12 +167,25 @@ class ChainLog:
         for past in [at for at in list(self._electorates) if at < self._cosigned]:
             self._electorates.pop(past, None)  # in place: the party's thread may add one meanwhile
 
+    def is_majority(self, note: SignedNote) -> bool:
+        """Whether a majority of the members has cosigned another checkpoint of a size not long past."""
+        voters = self._electorates.get(Checkpoint.parse(note.text).size)
+        return voters is not None and len(voters.good(note.text, note.signatures)) >= voters.quorum
+
+    def keep_evidence(self, found: Disagreement) -> str:
+        """Write both notes beside the database; the name of the file.
+
+        Raises:
+            StoreFailed: the disk did not take it.
+        """
+        return keep_evidence(self._folder, found.what, found.ours, found.theirs)
+
     def _stored(self, executed: Executed) -> StoredBlock:
         """The block as it is written; its checkpoint is signed as of the block's time."""
         sealed = self.checkpoint_after(executed)
         key = held(self._keys, self.name, Overlay(self.replica.state, executed.writes))
-        own = cosign(self.name, sealed.text, key, executed.time)
-        note = sealed.sign(key).with_signatures([own])
+        own = () if self.withholds else (cosign(self.name, sealed.text, key, executed.time),)
+        note = sealed.sign(key).with_signatures(own)
         receipts = [encode(receipt.value()) for receipt in executed.receipts] or [b"{}"]
         leaves = tuple(
             StoredLeaf(data, leaf_hash(data), digest, receipt)
@@ -165,7 +193,7 @@ class ChainLog:
         )
         first = executed.size - len(leaves)
         voters = Electorate.of(Overlay(self.replica.state, executed.writes))
-        alone = len(voters.good(note.text, [own])) >= voters.quorum
+        alone = len(voters.good(note.text, own)) >= voters.quorum
         return StoredBlock(executed.height, first, leaves, note.encoded(), alone)
 
 

@@ -20,7 +20,7 @@ from parley.core.errors import ParleyError, PeerLost, PolicyRefused, UsageError
 from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import Dropped, Receipt
 from parley.ledger.engines.cometbft.contract_application import DROPPED, ContractApplication
-from parley.ledger.engines.cometbft.files import NodeSettings
+from parley.ledger.engines.cometbft.files import NodeSettings, validator_key
 from parley.ledger.engines.cometbft.log import ChainLog
 from parley.ledger.engines.cometbft.node import Node, start_node
 from parley.ledger.engines.cometbft.rpc import RpcClient
@@ -53,13 +53,14 @@ class NodePlace:
     Args:
         settings: its home and addresses; the home has been written.
         binary: the CometBFT program.
-        refresh: brings the files of the home up to date with the ledger; called before the node starts.
+        refresh: brings the files of the home up to date with the ledger; called before the node starts, with
+            the public half of the key it is to vote with (`ChainLog.voting_key`), if the party holds that.
 
     """
 
     settings: NodeSettings
     binary: Path
-    refresh: Callable[[], None] = lambda: None
+    refresh: Callable[[bytes], None] = lambda _voting: None
 
 
 class CometMember:
@@ -192,7 +193,7 @@ class CometMember:
             last_block=made,
             voters=tuple(voters),
             connected=tuple(sorted(connected)),
-            trouble=self._silent,
+            trouble="; ".join(filter(None, (self._silent, self._witnessing.trouble))),
         )
 
     async def _connected(self) -> set[str]:
@@ -245,18 +246,6 @@ class CometMember:
     def hold(self, key: SigningKey) -> None:
         """Hold another cosigning key too, which is signed with once the ledger says so."""
         self.log.hold(key)
-
-    async def key_changed(self) -> None:
-        """Let the node vote with the new key.
-
-        The old one is still a validator's in the next block, so the node is started anew behind that.
-        """
-        at = self.log.position.height
-        while self.log.position.height <= at:
-            async with self._changed:
-                await self._changed.wait()
-        if self.node is not None:
-            await self.node.stop()
 
     # ── conversations with other members ──────────────────────────────────────────────────────────────
 
@@ -396,31 +385,65 @@ class CometMember:
         attempt = 0
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.to_thread(self._place.refresh)
+            keys = _Keys(self.log)
+            await asyncio.to_thread(self._place.refresh, keys.due)
+            keys.held = await asyncio.to_thread(validator_key, self._place.settings)
             node = self.node = await start_node(self._place.settings, self._place.binary)
             since = loop.time()
             try:
-                code = await self._watch(node)
+                code = await self._watch(node, keys)
             finally:
                 await asyncio.shield(node.stop())
             if self.halted:
                 self._report(f"this member takes no part any more: {self.halted}")
                 await asyncio.Event().wait()
+            if keys.changed():
+                self._report(
+                    "the CometBFT node is started again with the cosigning key that votes from now on"
+                )
+                continue
             attempt = 0 if loop.time() - since >= STEADY else attempt + 1
             rest = _REST[min(attempt, len(_REST) - 1)]
             self._report(f"the CometBFT node ended with code {code}; it is started again in {rest:g} s")
             await asyncio.sleep(rest)
 
-    async def _watch(self, node: Node) -> int:
+    async def _watch(self, node: Node, keys: "_Keys") -> int:
         """Until the node ends; what is wanted is offered as soon as it answers."""
-        answering = asyncio.create_task(self._offer_when_ready(node))
+        beside = (
+            asyncio.create_task(self._offer_when_ready(node)),
+            asyncio.create_task(self._end_when_changed(node, keys)),
+        )
         try:
             return await node.wait()
         finally:
-            answering.cancel()
-            await asyncio.gather(answering, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    async def _end_when_changed(self, node: Node, keys: "_Keys") -> None:
+        async with self._changed:
+            await self._changed.wait_for(keys.changed)
+        await node.stop()
 
     async def _offer_when_ready(self, node: Node) -> None:
         await node.caught_up()
         self._offered.clear()
         await self._offer_in_order()
+
+
+class _Keys:
+    """Which key a node that is being started votes with, and which it should.
+
+    Attributes:
+        due: public half of the key that votes on the next block, as the node starts.
+        held: of the one that the node has; another than ``due`` where the party does not have that.
+    """
+
+    def __init__(self, log: ChainLog) -> None:
+        self._log = log
+        self.due = log.voting_key
+        self.held = b""
+
+    def changed(self) -> bool:
+        """Whether blocks since the start have made another key due than the node has."""
+        return self._log.voting_key not in (b"", self.due, self.held)

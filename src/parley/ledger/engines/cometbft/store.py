@@ -20,6 +20,11 @@ _CHAIN: Final = """
     CREATE TABLE IF NOT EXISTS chain (one INTEGER PRIMARY KEY CHECK (one = 1), height INTEGER NOT NULL,
                                       nodes TEXT NOT NULL)
 """
+_VOTING: Final = """
+    CREATE TABLE IF NOT EXISTS voting (one INTEGER PRIMARY KEY CHECK (one = 1), height INTEGER NOT NULL,
+                                       public TEXT NOT NULL)
+"""
+"""Of its own, so that releases that do not know it go on; what they leave behind is of another height."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,14 @@ class Position:
     Args:
         height: of the last committed block of the chain, 0 before the first.
         nodes: node id of every member at the genesis, by name; holds until it announces another.
+        voting: public half, in hexadecimal, of our cosigning key as it was before that block; with it our
+            node votes on the next one. Empty if that is not known, and before we have one.
 
     """
 
     height: int = 0
     nodes: Mapping[str, str] = field(default_factory=dict)
+    voting: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ class ChainStore(LedgerStore):
         super().__init__(path)
         with self._writing() as database:
             database.execute(_CHAIN)
+            database.execute(_VOTING)
 
     @contextmanager
     def _writing(self, synchronous: Synchronous = "FULL") -> Iterator[sqlite3.Connection]:
@@ -73,8 +82,10 @@ class ChainStore(LedgerStore):
 
     def position(self) -> Position:
         """How far the chain is."""
-        rows = self._read("SELECT height, nodes FROM chain")
-        return Position(rows[0][0], json.loads(rows[0][1])) if rows else Position()
+        rows = self._read(
+            "SELECT chain.height, nodes, coalesce(public, '') FROM chain LEFT JOIN voting USING (height)"
+        )
+        return Position(rows[0][0], json.loads(rows[0][1]), rows[0][2]) if rows else Position()
 
     def commit(self, blocks: Sequence[ExecutedBlock], position: Position) -> None:
         """Write a block of the chain, which holds some blocks of leaves or none; all or nothing."""
@@ -83,3 +94,5 @@ class ChainStore(LedgerStore):
                 self.append(one.block, one.writes.items())
             nodes = json.dumps(dict(position.nodes), sort_keys=True)
             database.execute("INSERT OR REPLACE INTO chain VALUES (1, ?, ?)", (position.height, nodes))
+            voting = (position.height, position.voting)
+            database.execute("INSERT OR REPLACE INTO voting VALUES (1, ?, ?)", voting)

@@ -21,16 +21,19 @@ from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.contract.members import active_members
 from parley.ledger.contract.state import Draft
 from parley.ledger.contract.takeover import TAKEOVER, LastTakeover
+from parley.ledger.electorate import proving_keys
 from parley.ledger.engines.cometbft.log import ChainLog
 from parley.ledger.engines.embedded import gossip
 from parley.ledger.engines.embedded.store import StoredBlock
 from parley.ledger.engines.embedded.workbench import GOSSIP_EVERY, Opening
-from parley.ledger.notes import NoteError, parse_note
+from parley.ledger.engines.evidence import Disagreement, disagreement
+from parley.ledger.notes import NoteError, SignedNote, parse_note
 
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks whether a signature is missing."""
 SIGN_EVERY: Final = 10.0
 """Seconds between two calls for signatures alone; nobody waits for them as for a transaction."""
+COSIGNS_NO_MORE: Final = "a majority has signed another ledger than ours: this member cosigns no more"
 PATIENCE: Final = 30.0
 """Seconds that one conversation may take."""
 
@@ -48,6 +51,14 @@ class Transactions:
     offer: Callable[[bytes], Awaitable[None]]
 
 
+@dataclass(frozen=True)
+class _Differing:
+    """A member that has signed another checkpoint than ours, and what the operator was told."""
+
+    found: Disagreement
+    said: str
+
+
 class Witnessing:
     """A member's side of these conversations.
 
@@ -62,6 +73,13 @@ class Witnessing:
         self._transactions = transactions
         self._report = report
         self._turn = asyncio.Lock()
+        self._differing: dict[str, _Differing] = {}
+
+    @property
+    def trouble(self) -> str:
+        """Who has signed another ledger than ours; empty if nobody has."""
+        said = dict.fromkeys(known.said for known in self._differing.values())
+        return "; ".join((*said, *[COSIGNS_NO_MORE] * self._log.withholds))
 
     async def run(self, opening: Opening) -> None:
         """While a signature or a transaction of ours is missing, call other members now and then."""
@@ -153,6 +171,9 @@ class Witnessing:
 
         What a lost sequencer, or who was cut off with it, has of an earlier epoch may be another log. It
         comes over by what we show it.
+
+        Raises:
+            PeerMisbehaved: it is none, or another one than ours of that size.
         """
         if not tip.note or (self._log.size and tip.epoch < self._takeover()[0]):
             return 0
@@ -164,10 +185,70 @@ class Witnessing:
         async with self._turn:
             ours = await asyncio.to_thread(self._log.note, size)
             if ours is not None and ours.text != note.text:
-                raise channel.fault("log-differs", f"shows another ledger of {size} leaves than ours")
+                raise await self._different(channel, ours, note)
             if ours is not None:
                 await asyncio.to_thread(self._log.add_signatures, size, note.signatures)
+                await self._look_again(size)
         return size
+
+    # ── another ledger than ours ──────────────────────────────────────────────────────────────────────
+
+    async def _different(self, channel: Channel, ours: SignedNote, theirs: SignedNote) -> ParleyError:
+        """What to say of another checkpoint of a size that we have; both are kept if a member has signed it.
+
+        One that nobody has signed proves nothing, except that the caller is at fault.
+        """
+        found = await self._judged(ours, theirs)
+        if found is None:
+            return channel.fault("checkpoint-bad", "shows another checkpoint than ours, signed by no member")
+        if found.convicted:
+            return channel.fault("member-equivocates", f"shows that {found.what}")
+        return channel.fault("log-differs", f"shows that {found.what}")
+
+    async def _judged(self, ours: SignedNote, theirs: SignedNote) -> Disagreement | None:
+        """Check the signatures under both, and keep them as evidence, once.
+
+        One member, or a minority, keeps us from nothing. If a majority has signed another checkpoint than
+        ours, either ours is wrong or theirs, and we can no longer tell those who trust a majority which.
+        """
+        keys = proving_keys(self._log.replica.state)
+        found = await asyncio.to_thread(disagreement, keys, ours, theirs)
+        if found is None or all(self._is_known(member, found) for member in found.signers):
+            return found
+        name = await asyncio.to_thread(self._log.keep_evidence, found)
+        said = f"{found.what}; both signed notes are in {name}"
+        self._report(said)
+        for member in found.signers:
+            if member in found.convicted or not self._is_convicted(member):
+                self._differing[member] = _Differing(found, said)
+        if not self._log.withholds and self._log.is_majority(found.theirs):
+            self._log.withholds = True
+            self._report(COSIGNS_NO_MORE)
+        return found
+
+    def _is_known(self, member: str, found: Disagreement) -> bool:
+        known = self._differing.get(member)
+        if known is None or known.found.theirs.text != found.theirs.text:
+            return False
+        return self._is_convicted(member) or member not in found.convicted
+
+    def _is_convicted(self, member: str) -> bool:
+        known = self._differing.get(member)
+        return known is not None and member in known.found.convicted
+
+    async def _look_again(self, size: int) -> None:
+        """Others have signed our checkpoint of a size: whoever differed has lied, or agrees by now."""
+        note = await asyncio.to_thread(self._log.note, size) if self._differing else None
+        if note is None:
+            return
+        signed = {line.name for line in note.signatures}
+        for member, known in list(self._differing.items()):
+            if self._is_convicted(member) or member not in signed:
+                continue
+            if known.found.size == size:
+                await self._judged(note, known.found.theirs)
+            elif known.found.size < size:
+                del self._differing[member]
 
     def _waiting(self) -> tuple[bytes, ...]:
         return self._transactions.waiting()[: gossip.WAITING_LIMIT]

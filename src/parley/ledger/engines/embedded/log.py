@@ -4,14 +4,10 @@ What both the sequencer and a cosigner do goes through here, so that nothing is 
 disk, and nothing twice. Not safe for several threads at once; a member's engine gives it one thread.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
 
 from parley.core.errors import UsageError
-from parley.core.files import write_atomically
 from parley.crypto.signatures import SigningKey
 from parley.ledger import electorate
 from parley.ledger.block import Leaf
@@ -20,6 +16,7 @@ from parley.ledger.contract import Dropped, takeover
 from parley.ledger.contract.state import Draft
 from parley.ledger.electorate import Electorate, holds
 from parley.ledger.encoding import Value, encode
+from parley.ledger.engines import evidence
 from parley.ledger.engines.embedded import loading
 from parley.ledger.engines.embedded.high_water import HighWater, Mark
 from parley.ledger.engines.embedded.promises import PromiseFile, Succession
@@ -28,9 +25,6 @@ from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.notes import Kind, NoteKey, NoteSignature, SignedNote, cosign, parse_note
 from parley.ledger.replica import Executed, Overlay, Replica
 from parley.ledger.transaction import Transaction, sign
-
-EVIDENCE_LIMIT: Final = 100
-"""Files of evidence that are kept; a liar cannot fill the disk."""
 
 
 class MemberLog:
@@ -360,25 +354,15 @@ class MemberLog:
 
     def keep_evidence(self, what: str, first: SignedNote, second: SignedNote) -> str:
         """Write two signed notes that cannot both be honest beside the database; the name of the file."""
-        notes = [first.encoded().decode(), second.encoded().decode()]
-        content = json.dumps({"what": what, "notes": notes}, ensure_ascii=False, indent=1).encode()
-        name = f"evidence-{hashlib.sha256(content).hexdigest()[:16]}.json"
-        if len(list(self._folder.glob("evidence-*.json"))) < EVIDENCE_LIMIT:
-            self._guarded(self._folder / name, content)
-        return name
+        keys = electorate.checkpoint_keys(self.replica.state)
+        kept = (evidence.well_signed(keys, note) for note in (first, second))
+        return evidence.keep_evidence(self._folder, what, *kept)
 
     def _raise_to(self, size: int, root: bytes, note: SignedNote) -> None:
         try:
             self._high_water.raise_to(Mark(size, root.hex(), note.encoded().decode(), self.era))
         except OSError as error:
             raise StoreFailed(self._folder / "high-water.json", error) from error
-
-    @staticmethod
-    def _guarded(path: Path, content: bytes) -> None:
-        try:
-            write_atomically(path, content)
-        except OSError as error:
-            raise StoreFailed(path, error) from error
 
 
 def not_fetched(member: str) -> UsageError:

@@ -225,9 +225,6 @@ class LedgerMember:
         """Hold another cosigning key too, which is signed with once the ledger says so."""
         self.log.hold(key)
 
-    async def key_changed(self) -> None:
-        """Nothing else signs with it."""
-
     async def closed(self) -> None:
         """Wait until the members have left this engine, and a majority has signed its last block."""
         await self._bench.until(
