@@ -203,8 +203,8 @@ def _log(home: Path) -> BinaryIO:
 def _environment() -> dict[str, str]:
     """The environment without what would override the home's configuration.
 
-    One processor is enough for a consortium's transactions, and a node that wakes up hundreds of times a second
-    for a moment takes a third less of it than where its threads look for work on all.
+    One processor is enough for a consortium's transactions, and a node that wakes up hundreds of times a
+    second for a moment takes a third less of it than where its threads look for work on all.
     """
     overriding = ("CMT", "TM_", "TMHOME")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(overriding)}

@@ -104,28 +104,34 @@ class Handover:
             await self._bench.settle()
 
     def _take_over(self) -> bool:
-        log, own = self._log, self._log.promise.made
-        if not log.size or own is None or own.successor != log.name:
+        log, agreed = self._log, self._agreed()
+        if agreed is None:
             return False
-        if own.epoch <= log.era or self._bench.orders:
-            return False
-        promises = sorted(self._good(own.epoch), key=lambda promise: promise.member)
-        if len(promises) < Electorate.of(log.replica.state).quorum:
-            return False
-        era, size = max((promise.era, promise.size) for promise in promises)
-        if era != log.era or not log.final_size <= size <= log.size:
-            return False
-        if log.signed.era == era and log.signed.size > size:
-            return False  # we have given it up since, and signed the last block of this engine
+        size, body = agreed
         if size < log.size:
             cut(log, size)
-        body = Takeover(epoch=own.epoch, promises=tuple(promises))
         now = int(self._bench.around.wall())
         executed, _ = log.prepare([_transaction(log, body)], now)
         if not executed.receipts or not executed.receipts[0].accepted:
             return False
         log.seal(executed, now)
         return True
+
+    def _agreed(self) -> tuple[int, Takeover] | None:
+        """Where the log goes on with us, and by whose promises; None unless a majority has promised it."""
+        log, own = self._log, self._log.promise.made
+        if not log.size or own is None or own.successor != log.name:
+            return None
+        promises = sorted(self._good(own.epoch), key=lambda promise: promise.member)
+        may = own.epoch > log.era and not self._bench.orders
+        if not may or len(promises) < Electorate.of(log.replica.state).quorum:
+            return None
+        era, size = max((promise.era, promise.size) for promise in promises)
+        # having signed more, we have given the promise up since, and signed the last block of this engine
+        signed_more = log.signed.era == era and log.signed.size > size
+        if era != log.era or signed_more or not log.final_size <= size <= log.size:
+            return None
+        return size, Takeover(epoch=own.epoch, promises=tuple(promises))
 
     def _good(self, epoch: int) -> list[Promise]:
         """The promises of this epoch to us by members whose highest checkpoint is in our log."""
