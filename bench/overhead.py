@@ -1,14 +1,14 @@
-"""What the ledger costs a training: the same 50-tree run with and without one, at the same time by turns.
+"""What the ledger costs a training: the same 50-tree run with and without one, by turns.
 
 Every party is a process of its own; they talk over mutual TLS on this machine. Without a ledger two
-parties take part, with it a third that holds no data cosigns. All consortia run the plan together, but in
-turns of a quarter of a second, in which the others are held still: so each has the machine for itself, and
-what slows the machine for longer than a moment slows all of them. Seconds are those of a consortium's turns.
-The first run is not counted. Of each further one the ratio with to without is taken, and of the ratios the
-centre with its confidence interval (`trainings.paired`).
+parties take part, with it a third that holds no data cosigns. All consortia are up from the beginning, and
+run the plan by turns, without, with, with, without, while the others are held still; the first run of each
+is not counted. Of every such block the ratio is taken, and of the ratios the centre with its confidence
+interval (`trainings.paired`).
 
-Compared are the wall time while the rounds go on at the active party, and from plan to report; and the
-processor time of all processes, nodes included, in both.
+Compared are the wall time of the training step as the active party's report has it, and of the whole run
+with its waits for the ledger at start and end; and, since it depends less on who else is on the machine, the
+processor time of all processes, nodes included, while the rounds go on and from plan to report.
 
 With --cometbft the same for a consortium of four that has moved to CometBFT, all four nodes on this machine.
 The run is that of the credit example, or with --rows one over tables of 25 columns at each party.
@@ -21,9 +21,7 @@ import os
 import statistics
 import tempfile
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -31,7 +29,7 @@ from rich.table import Table
 from trainings.consortia import Consortium, Run
 from trainings.data import Data, example, made
 from trainings.paired import Share, share
-from trainings.processes import Turns
+from trainings.processes import held_still
 
 from parley.ledger.engines.cometbft.binary import SETTING
 
@@ -45,35 +43,33 @@ SEEN = {
 }
 """What is compared, by its name in a `Run`."""
 
-TURN = 0.25
-"""Seconds for which one consortium goes on, and the others do not."""
-
 Runs = dict[str, list[Run]]
 
 
-def measure(data: Data, folder: Path, kinds: list[str], repeats: int) -> Runs:
-    """Runs of every kind, those of one place made together."""
-    runs: Runs = {kind: [] for kind in kinds}
+def measure(data: Data, folder: Path, kinds: list[str], blocks: int) -> Runs:
+    """Runs of every kind, two for each block."""
     with ExitStack() as stack:
         consortia = []
         for kind in kinds:
             consortia.append(Consortium(kind, folder, data))
             stack.callback(consortia[-1].parties.stop)
-        pool = stack.enter_context(ThreadPoolExecutor(len(kinds)))
-        turns = stack.enter_context(Turns(TURN, *(each.parties for each in consortia)))
-        for repeat in range(repeats + 1):
-            made = pool.map(lambda each: each.run(partial(turns.had, each.parties)), consortia)
-            for consortium, run in zip(consortia, made, strict=True):
-                runs[consortium.kind] += [run] if repeat else []
-            Console(stderr=True).print(progress(runs, repeat, repeats), highlight=False, markup=False)
+        only = stack.enter_context(held_still(*(each.parties for each in consortia)))
+        runs: Runs = {kind: [] for kind in kinds}
+        for block in range(blocks + 1):
+            for consortium in consortia if not block else [*consortia, *reversed(consortia)]:
+                only(consortium.parties)
+                run = consortium.run()
+                if block:
+                    runs[consortium.kind].append(run)
+            Console(stderr=True).print(progress(runs, block, blocks), highlight=False, markup=False)
     return runs
 
 
-def progress(runs: Runs, repeat: int, repeats: int) -> str:
-    """A line after runs made together, with what is known by then."""
-    if not repeat:
+def progress(runs: Runs, block: int, blocks: int) -> str:
+    """A line after a block, with what is known by then."""
+    if not block:
         return "every consortium has run once"
-    said = [f"run {repeat} of {repeats}"]
+    said = [f"block {block} of {blocks}"]
     for kind in list(runs)[1:]:
         found = shares(runs, kind)
         said.append(f"{kind}: training {found['train']}, processor {found['processor_train']}")
@@ -83,22 +79,23 @@ def progress(runs: Runs, repeat: int, repeats: int) -> str:
 def shares(runs: Runs, kind: str) -> dict[str, Share]:
     """What a kind of ledger adds to each of what is compared."""
 
-    def seen(of: str, name: str) -> list[float]:
-        return [getattr(run, name) for run in runs[of]]
+    def pairs(of: str, name: str) -> list[tuple[float, float]]:
+        seen = [getattr(run, name) for run in runs[of]]
+        return list(zip(seen[::2], seen[1::2], strict=True))
 
-    return {name: share(seen("without", name), seen(kind, name)) for name in SEEN}
+    return {name: share(pairs("without", name), pairs(kind, name)) for name in SEEN}
 
 
 def show(runs: Runs, found: dict[str, dict[str, Share]], title: str) -> None:
     """Print both for people."""
-    table = Table("", *SEEN.values(), title=title)
+    table = Table("", *SEEN.values(), "last gate, s", title=title)
     for kind, each in runs.items():
-        medians = [statistics.median(getattr(run, name) for run in each) for name in SEEN]
-        least = [min(getattr(run, name) for run in each) for name in SEEN]
+        medians = [statistics.median(getattr(run, name) for run in each) for name in (*SEEN, "gate")]
+        least = [min(getattr(run, name) for run in each) for name in (*SEEN, "gate")]
         cells = [f"{median:.2f} (least {low:.2f})" for median, low in zip(medians, least, strict=True)]
         table.add_row(f"{kind} ledger".replace("CometBFT ledger", "CometBFT"), *cells)
     for kind, by_name in found.items():
-        table.add_row(f"{kind}: adds", *(str(by_name[name]) for name in SEEN))
+        table.add_row(f"{kind}: adds", *(str(by_name[name]) for name in SEEN), "")
     Console().print(table, by_process(runs))
 
 
@@ -116,7 +113,7 @@ def by_process(runs: Runs) -> Table:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=12, help="runs of each kind")
+    parser.add_argument("--repeats", type=int, default=8, help="blocks, of two runs of each kind")
     parser.add_argument("--cometbft", action="store_true", help="also with four members on CometBFT")
     parser.add_argument(
         "--rows", type=int, default=0, help="training rows; the credit example if none are given"
@@ -132,7 +129,7 @@ def main() -> None:
     rounds = tomllib.loads(data.plan)["model"]["n_estimators"]
     found = {kind: shares(runs, kind) for kind in kinds[1:]}
     over = f"{chosen.rows} rows" if chosen.rows else "the credit example"
-    show(runs, found, f"{rounds} rounds over {over}, {chosen.repeats} runs of each kind")
+    show(runs, found, f"{rounds} rounds over {over}, {2 * chosen.repeats} runs of each kind")
     if chosen.json:
         print(json.dumps(as_json(runs, found)))
 
@@ -146,9 +143,11 @@ def as_json(runs: Runs, found: dict[str, dict[str, Share]]) -> dict[str, object]
         for name, each in by_name.items():
             result[f"{name} {kind}"] = [each.centre, each.low, each.high]
     seconds = {kind: [run.train for run in each] for kind, each in runs.items()}
+    gates = [run.gate for run in runs["with"]]
     processes = {kind: [run.by_process for run in each] for kind, each in runs.items()}
     return result | {
         "training_seconds": seconds,
+        "gate_seconds": gates,
         "processor_seconds": processes,
         "cores": multiprocessing.cpu_count(),
     }

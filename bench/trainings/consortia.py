@@ -27,6 +27,8 @@ from trainings.processes import Parties
 
 _ATTEMPTS: Final = 100
 R = TypeVar("R")
+_REST: Final = 3.0
+"""Seconds after parties were held still, in which they find one another again."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,19 @@ class Run:
     """What one run has cost.
 
     Attributes:
-        train: seconds from the first to the last word of the rounds at the active party.
-        whole: and from the plan to the report.
+        train: seconds of the training step at the active party.
+        whole: seconds of all steps there.
         processor_train: processor seconds of all processes while the rounds went on.
         processor_whole: and from the plan to the report.
         by_process: `processor_train` of each kind of process.
+        gate: seconds that the active party waited for the ledger in the end.
     """
 
     train: float
     whole: float
     processor_train: float
     processor_whole: float
+    gate: float
     by_process: dict[str, float]
 
 
@@ -73,35 +77,34 @@ class Consortium:
             Home.open(home).catalogue.keep_table(TableRecord(name=table, source=source, id="id"))
         return home
 
-    def run(self, clock: Callable[[], float] = time.monotonic) -> Run:
-        """Run the plan at the bank; the clock says for how many seconds the parties have gone on so far."""
-        return asyncio.run(self._run(clock))
+    def run(self) -> Run:
+        """Run the plan at the bank."""
+        time.sleep(_REST)
+        return asyncio.run(self._run())
 
-    async def _run(self, clock: Callable[[], float]) -> Run:
-        taken: list[tuple[float, dict[str, float]]] = []
-
-        def look() -> tuple[float, dict[str, float]]:
-            return clock(), self.parties.by_process()
+    async def _run(self) -> Run:
+        taken: list[dict[str, float]] = []
 
         def tell(progress: control.Progress) -> None:
             # the first and the last word of the phase in which the rounds are
             if progress.phase == "train" and (progress.seconds >= 0 or not progress.done):
-                taken.append(look())
+                taken.append(self.parties.by_process())
 
         approving = asyncio.create_task(self._approve())
-        began, used = look()
+        began = self.parties.processor_seconds()
         answer = await _attempted(lambda: compose.submit(self._folder / "bank", self.data.plan, tell))
-        ended, used_then = look()
+        used = self.parties.processor_seconds() - began
         approving.cancel()
         if isinstance(answer, control.Failed):
             raise SystemExit(f"{answer.code}: {answer.what}")
-        (first, before), (last, behind) = taken[0], taken[-1]
-        each = {kind: seconds - before.get(kind, 0.0) for kind, seconds in behind.items()}
+        steps = {cost["step"]: cost["seconds"] for cost in json.loads(answer.report)["costs"]}
+        each = {kind: seconds - taken[0].get(kind, 0.0) for kind, seconds in taken[-1].items()}
         return Run(
-            train=last - first,
-            whole=ended - began,
+            train=steps["train"],
+            whole=sum(steps.values()),
             processor_train=sum(each.values()),
-            processor_whole=sum(used_then.values()) - sum(used.values()),
+            processor_whole=used,
+            gate=steps.get("ledger", 0.0),
             by_process=each,
         )
 

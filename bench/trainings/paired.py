@@ -1,9 +1,9 @@
 """How much more one kind of run costs than another, where the machine's speed drifts.
 
-Each pair of runs, made at the same time by turns, gives one ratio. Of the ratios the centre is the
-Hodges-Lehmann estimate (the median of all pairwise means), with the confidence interval of Wilcoxon's
-signed ranks: neither a few slow moments nor the shape of the noise count (Hollander, Wolfe, Chicken,
-Nonparametric Statistical Methods, 3rd ed., 3.1 to 3.3).
+Runs alternate A B B A, so that a drift over the four of them cancels; each such block gives one ratio
+B to A. Of the ratios the centre is the Hodges-Lehmann estimate (the median of all pairwise means), with the
+confidence interval of Wilcoxon's signed ranks: neither a few slow moments nor the shape of the noise count
+(Hollander, Wolfe, Chicken, Nonparametric Statistical Methods, 3rd ed., 3.1 to 3.3).
 """
 
 import math
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 LEVEL: Final = 0.95
-"""That the interval holds the true share, at least; where too few pairs cannot say so, there is none."""
+"""That the interval holds the true share, at least; where too few blocks cannot say so, there is none."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Share:
     Attributes:
         centre: the estimate.
         low: of its interval.
-        high: of its interval; both are None with fewer than six pairs.
+        high: of its interval; both are None with fewer than six blocks.
     """
 
     centre: float
@@ -35,25 +35,29 @@ class Share:
         return f"{self.centre:+.1%}{interval}"
 
 
-def share(without: Sequence[float], with_: Sequence[float]) -> Share:
-    """What the second kind of run adds to the first; those of one place were made together."""
-    logs = [math.log(theirs / ours) for ours, theirs in zip(without, with_, strict=True)]
+def share(without: Sequence[tuple[float, float]], with_: Sequence[tuple[float, float]]) -> Share:
+    """What the second kind of run adds to the first; of each block the two runs of one kind."""
+    logs = [_log(theirs) - _log(ours) for ours, theirs in zip(without, with_, strict=True)]
     means = sorted((a + b) / 2 for place, a in enumerate(logs) for b in logs[place:])
     cut = _cut(len(logs))
     low, high = (None, None) if cut == 0 else (math.expm1(means[cut - 1]), math.expm1(means[-cut]))
     return Share(math.expm1(statistics.median(means)), low, high)
 
 
-def _cut(pairs: int) -> int:
+def _log(pair: tuple[float, float]) -> float:
+    return (math.log(pair[0]) + math.log(pair[1])) / 2
+
+
+def _cut(blocks: int) -> int:
     """How many of the pairwise means lie outside the interval, at either end, plus one; 0: there is none."""
     ways = [1]  # in how many ways some of the ranks 1, 2, ... have each sum
-    for rank in range(1, pairs + 1):
+    for rank in range(1, blocks + 1):
         ways = [
             (ways[total] if total < len(ways) else 0) + (ways[total - rank] if total >= rank else 0)
             for total in range(len(ways) + rank)
         ]
     outside, cut = 0, 0
-    while (outside + ways[cut]) / 2**pairs <= (1 - LEVEL) / 2:
+    while (outside + ways[cut]) / 2**blocks <= (1 - LEVEL) / 2:
         outside += ways[cut]
         cut += 1
     return cut

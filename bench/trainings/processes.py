@@ -1,17 +1,14 @@
 """Parties as processes: begun, held still while others are measured, and their processor seconds."""
 
 import asyncio
-import itertools
 import multiprocessing
 import os
 import signal
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from parley.party import compose
 from parley.serving.beside import models_in_use
@@ -123,54 +120,17 @@ def _serve(home: str) -> None:
     asyncio.run(until_terminated())
 
 
-class Turns:
-    """Lets one set of parties after the other go on for a moment, the others held still meanwhile.
+@contextmanager
+def held_still(*all_parties: Parties) -> Iterator[Callable[[Parties], None]]:
+    """Every set of parties still but for the one that is asked for; all go on in the end."""
 
-    What is measured in this way meets the same machine: whatever else it does for longer than a moment
-    slows all of them down. Their order is turned round each time, so a drift within a round cancels too.
-
-    Args:
-        seconds: of a turn; those of all others together must be less than what links take for a silence.
-        everyone: the sets of parties.
-    """
-
-    def __init__(self, seconds: float, *everyone: Parties) -> None:
-        self._seconds = seconds
-        self._everyone = everyone
-        self._had = dict.fromkeys(everyone, 0.0)
-        self._turn: Parties | None = None
-        self._since = 0.0
-        self._watch = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._take_turns, name="turns")
-
-    def __enter__(self) -> Self:
-        for parties in self._everyone:
+    def only(chosen: Parties) -> None:
+        for parties in all_parties:
             parties.hold()
-        self._thread.start()
-        return self
+        chosen.go_on()
 
-    def __exit__(self, *_error: object) -> None:
-        self._over.set()
-        self._thread.join()
-        for parties in self._everyone:
+    try:
+        yield only
+    finally:
+        for parties in all_parties:
             parties.go_on()
-
-    def had(self, parties: Parties) -> float:
-        """Seconds for which these have gone on so far."""
-        with self._watch:
-            now = time.monotonic() - self._since if self._turn is parties else 0.0
-            return self._had[parties] + now
-
-    def _take_turns(self) -> None:
-        for parties in itertools.cycle((*self._everyone, *reversed(self._everyone))):
-            with self._watch:
-                self._turn, self._since = parties, time.monotonic()
-            parties.go_on()
-            over = self._over.wait(self._seconds)
-            parties.hold()
-            with self._watch:
-                self._had[parties] += time.monotonic() - self._since
-                self._turn = None
-            if over:
-                return
