@@ -10,7 +10,7 @@ use crate::curve::buckets::{self, BucketSums, Half, RowPoints, Slot};
 use crate::curve::fixed_base::{self, FixedBase, WINDOWS};
 use crate::curve::point::Point8;
 use crate::curve::recode::SignedBits;
-use crate::curve::{comb, decode, elligator, encode, logarithm, window};
+use crate::curve::{comb, decode, edwards, elligator, encode, logarithm, window};
 use crate::fault::Fault;
 use crate::field::{Lanes, portable::One};
 use crate::xmd::{Expand, Expander};
@@ -29,6 +29,8 @@ pub trait Kernels: Sync {
     fn encode(&self, points: &[Point8], encodings: &mut [Encodings8]);
     /// Encodes 2P for every P.
     fn encode_doubles(&self, points: &[Point8], encodings: &mut [Encodings8]);
+    /// Encodes points of the curve as Ed25519 does.
+    fn encode_edwards(&self, points: &[Point8], encodings: &mut [Encodings8]);
     /// Uniform bytes of every message.
     fn expand(&self, expander: &Expander, messages: &[[&[u8]; 8]], strings: &mut [[[u8; 64]; 8]]);
     /// The element derivation function of RFC 9496, section 4.3.4.
@@ -106,6 +108,9 @@ macro_rules! path {
                 }
                 fn encode_doubles(points: &[Point8], encodings: &mut [Encodings8]) {
                     encode::encode_doubles::<$chains>(points, encodings);
+                }
+                fn encode_edwards(points: &[Point8], encodings: &mut [Encodings8]) {
+                    edwards::encode::<$chains>(points, encodings);
                 }
                 fn expand(expander: &Expander, messages: &[[&[u8]; 8]], strings: &mut [[[u8; 64]; 8]]) {
                     for (m, s) in messages.iter().zip(strings) {

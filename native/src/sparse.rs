@@ -28,18 +28,6 @@ pub enum Record {
 impl Record {
     /// The record in its stored form: both halves; or key, hash of the value, mark.
     #[must_use]
-    pub fn decoded(bytes: &[u8]) -> Option<Self> {
-        let (pair, mark) = bytes.split_at_checked(64)?;
-        let (first, second) = (pair[..32].try_into().ok()?, pair[32..].try_into().ok()?);
-        match mark {
-            [] => Some(Self::Node(first, second)),
-            [LEAF_MARK] => Some(Self::Leaf(first, second)),
-            _ => None,
-        }
-    }
-
-    /// What `decoded` reads.
-    #[must_use]
     pub fn encoded(&self) -> Vec<u8> {
         match self {
             Self::Node(left, right) => [*left, *right].concat(),
@@ -85,6 +73,18 @@ pub trait Store {
     /// # Errors
     /// It is missing, or is none.
     fn get(&self, digest: &Hash) -> Result<Record, Self::Error>;
+}
+
+/// No record is kept under this hash.
+#[derive(Debug)]
+pub struct Missing(pub Hash);
+
+impl Store for Records {
+    type Error = Missing;
+
+    fn get(&self, digest: &Hash) -> Result<Record, Missing> {
+        HashMap::get(self, digest).copied().ok_or(Missing(*digest))
+    }
 }
 
 /// One batch of changes on its way into the tree: each node is visited and hashed once.

@@ -359,12 +359,19 @@ def plain_json(text: bytes) -> bool:
     digits, and no containers more than 16 deep. Otherwise it may still be inside.
     """
 
-def sparse_update(nodes: dict[bytes, bytes], root: bytes, changes: dict[bytes, bytes | None]) -> bytes:
-    """Change the tree `root` of `parley.ledger.sparse`, whose nodes are in `nodes`; the new root.
+@final
+class SparseNodes:
+    """Nodes of trees of `parley.ledger.sparse`, by hash.
 
-    Keys have 32 bytes; a value of None removes its key. The interpreter lock is held, on one thread. Raises
-    `KeyError` if a node is missing; then no node has been added.
+    Reading a node that is not there raises `KeyError` with its hash, in `update` and `discard` too, which then have
+    changed nothing. They release the interpreter lock.
     """
 
-def sparse_discard(nodes: dict[bytes, bytes], root: bytes, kept: bytes) -> int:
-    """Delete the nodes of the tree `root` that the tree `kept` has not; how many. Otherwise as `sparse_update`."""
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, digest: bytes) -> bytes:
+        """Read a stored node: both halves; or of a leaf key, hash of its value, and its mark."""
+    def update(self, root: bytes, changes: dict[bytes, bytes | None]) -> bytes:
+        """Change the tree `root`; the new root. Keys have 32 bytes; a value of None removes its key."""
+    def discard(self, root: bytes, kept: bytes) -> int:
+        """Delete the nodes of the tree `root` that the tree `kept` has not; how many."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from parley import _native
 from parley.ledger import characters, encoding
-from parley.ledger.encoding import MAX_INT, EncodingError, decode, encode, hexed, unhexed
+from parley.ledger.encoding import MAX_INT, EncodingError, decode, encode, encode_again, hexed, unhexed
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "encoding.json").read_text())
 
@@ -144,6 +144,33 @@ def nested(depth, innermost):
     for _ in range(depth):
         innermost = [innermost]
     return innermost
+
+
+def outcome(encoder, *arguments):
+    try:
+        return encoder(*arguments)
+    except EncodingError as error:
+        return str(error)
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**54), 2**54)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=30,
+)
+
+
+@given(anything, st.integers(0, 60))
+@example([[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]], 60)
+@example({"é": MAX_INT, "b": "\\"}, 60)
+def test_what_was_read_from_json_is_encoded_again_as_anything_is(value, limit):
+    read = json.loads(json.dumps(value))
+    assert outcome(encode_again, read) == outcome(encode, read)
+    assert outcome(encode_again, read, limit) == outcome(encode, read, limit)
 
 
 def test_sixteen_containers_may_be_nested_and_no_more():

@@ -248,3 +248,12 @@ def test_a_malformed_frontier_is_refused(data):
 def test_a_leaf_is_never_a_node():
     left, right = leaf_hash(b"a"), leaf_hash(b"b")
     assert leaf_hash(left + right) != node_hash(left, right)
+
+
+def test_leaves_taken_together_give_the_frontier_that_they_give_one_by_one():
+    for first in range(10):
+        for more in range(20):
+            one_by_one, _ = grown(leaves_of(first + more))
+            together, _ = grown(leaves_of(first))
+            together.extend(leaves_of(first + more)[first:])
+            assert together.encoded() == one_by_one.encoded()

@@ -21,6 +21,9 @@ P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
 KEY = SigningKey.from_seed(bytes(range(32)))
 
+MANY = 130
+"""So many signatures by one key are verified with a table of its multiples."""
+
 # All encodings, canonical or not, of the eight points of small order (Chalkias et al., SSR 2020, table 1).
 _Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 SMALL = [
@@ -176,6 +179,7 @@ def test_many_at_once_get_the_verdicts_of_openssl_whatever_bits_are_flipped(mess
         data[bit // 8] ^= 1 << bit % 8
     flipped = Claim(bytes(data[:32]), DOMAIN, message, bytes(data[32:]))
     assert verify_all([flipped]) == [verify(*flipped)] == [data == KEY.public + KEY.sign(DOMAIN, message)]
+    assert verify_all([flipped] * MANY) == [verify(*flipped)] * MANY
 
 
 @pytest.mark.parametrize("size", [0, 31, 32, 33, 63, 65])
@@ -241,6 +245,9 @@ def test_many_at_once_get_the_verdicts_of_openssl_on_every_edge_of_the_equation(
                     claims.append(Claim(public, DOMAIN, message, signature))
     verdicts = verify_all(claims, 2)
     assert verdicts == [verify(*claim) for claim in claims]
+    assert (
+        verify_all(claims * 16, 2) == verdicts * 16
+    )  # now the keys are known, those of the group with a table
     # of mixed order, one in eight satisfies the equation as it is; times the cofactor, all do
     assert 8 < sum(verdicts) < 64 < cofactored
 

@@ -1,6 +1,7 @@
 """The signed envelope: canonical, bound to its key, its consortium and its purpose."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -133,6 +134,26 @@ def test_malformed_members_are_named(change, member):
     with pytest.raises(EncodingError) as caught:
         open_signed(data)
     assert caught.value.path == ("transaction", member)
+
+
+names = st.sampled_from(("consortium", "key", "nonce", "sender", "type"))
+pieces = st.sampled_from(
+    ("", "\n", "a", "A", "0", "-", ".", "é", "01" * 16, "bank\nround.commit", "02" * 16 + "\n")
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.tuples(names, st.integers(0, 64), st.integers(0, 64), pieces), min_size=1, max_size=4))
+def test_the_names_that_pass_together_pass_one_by_one(edits):
+    members = {name: getattr(propose(), name) for name in ("consortium", "key", "nonce", "sender", "type")}
+    for name, first, length, piece in edits:
+        members[name] = members[name][:first] + piece + members[name][first + length :]
+    with suppress(EncodingError):
+        propose(**members)._check_names()
+        return
+    with pytest.raises(EncodingError) as caught:
+        propose(**members)
+    assert caught.value.path[0] in members
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ MANY = 3000
 
 def signed(number):
     """An envelope that differs from others; nobody looks into it here."""
-    return SignedTransaction(None, b"", "ed25519", b"data %d" % number, b"payload %d" % number)
+    return SignedTransaction(
+        None, b"", "ed25519", b"data %d" % number, b"payload %d" % number, b"id %d" % number
+    )
 
 
 @pytest.fixture

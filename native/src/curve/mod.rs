@@ -3,6 +3,7 @@
 pub mod buckets;
 pub mod comb;
 pub mod decode;
+pub mod edwards;
 pub mod elligator;
 pub mod encode;
 pub mod fixed_base;

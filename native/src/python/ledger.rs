@@ -1,6 +1,8 @@
 //! Signatures in batches, a quick look at JSON, and the tree of the ledger's state.
 
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict};
@@ -9,7 +11,7 @@ use super::arrays::seed;
 use super::raised;
 use crate::ed25519::{self, Claim};
 use crate::json;
-use crate::sparse::{self, Hash, Pending, Record, Store};
+use crate::sparse::{self, Hash, Missing, Pending, Records, Store};
 
 type Parts = (PyBackedBytes, PyBackedBytes, PyBackedBytes, PyBackedBytes);
 
@@ -37,59 +39,82 @@ fn plain_json(text: &[u8]) -> bool {
     json::is_plain(text)
 }
 
-/// A dictionary of records by hash.
-struct Nodes<'a, 'py>(&'a Bound<'py, PyDict>);
+#[pyclass(frozen, module = "parley._native")]
+struct SparseNodes {
+    records: Mutex<Records>,
+}
 
-impl Store for Nodes<'_, '_> {
-    type Error = PyErr;
-
-    fn get(&self, digest: &Hash) -> PyResult<Record> {
-        let key = PyBytes::new(self.0.py(), digest);
-        let Some(found) = self.0.get_item(&key)? else {
-            return Err(PyKeyError::new_err(key.unbind()));
-        };
-        Record::decoded(found.cast::<PyBytes>()?.as_bytes()).ok_or_else(|| {
-            PyValueError::new_err("nodes: expected 64 bytes, or 65 of a leaf, under a hash")
-        })
+impl SparseNodes {
+    fn held(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[pyfunction]
-fn sparse_update<'py>(
-    nodes: &Bound<'py, PyDict>,
-    root: &[u8],
-    changes: &Bound<'py, PyDict>,
-) -> PyResult<Bound<'py, PyBytes>> {
-    let py = nodes.py();
-    let changes = changes
-        .iter()
-        .map(|(key, value)| Ok((seed("key", key.extract()?)?, value.extract()?)))
-        .collect::<PyResult<Vec<(Hash, Option<PyBackedBytes>)>>>()?;
-    let store = Nodes(nodes);
-    let pairs = changes.iter().map(|(key, value)| (*key, value.as_deref()));
-    let mut pending = Pending::new(&store, pairs);
-    let changed = pending.applied(seed("root", root)?)?;
-    for (digest, record) in &pending.written {
-        nodes.set_item(
-            PyBytes::new(py, digest),
-            PyBytes::new(py, &record.encoded()),
-        )?;
+#[pymethods]
+impl SparseNodes {
+    #[new]
+    fn empty() -> Self {
+        Self {
+            records: Mutex::default(),
+        }
     }
-    Ok(PyBytes::new(py, &changed))
+
+    fn __len__(&self) -> usize {
+        self.held().len()
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, digest: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let found = Store::get(&*self.held(), &seed("digest", digest)?);
+        found
+            .map(|record| PyBytes::new(py, &record.encoded()))
+            .map_err(|missing| unknown(py, &missing))
+    }
+
+    fn update<'py>(
+        &self,
+        py: Python<'py>,
+        root: &[u8],
+        changes: &Bound<'_, PyDict>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let root = seed("root", root)?;
+        let changes = changes
+            .iter()
+            .map(|(key, value)| Ok((seed("key", key.extract()?)?, value.extract()?)))
+            .collect::<PyResult<Vec<(Hash, Option<PyBackedBytes>)>>>()?;
+        let changed = py.detach(|| {
+            let mut records = self.held();
+            let pairs = changes.iter().map(|(key, value)| (*key, value.as_deref()));
+            let mut pending = Pending::new(&*records, pairs);
+            let changed = pending.applied(root)?;
+            let written = pending.written;
+            records.extend(written);
+            Ok(changed)
+        });
+        changed
+            .map(|root| PyBytes::new(py, &root))
+            .map_err(|missing| unknown(py, &missing))
+    }
+
+    fn discard(&self, py: Python<'_>, root: &[u8], kept: &[u8]) -> PyResult<usize> {
+        let (root, kept) = (seed("root", root)?, seed("kept", kept)?);
+        let gone = py.detach(|| {
+            let mut records = self.held();
+            let gone = sparse::gone(&*records, root, kept)?;
+            for digest in &gone {
+                records.remove(digest);
+            }
+            Ok(gone.len())
+        });
+        gone.map_err(|missing| unknown(py, &missing))
+    }
 }
 
-#[pyfunction]
-fn sparse_discard(nodes: &Bound<'_, PyDict>, root: &[u8], kept: &[u8]) -> PyResult<usize> {
-    let gone = sparse::gone(&Nodes(nodes), seed("root", root)?, seed("kept", kept)?)?;
-    for digest in &gone {
-        nodes.del_item(PyBytes::new(nodes.py(), digest))?;
-    }
-    Ok(gone.len())
+fn unknown(py: Python<'_>, missing: &Missing) -> PyErr {
+    PyKeyError::new_err(PyBytes::new(py, &missing.0).unbind())
 }
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(ed25519_verify, module)?)?;
     module.add_function(wrap_pyfunction!(plain_json, module)?)?;
-    module.add_function(wrap_pyfunction!(sparse_update, module)?)?;
-    module.add_function(wrap_pyfunction!(sparse_discard, module)?)
+    module.add_class::<SparseNodes>()
 }

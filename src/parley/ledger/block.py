@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Self
 
+import msgspec
+
 from parley.ledger.encoding import DEFAULT_LIMIT, MAX_INT, EncodingError, Value, decode, encode
 from parley.ledger.transaction import SignedTransaction, open_signed
 
@@ -19,8 +21,7 @@ _LEAF: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """One transaction at its place in the history.
 
     Attributes:

@@ -65,6 +65,15 @@ def encode(value: Value, limit: int = DEFAULT_LIMIT) -> bytes:
     return data
 
 
+def encode_again(value: Value, limit: int = DEFAULT_LIMIT) -> bytes:
+    """`encode` for a value that was read from JSON, by `decode` or as the value of a record.
+
+    It is of JSON's own types, of which the text itself nearly always shows that all of it is in the subset.
+    """
+    data = _ENCODER.encode(value)
+    return data if len(data) <= limit and plain_json(data) else encode(value, limit)
+
+
 def decode(data: bytes, limit: int = DEFAULT_LIMIT) -> Value:
     """The value whose canonical encoding is ``data``; `EncodingError` for every other byte string."""
     if len(data) > limit:

@@ -42,8 +42,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 def root(leaves: Iterable[bytes]) -> bytes:
     """The root over the data of all leaves, in order."""
     frontier = Frontier()
-    for data in leaves:
-        frontier.append(leaf_hash(data))
+    frontier.extend(leaves)
     return frontier.root()
 
 
@@ -86,6 +85,18 @@ class Frontier:
         peaks.append(leaf)
         self.size += 1
         return nodes
+
+    def extend(self, leaves: Iterable[bytes]) -> None:
+        """Add the hashes of the leaves with these data; for who has no use for the nodes."""
+        peaks, size = self._peaks, self.size
+        for data in leaves:
+            digest, position = leaf_hash(data), size
+            while position & 1:
+                digest = node_hash(peaks.pop(), digest)
+                position >>= 1
+            peaks.append(digest)
+            size += 1
+        self.size = size
 
     def root(self) -> bytes:
         """The root of the tree as it stands."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from parley._native import SparseNodes
 from parley.crypto.hashing import TaggedHash
 from parley.ledger.block import Batch, Leaf, genesis_leaf, read_genesis
 from parley.ledger.contract import (
@@ -25,8 +26,9 @@ from parley.ledger.contract import (
     genesis,
 )
 from parley.ledger.contract.refusal import Refusal
-from parley.ledger.encoding import EncodingError, Value, encode
-from parley.ledger.merkle import Frontier, leaf_hash
+from parley.ledger.contract.state import Record
+from parley.ledger.encoding import EncodingError, Value, encode_again
+from parley.ledger.merkle import Frontier
 from parley.ledger.sparse import EMPTY, SparseTree
 from parley.ledger.transaction import SignedTransaction, open_signed
 
@@ -52,8 +54,7 @@ class StateMap:
     def __init__(self, entries: Mapping[str, Value]) -> None:
         self._entries = dict(entries)
         self._keys = sorted(self._entries)
-        self._nodes: dict[bytes, bytes] = {}
-        self._tree = SparseTree(self._nodes)
+        self._tree = SparseTree(SparseNodes())
         self.root = self.root_after(self._entries)
 
     def get(self, key: str) -> Value:
@@ -70,8 +71,13 @@ class StateMap:
     def root_after(self, changes: Mapping[str, Value]) -> bytes:
         """The root that the state would have with these changes; nothing changes yet."""
         root = getattr(self, "root", EMPTY)
-        encoded = {state_key(key): None if value is None else encode(value) for key, value in changes.items()}
-        return self._tree.update(root, encoded)
+        return self._tree.update(
+            root,
+            {
+                state_key(key): None if value is None else encode_again(value)
+                for key, value in changes.items()
+            },
+        )
 
     def adopt(self, changes: Mapping[str, Value], root: bytes) -> None:
         """Make the changes; ``root`` is what `root_after` said of them."""
@@ -117,12 +123,18 @@ def state_key(key: str) -> bytes:
 
 
 class Overlay:
-    """Changes laid over a view, while a block is executed."""
+    """Changes laid over a view, while a block is executed.
+
+    Attributes:
+        records: read so far from the values as they are now.
+    """
 
     def __init__(self, below: View, changes: Mapping[str, Value] | None = None) -> None:
         self._below = below
+        self.records: dict[str, Record] = {}
         self._changes: dict[str, Value] = {}
         self._keys: list[str] = []
+        self._new: list[str] = []
         self.lay((changes or {}).items())
 
     @property
@@ -134,8 +146,9 @@ class Overlay:
         """Change more."""
         for key, value in writes:
             if key not in self._changes:
-                insort(self._keys, key)
+                self._new.append(key)
             self._changes[key] = value
+            self.records.pop(key, None)
 
     def get(self, key: str) -> Value:
         """The value under ``key`` with the changes so far."""
@@ -143,6 +156,9 @@ class Overlay:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix``, ascending, with the changes so far; one at a time."""
+        if self._new:
+            _insert(self._keys, self._new)
+            self._new.clear()
         place, changed = bisect_left(self._keys, prefix), self._keys
         for stored in self._below.keys(prefix):
             while place < len(changed) and changed[place] < stored:
@@ -258,7 +274,10 @@ class Replica:
         """
         if self.height < 0:
             return self._execute_genesis(leaves)
-        opened = [self._leaf(place, data) for place, data in enumerate(leaves)]
+        return self.execute_read(leaves, [self._leaf(place, data) for place, data in enumerate(leaves)])
+
+    def execute_read(self, leaves: Sequence[bytes], opened: Sequence[Leaf]) -> Executed:
+        """`execute` behind the genesis, for who has read the leaves: ``opened`` is what they decode to."""
         if not opened:
             raise IllegalBlock(f"block {self.height + 1} holds nothing")
         height, time = self.height + 1, opened[0].time
@@ -292,8 +311,7 @@ class Replica:
 
     def _executed(self, height: int, time: int, leaves: tuple[bytes, ...], course: "_Course") -> Executed:
         frontier = self.frontier.copy()
-        for leaf in leaves:
-            frontier.append(leaf_hash(leaf))
+        frontier.extend(leaves)
         writes = course.overlay.changes
         root = self.state.root_after(writes)
         digests, receipts = tuple(course.digests), tuple(course.receipts)

@@ -13,8 +13,8 @@ with leaves raised as in Gao, Hu, Wu, "Jellyfish Merkle tree", 2021).
 with H as in `crypto.hashing`. Going down from a root, each hash opens in one way only, and the key says where
 to go; hence no root has proofs of both presence and absence of one key.
 
-Trees whose nodes are in a dictionary are changed by the crate, in about half the time; it leaves the very
-nodes in it that the code here leaves in any other store, and the tests compare the two.
+Trees whose nodes are in `SparseNodes` are changed by the crate, in a tenth of the time; it leaves the very
+nodes there that the code here leaves in any other store, and the tests compare the two.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from parley._native import sparse_discard, sparse_update
+from parley._native import SparseNodes
 from parley.crypto.hashing import TaggedHash, tag_prefix
 
 KEY_BYTES: Final = 32
@@ -38,7 +38,7 @@ _NODE_RECORD: Final = 64
 _LEAF_MARK: Final = b"L"
 
 NodeStore: TypeAlias = MutableMapping[bytes, bytes]
-"""Where nodes are kept, by hash: a dictionary, or an adapter of a data base. Several trees may share one."""
+"""Where nodes are kept, by hash: a dictionary, an adapter of a data base. Several trees may share one."""
 
 
 class SparseProof(NamedTuple):
@@ -62,13 +62,13 @@ class _Leaf(NamedTuple):
 class SparseTree:
     """Roots over maps, in a node store. Nothing is overwritten: earlier roots remain until discarded."""
 
-    def __init__(self, store: NodeStore) -> None:
+    def __init__(self, store: NodeStore | SparseNodes) -> None:
         self._store = store
 
     def update(self, root: bytes, changes: Mapping[bytes, bytes | None]) -> bytes:
         """The root of the map under ``root`` after ``changes``: key to new value, or None to remove it."""
-        if type(self._store) is dict:
-            return sparse_update(self._store, root, dict(changes))
+        if isinstance(self._store, SparseNodes):
+            return self._store.update(root, dict(changes))
         pending = _Pending(self._store, changes)
         changed = pending.apply(root, 0, 0, len(changes))
         self._store.update(pending.written)
@@ -91,10 +91,14 @@ class SparseTree:
         return SparseProof(tuple(siblings))
 
     def discard(self, root: bytes, keep: Iterable[bytes]) -> int:
-        """Forget the nodes of ``root`` that no root in ``keep`` has; how many those were."""
+        """Forget the nodes of ``root`` that no root in ``keep`` has; how many those were.
+
+        In `SparseNodes` exactly one is kept.
+        """
         kept = frozenset(keep)
-        if type(self._store) is dict and len(kept) == 1:
-            return sparse_discard(self._store, root, *kept)
+        if isinstance(self._store, SparseNodes):
+            (other,) = kept
+            return self._store.discard(root, other)
         gone = self._not_in(root, *kept) if len(kept) == 1 else list(self._only_in(root, kept, 0))
         for digest in gone:
             del self._store[digest]

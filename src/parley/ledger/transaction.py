@@ -28,6 +28,10 @@ NONCE_BYTES: Final = 16
 _DIGEST: Final = TaggedHash(DOMAIN)
 _MEMBER: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _TYPE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}(\.[a-z][a-z0-9-]{0,31}){0,3}")
+_FORM: Final = re.compile(
+    rf"[0-9a-f]{{64}}\n[0-9a-f]{{64}}\n[0-9a-f]{{32}}\n{_MEMBER.pattern}\n{_TYPE.pattern}",
+)
+"""Consortium, key, nonce, sender and type, each in a line."""
 _OUTER: Final = frozenset({"alg", "signature", "transaction"})
 _INNER: Final = frozenset({"body", "consortium", "expires", "key", "nonce", "sender", "type"})
 
@@ -55,15 +59,21 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str
 
     def __post_init__(self) -> None:
+        names = (self.consortium, self.key, self.nonce, self.sender, self.type)
+        if {*map(type, names)} != {str} or _FORM.fullmatch("\n".join(names)) is None:
+            self._check_names()
+        if type(self.body) is not dict:
+            raise EncodingError("expected an object", ("body",))
+        if type(self.expires) is not int or not 0 <= self.expires <= MAX_INT:
+            raise EncodingError("expected a height: an integer from 0 below 2^53", ("expires",))
+
+    def _check_names(self) -> None:
+        """Say which is malformed; five lines together may be, since none of the forms has a newline in it."""
         _hex("consortium", self.consortium, CONSORTIUM_BYTES)
         _hex("key", self.key, KEY_ID_BYTES)
         _hex("nonce", self.nonce, NONCE_BYTES)
         _name("sender", self.sender, _MEMBER)
         _name("type", self.type, _TYPE)
-        if type(self.body) is not dict:
-            raise EncodingError("expected an object", ("body",))
-        if type(self.expires) is not int or not 0 <= self.expires <= MAX_INT:
-            raise EncodingError("expected a height: an integer from 0 below 2^53", ("expires",))
 
     def encoded(self) -> bytes:
         """The canonical bytes that are hashed and signed."""
@@ -84,6 +94,7 @@ class SignedTransaction(msgspec.Struct, frozen=True):
         alg: the algorithm's tag; always ``ed25519`` for now.
         data: the canonical bytes of the whole, a leaf of the log.
         payload: the canonical bytes of the transaction, the part that is signed.
+        digest: the transaction's id.
 
     """
 
@@ -92,11 +103,7 @@ class SignedTransaction(msgspec.Struct, frozen=True):
     alg: str
     data: bytes
     payload: bytes
-
-    @property
-    def digest(self) -> bytes:
-        """The transaction's id."""
-        return _DIGEST(self.payload)
+    digest: bytes
 
     def claim(self, public: bytes) -> Claim:
         """What `signatures.verify_all` needs to check many envelopes at once."""
@@ -113,7 +120,7 @@ class SignedTransaction(msgspec.Struct, frozen=True):
         data = _head(signature.hex()) + payload + b"}"
         if len(data) > DEFAULT_LIMIT:
             raise EncodingError(f"envelope has {len(data)} bytes; the limit is {DEFAULT_LIMIT}")
-        return cls(transaction, signature, ED25519, data, payload)
+        return cls(transaction, signature, ED25519, data, payload, _DIGEST(payload))
 
 
 def sign(transaction: Transaction, key: SigningKey) -> SignedTransaction:
@@ -141,7 +148,7 @@ def open_signed(data: bytes, limit: int = DEFAULT_LIMIT) -> SignedTransaction:
         error.path = ("transaction", *error.path)
         raise
     payload = data[len(_head(signature)) : -1]
-    return SignedTransaction(transaction, bytes.fromhex(signature), alg, data, payload)
+    return SignedTransaction(transaction, bytes.fromhex(signature), alg, data, payload, _DIGEST(payload))
 
 
 def _head(signature: str) -> bytes:

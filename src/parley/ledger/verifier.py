@@ -127,29 +127,32 @@ def verify(
         raise Difference(1, number, None, error) from None
     with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
         replay = _Replay(name, consortium, pool)
-        for line, block in _blocks(numbered, leaves):
-            replay.execute(line, block)
+        for line, block, opened in _blocks(numbered, leaves):
+            replay.execute(line, block, opened)
             progress(replay.replica.size)
         replay.signatures.finish()
         return replay.verified(_judged(replay, pool, numbered), whole=whole)
 
 
-def _blocks(numbered: Iterator[tuple[int, bytes]], leaves: int) -> Iterator[tuple[int, list[bytes]]]:
-    """The leaves by block, each with the line of its first."""
-    block: list[bytes] = []
-    line, height = 2, None
-    for leaf in range(leaves):
+def _blocks(
+    numbered: Iterator[tuple[int, bytes]], leaves: int
+) -> Iterator[tuple[int, list[bytes], list[Leaf]]]:
+    """The leaves by block: line of its first, their bytes, what those decode to (of the genesis nothing)."""
+    line, block, opened = 2, [next(numbered, (2, b""))[1]], list[Leaf]()
+    height = 0
+    for leaf in range(1, leaves):
         number, data = next(numbered, (leaf + 2, b""))
         try:
-            found = 0 if leaf == 0 else Leaf.decoded(data).height
+            found = Leaf.decoded(data)
         except EncodingError as error:
             raise Difference(1, number, leaf, error) from None
-        if found != height and block:
-            yield line, block
-            block, line = [], number
+        if found.height != height:
+            yield line, block, opened
+            line, block, opened = number, [], []
         block.append(data)
-        height = found
-    yield line, block
+        opened.append(found)
+        height = found.height
+    yield line, block, opened
 
 
 def _judged(
@@ -243,14 +246,15 @@ class _Replay:
         self._refused = 0
         self._ends: dict[int, _End] = {}
 
-    def execute(self, line: int, leaves: list[bytes]) -> None:
+    def execute(self, line: int, leaves: list[bytes], opened: list[Leaf]) -> None:
         """Checks 2 to 4 of one block."""
         self.signatures.leaf = first = self.replica.size
         founding = self.replica.height < 0
         if not founding:
-            self._check_order(line, Leaf.decoded(leaves[0]))
+            self._check_order(line, opened[0])
         try:
-            executed = self.replica.execute(leaves)
+            replica = self.replica
+            executed = replica.execute(leaves) if founding else replica.execute_read(leaves, opened)
         except IllegalBlock as error:
             bad = self.signatures.leaf
             self.signatures.finish()  # an earlier leaf's signature is an earlier difference

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from parley.ledger.contract.state import Write
 from parley.ledger.encoding import Value
 
@@ -23,8 +25,7 @@ class Block:
     time: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """What became of one transaction.
 
     Attributes:
@@ -57,8 +58,7 @@ class Receipt:
         return self.status == ACCEPTED
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What `apply` gives: the changes of the state, ascending by key, and the receipt."""
 
     writes: tuple[Write, ...]

@@ -19,8 +19,7 @@ B = TypeVar("B", bound=Body)
 B_co = TypeVar("B_co", bound=Body, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Act(Generic[B_co]):
+class Act(msgspec.Struct, Generic[B_co], frozen=True):
     """One transaction in the hands of its rule.
 
     Attributes:

@@ -52,21 +52,33 @@ R = TypeVar("R", bound=Record)
 
 
 class Draft:
-    """A view with changes laid over it. The view below is never changed."""
+    """A view with changes laid over it. The view below is never changed.
 
-    __slots__ = ("_changes", "_view")
+    Every transaction asks for the same few records, so what has been read is kept: by the view, if it has
+    ``records`` for that, else here.
+    """
+
+    __slots__ = ("_changes", "_records", "_view")
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._changes: dict[str, Record | None] = {}
+        kept: dict[str, Record] | None = getattr(view, "records", None)
+        self._records = {} if kept is None else kept
 
     def find(self, kind: type[R], path: str) -> R | None:
         """The record at ``path``, or nothing."""
         if path in self._changes:
             changed = self._changes[path]
             return changed if isinstance(changed, kind) else None
+        read = self._records.get(path)
+        if isinstance(read, kind):
+            return read
         value = self._view.get(path)
-        return None if value is None else kind.of(value)
+        if value is None:
+            return None
+        record = self._records[path] = msgspec.convert(value, kind)
+        return record
 
     def known(self, kind: type[R], path: str) -> R:
         """The record at ``path`` that the rules themselves put there."""
@@ -108,8 +120,10 @@ class Draft:
     def writes(self) -> tuple[Write, ...]:
         """The changes, ascending by key."""
         return tuple(
-            (path, None if record is None else record.value())
-            for path, record in sorted(self._changes.items(), key=lambda change: change[0])
+            [
+                (path, None if (record := self._changes[path]) is None else record.value())
+                for path in sorted(self._changes)
+            ]
         )
 
 
