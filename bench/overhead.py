@@ -8,7 +8,9 @@ interval (`trainings.paired`).
 
 Compared are the wall time of the training step as the active party's report has it, and of the whole run
 with its waits for the ledger at start and end; and, since it depends less on who else is on the machine, the
-processor time of all processes, nodes included, while the rounds go on and from plan to report.
+processor time of all processes, nodes included, while the rounds go on and from plan to report. Most of it
+is the workers', whose scatter is larger than what a ledger adds; so what it adds beside them, which hardly
+scatters, is told by itself: all of the nodes and of members without data, and what the others use more.
 
 With --cometbft the same for a consortium of four that has moved to CometBFT, all four nodes on this machine.
 The run is that of the credit example, or with --rows one over tables of 25 columns at each party.
@@ -21,6 +23,7 @@ import os
 import statistics
 import tempfile
 import tomllib
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -102,12 +105,24 @@ def show(runs: Runs, found: dict[str, dict[str, Share]], title: str) -> None:
 def by_process(runs: Runs) -> Table:
     """Where the processor time of the rounds went, medians."""
     names = list(dict.fromkeys(name for each in runs.values() for run in each for name in run.by_process))
-    table = Table("", *names, title="processor seconds of the training")
+    table = Table("", *names, "adds beside workers", title="processor seconds of the training")
     for kind, each in runs.items():
-        table.add_row(
-            kind, *(f"{statistics.median(run.by_process.get(n, 0.0) for run in each):.2f}" for n in names)
-        )
+        seconds = medians(each, names)
+        added = f"{beside_workers(runs, kind):+.1%}" if kind != "without" else ""
+        table.add_row(kind, *(f"{seconds[name]:.2f}" for name in names), added)
     return table
+
+
+def medians(runs: list[Run], names: Iterable[str]) -> dict[str, float]:
+    """Processor seconds of some kinds of process in the rounds."""
+    return {name: statistics.median(run.by_process.get(name, 0.0) for run in runs) for name in names}
+
+
+def beside_workers(runs: Runs, kind: str) -> float:
+    """What a kind of ledger adds in other processes than workers, as a part of all without one."""
+    names = {name for each in runs.values() for run in each for name in run.by_process}
+    without, with_ = medians(runs["without"], names), medians(runs[kind], names)
+    return sum(with_[name] - without[name] for name in names - {"workers"}) / sum(without.values())
 
 
 def main() -> None:
@@ -142,6 +157,7 @@ def as_json(runs: Runs, found: dict[str, dict[str, Share]]) -> dict[str, object]
     for kind, by_name in found.items():
         for name, each in by_name.items():
             result[f"{name} {kind}"] = [each.centre, each.low, each.high]
+        result[f"processor_beside_workers {kind}"] = beside_workers(runs, kind)
     seconds = {kind: [run.train for run in each] for kind, each in runs.items()}
     gates = [run.gate for run in runs["with"]]
     processes = {kind: [run.by_process for run in each] for kind, each in runs.items()}
