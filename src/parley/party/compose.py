@@ -3,8 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,27 +25,25 @@ from parley.net.certificates import Identity, grouped, has_identity
 from parley.net.channel import CheckedChannel, Setting
 from parley.net.handover import Tickets
 from parley.net.knock import shown_certificate
-from parley.net.links import LINK, Contact, Links
+from parley.net.links import LINK, Links
 from parley.net.proxy import Proxies
 from parley.net.transport import Transport
 from parley.net.websocket import PeerListener, PeerPin, WebSocketTransport, dial
 from parley.party import node, rotation
-from parley.party.acquaintance import acquainted, note_members, peer_of
 from parley.party.address import address_of
 from parley.party.board import Board, Observer
+from parley.party.contacts import Contacts, watch
 from parley.party.credentials import Credentials, draw_next, forget_next, take_over
 from parley.party.desk import LEDGER, reaching
 from parley.party.entry import enter
-from parley.party.examination import Examiner, Reach, release
+from parley.party.examination import Examiner, Reach
 from parley.party.finding import Finding
 from parley.party.gate import APPROVAL
 from parley.party.invitations import Invitation
 from parley.party.ledger import (
     PartyLedger,
     announcement,
-    consortium_of,
     found_consortium,
-    neighbours,
     no_consortium,
     open_log,
 )
@@ -59,9 +57,6 @@ from parley.party.tending import tend
 from parley.party.turns import Turns
 from parley.party.upkeep import keep_up, until_either
 from parley.protocols import control, joining
-from parley.protocols.examination import About
-from parley.store.catalogue import Peer
-from parley.store.database import PASSING
 from parley.store.home import Home
 from parley.store.keys import LedgerKeys
 from parley.store.settings import Settings
@@ -126,34 +121,38 @@ async def serve(path: Path, log: Log, beside: Beside = alone) -> None:
 
 async def _serve(home: Home, make_sure: Callable[[], None], log: Log, beside: Beside) -> None:
     credentials = Credentials(home.identity_folder, _now, log)
-    reach = _Reach(home)
-    ledger = await asyncio.to_thread(_ledger, home, reach, log)
-    reach.ledger = ledger
+    contacts = Contacts(home, CLOCKS.wall)
+    ledger = await asyncio.to_thread(_ledger, home, contacts, log)
+    contacts.ledger = ledger
     threads = home.settings.threads or os.cpu_count() or 1
     proxies = Proxies.read(os.environ)
-    around = Reach(credentials.current, reach.contact, reach.linked, reach.dial, proxies, listening=True)
-    examiner = Examiner(around, reach.about, lambda: list(reach.peers()), CLOCKS.monotonic, log)
+    around = Reach(
+        credentials.current, contacts.contact, contacts.linked, contacts.dial, proxies, listening=True
+    )
+    examiner = Examiner(around, contacts.about, lambda: list(contacts.peers()), CLOCKS.monotonic, log)
     turns = Turns(home.settings.runs_at_once)
     board, spans = Board(CLOCKS.monotonic), spans_of(home.settings.party, os.environ, log)
     observers: tuple[Observer, ...] = (board,) if spans is None else (board, spans)
-    office = Office(home, reach.dial, CLOCKS, threads, log, turns, ledger, observers)
+    office = Office(home, contacts.dial, CLOCKS, threads, log, turns, ledger, observers)
     party = Party(office, examiner)
     links = Links(
         credentials.current,
-        reach.contact,
+        contacts.contact,
         party.connected,
         proxies=proxies,
-        kept=reach.kept,
+        kept=contacts.kept,
         relays=home.settings.relay,
         log=log,
     )
     links.doubted = partial(change_over, ledger, home)
-    reach.links = links
+    contacts.links = links
     front = _Front(home, links, party, log)
     tickets = Tickets(CLOCKS.monotonic)
-    running = Running(credentials.current, office, party, links, board, reach.peers, tickets, CLOCKS.wall())
+    running = Running(
+        credentials.current, office, party, links, board, contacts.peers, tickets, CLOCKS.wall()
+    )
     async with AsyncExitStack() as stack:
-        listener = await stack.enter_async_context(front.listener(credentials, reach.pins, tickets))
+        listener = await stack.enter_async_context(front.listener(credentials, contacts.pins, tickets))
         await stack.enter_async_context(links)
         front.announce(listener)
         credentials.look()
@@ -162,7 +161,7 @@ async def _serve(home: Home, make_sure: Callable[[], None], log: Log, beside: Be
         party.recover()
         keeping = [asyncio.create_task(credentials.keep(links.look))]
         if ledger is not None:
-            keeping.append(asyncio.create_task(_watch(ledger, home, links)))
+            keeping.append(asyncio.create_task(watch(ledger, home, links)))
         try:
             await until_either(_keep(ledger, home, credentials, log), keep_up(office, make_sure))
         finally:
@@ -218,30 +217,6 @@ class _Front:
             self._log.about(peer=peer).say("warning", f"{peer} asked for {path[:80]!r} beside its link")
 
 
-async def _watch(ledger: PartyLedger, home: Home, links: Links) -> None:
-    """Have the links looked at as soon as the ledger says something else of who is who, and note it."""
-    before: tuple[Peer, ...] = ()
-    noted = False
-    async for _ in ledger.member.changes():
-        log = ledger.member.log
-        after = tuple(neighbours(ledger.view)) if log.size else ()
-        if after != before:
-            links.look()
-            noted = False
-        if not noted and log.size and log.final_size == log.size:
-            noted = _noted(home, ledger, log.size)  # else when the ledger grows again
-        before = after
-
-
-def _noted(home: Home, ledger: PartyLedger, size: int) -> bool:
-    """Note who is a member; False if that cannot be written now."""
-    try:
-        note_members(home, ledger.view, size)
-    except (ParleyError, OSError):
-        return False
-    return True
-
-
 async def _keep(
     ledger: PartyLedger | None, home: Home, credentials: Credentials, log: Callable[[str], None]
 ) -> None:
@@ -261,96 +236,18 @@ async def _keep(
         await asyncio.gather(tending, return_exceptions=True)
 
 
-class _Reach:
-    """Whom a party knows: the members of its ledger, the peers it was told of, and who is invited."""
-
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self.ledger: PartyLedger | None = None
-        self.links: Links | None = None
-        self._told: dict[str, Peer] = {}
-        self._membership = home.membership
-
-    def peers(self) -> dict[str, Peer]:
-        """Everyone by name; what the ledger says goes before what we were told."""
-        with _if_there():  # else those that we knew last: links must not end with the store
-            self._told = self._home.catalogue.peers()
-        size = 0 if self.ledger is None else self.ledger.member.log.size
-        view = self.ledger.view if self.ledger is not None and size >= max(self.had, 1) else None
-        return acquainted(self._home, self._told, view)
-
-    @property
-    def had(self) -> int:
-        """Leaves that our ledger had when the party was started, if it has been noted; see `Membership`."""
-        return 0 if self._membership is None else self._membership.size
-
-    def asked(self) -> tuple[str, ...]:
-        """Who is asked for the ledger while nothing of it is here: the members, as far as they are known."""
-        peers = self.peers()
-        noted = () if self._membership is None else self._membership.members
-        return tuple(name for name in noted if name in peers) or tuple(peers)
-
-    def pins(self) -> dict[str, PeerPin]:
-        """Whom the listener lets in."""
-        invited: dict[str, str] = {}
-        with _if_there():  # else a newcomer has to come again
-            invited = self._home.catalogue.invitations(CLOCKS.wall())
-        certificates = invited | {name: peer.certificate for name, peer in self.peers().items()}
-        return {name: PeerPin(name, certificate) for name, certificate in certificates.items()}
-
-    def contact(self, peer: str) -> Contact:
-        """Who a peer has to prove to be, and where it is dialled.
-
-        Raises:
-            UsageError: it is a stranger.
-        """
-        known = peer_of(self.peers(), peer)
-        return Contact(PeerPin(peer, known.certificate), known.address)
-
-    def kept(self) -> tuple[str, ...]:
-        """With whom there is to be a link always: with everyone, if nobody can dial us."""
-        return () if self._home.settings.listen else tuple(self.peers())
-
-    async def dial(self, peer: str, path: str) -> Transport:
-        """Begin a conversation with a peer."""
-        assert self.links is not None  # noqa: S101 (made before anything is dialled)
-        return await self.links.open(peer, path)
-
-    def linked(self, peer: str) -> bool:
-        """Whether there is a link with a peer now."""
-        assert self.links is not None  # noqa: S101 (made before anything is asked)
-        return any(each.peer == peer and each.connected for each in self.links.figures())
-
-    def about(self) -> About:
-        """What any peer may know of us."""
-        log = None if self.ledger is None else self.ledger.member.log
-        if self.ledger is None or log is None or not log.size:
-            return About(release(), CLOCKS.wall(), "", 0)
-        return About(release(), CLOCKS.wall(), consortium_of(self.ledger.view), log.replica.height)
-
-
-@contextmanager
-def _if_there() -> Iterator[None]:
-    """Does without a store that cannot be reached now."""
-    try:
-        yield
-    except ParleyError as error:
-        if error.code not in PASSING:
-            raise
-
-
-def _ledger(home: Home, reach: _Reach, log: Callable[[str], None]) -> PartyLedger | None:
+def _ledger(home: Home, contacts: Contacts, log: Callable[[str], None]) -> PartyLedger | None:
     """The party's ledger with its engine, not yet running."""
     membership = home.membership
     if membership is None:
         return None
     around = Surroundings(
-        open=reaching(reach.dial, CLOCKS.monotonic),
+        open=reaching(contacts.dial, CLOCKS.monotonic),
         wall=CLOCKS.wall,
         monotonic=CLOCKS.monotonic,
         log=log,
-        asked=reach.asked,
-        had=reach.had,
+        asked=contacts.asked,
+        had=contacts.had,
     )
     go_over = partial(node.open_engine, home, node.Around(os.environ, around.open, log))
     keys = LedgerKeys.load(home.path / "keys")
