@@ -1,10 +1,10 @@
 """What the ledger costs a training: the same 50-tree run with and without one, by turns.
 
 Every party is a process of its own; they talk over mutual TLS on this machine. Without a ledger two
-parties take part, with it a third that holds no data cosigns. All consortia are up from the beginning, and
-run the plan by turns, without, with, with, without, while the others are held still; the first run of each
-is not counted. Of every such block the ratio is taken, and of the ratios the centre with its confidence
-interval (`trainings.paired`).
+parties take part, with it a third that holds no data cosigns. A consortium is set up, runs the plan twice
+after a run that is not counted, and ends; so do the others, one after the other, and again in the opposite
+order. Of every such block the ratio to the runs without a ledger is taken, and of the ratios the centre with
+its confidence interval (`trainings.paired`).
 
 Compared are the wall time of the training step as the active party's report has it, and of the whole run
 with its waits for the ledger at start and end; and, since it depends less on who else is on the machine, the
@@ -24,7 +24,6 @@ import statistics
 import tempfile
 import tomllib
 from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -32,7 +31,6 @@ from rich.table import Table
 from trainings.consortia import Consortium, Run
 from trainings.data import Data, example, made
 from trainings.paired import Share, share
-from trainings.processes import held_still
 
 from parley.ledger.engines.cometbft.binary import SETTING
 
@@ -46,32 +44,28 @@ SEEN = {
 }
 """What is compared, by its name in a `Run`."""
 
+COUNTED = 2
+"""Runs of a consortium in a block that are counted."""
+
 Runs = dict[str, list[Run]]
 
 
 def measure(data: Data, folder: Path, kinds: list[str], blocks: int) -> Runs:
-    """Runs of every kind, two for each block."""
-    with ExitStack() as stack:
-        consortia = []
-        for kind in kinds:
-            consortia.append(Consortium(kind, folder, data))
-            stack.callback(consortia[-1].parties.stop)
-        only = stack.enter_context(held_still(*(each.parties for each in consortia)))
-        runs: Runs = {kind: [] for kind in kinds}
-        for block in range(blocks + 1):
-            for consortium in consortia if not block else [*consortia, *reversed(consortia)]:
-                only(consortium.parties)
-                run = consortium.run()
-                if block:
-                    runs[consortium.kind].append(run)
-            Console(stderr=True).print(progress(runs, block, blocks), highlight=False, markup=False)
+    """Runs of every kind, `COUNTED` for each block."""
+    runs: Runs = {kind: [] for kind in kinds}
+    for block in range(1, blocks + 1):
+        for kind in kinds if block % 2 else reversed(kinds):
+            consortium = Consortium(kind, folder / str(block), data)
+            try:
+                runs[kind] += [consortium.run() for _ in range(1 + COUNTED)][1:]
+            finally:
+                consortium.parties.stop()
+        Console(stderr=True).print(progress(runs, block, blocks), highlight=False, markup=False)
     return runs
 
 
 def progress(runs: Runs, block: int, blocks: int) -> str:
     """A line after a block, with what is known by then."""
-    if not block:
-        return "every consortium has run once"
     said = [f"block {block} of {blocks}"]
     for kind in list(runs)[1:]:
         found = shares(runs, kind)

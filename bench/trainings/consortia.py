@@ -28,7 +28,7 @@ from trainings.processes import Parties
 _ATTEMPTS: Final = 100
 R = TypeVar("R")
 _REST: Final = 3.0
-"""Seconds after parties were held still, in which they find one another again."""
+"""Seconds before a run, in which the parties have nothing else to do."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Parties as processes: begun, held still while others are measured, and their processor seconds."""
+"""Parties as processes: begun, ended, and their processor seconds."""
 
 import asyncio
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
@@ -48,19 +48,6 @@ class Parties:
         """The most memory that each has held so far, MiB."""
         known = {name: _peak(process.pid) for name, process in self._running.items()}
         return {name: peak for name, peak in known.items() if peak}
-
-    def hold(self) -> None:
-        """Let none of the processes do anything until `go_on`."""
-        self._signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Let all go on that were held."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
-        for process in self._processes():
-            with suppress(ProcessLookupError):
-                os.kill(process, number)
 
     def processor_seconds(self) -> float:
         """What all of them have used so far."""
@@ -118,19 +105,3 @@ def _serve(home: str) -> None:
             await serving
 
     asyncio.run(until_terminated())
-
-
-@contextmanager
-def held_still(*all_parties: Parties) -> Iterator[Callable[[Parties], None]]:
-    """Every set of parties still but for the one that is asked for; all go on in the end."""
-
-    def only(chosen: Parties) -> None:
-        for parties in all_parties:
-            parties.hold()
-        chosen.go_on()
-
-    try:
-        yield only
-    finally:
-        for parties in all_parties:
-            parties.go_on()
