@@ -8,9 +8,10 @@ its confidence interval (`trainings.paired`).
 
 Compared are the wall time of the training step as the active party's report has it, and of the whole run
 with its waits for the ledger at start and end; and, since it depends less on who else is on the machine, the
-processor time of all processes, nodes included, while the rounds go on and from plan to report. Most of it
-is the workers', whose scatter is larger than what a ledger adds; so what it adds beside them, which hardly
-scatters, is told by itself: all of the nodes and of members without data, and what the others use more.
+processor time of all processes, nodes included, while the rounds go on and from plan to report. The
+machine's speed moves all of these by more than a ledger adds. What it moves little is how much all other
+processes take for a second of the workers, who do the same work with a ledger and without (but for hashing
+what they say); so what a ledger adds beside the workers is told in this measure too.
 
 With --cometbft the same for a consortium of four that has moved to CometBFT, all four nodes on this machine.
 The run is that of the credit example, or with --rows one over tables of 25 columns at each party.
@@ -23,7 +24,6 @@ import os
 import statistics
 import tempfile
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -101,22 +101,22 @@ def by_process(runs: Runs) -> Table:
     names = list(dict.fromkeys(name for each in runs.values() for run in each for name in run.by_process))
     table = Table("", *names, "adds beside workers", title="processor seconds of the training")
     for kind, each in runs.items():
-        seconds = medians(each, names)
+        seconds = [statistics.median(run.by_process.get(name, 0.0) for run in each) for name in names]
         added = f"{beside_workers(runs, kind):+.1%}" if kind != "without" else ""
-        table.add_row(kind, *(f"{seconds[name]:.2f}" for name in names), added)
+        table.add_row(kind, *(f"{one:.2f}" for one in seconds), added)
     return table
-
-
-def medians(runs: list[Run], names: Iterable[str]) -> dict[str, float]:
-    """Processor seconds of some kinds of process in the rounds."""
-    return {name: statistics.median(run.by_process.get(name, 0.0) for run in runs) for name in names}
 
 
 def beside_workers(runs: Runs, kind: str) -> float:
     """What a kind of ledger adds in other processes than workers, as a part of all without one."""
-    names = {name for each in runs.values() for run in each for name in run.by_process}
-    without, with_ = medians(runs["without"], names), medians(runs[kind], names)
-    return sum(with_[name] - without[name] for name in names - {"workers"}) / sum(without.values())
+    without, with_ = (statistics.median(map(per_worker_second, runs[each])) for each in ("without", kind))
+    return (with_ - without) / (1 + without)
+
+
+def per_worker_second(run: Run) -> float:
+    """Processor seconds of all other processes for one of the workers."""
+    workers = run.by_process["workers"]
+    return (run.processor_train - workers) / workers
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """How much more one kind of run costs than another, where the machine's speed drifts.
 
 Runs come in blocks, some of each kind, and every second block has the kinds in the opposite order, so that
-a drift cancels; each block gives one ratio. Of the ratios the centre is the Hodges-Lehmann estimate (the median of all pairwise means), with the
-confidence interval of Wilcoxon's signed ranks: neither a few slow moments nor the shape of the noise count
-(Hollander, Wolfe, Chicken, Nonparametric Statistical Methods, 3rd ed., 3.1 to 3.3).
+a drift cancels; each block gives one ratio. Of the ratios the centre is the Hodges-Lehmann estimate (the
+median of all pairwise means), with the confidence interval of Wilcoxon's signed ranks: neither a few slow
+moments nor the shape of the noise count (Hollander, Wolfe, Chicken, Nonparametric Statistical Methods, 3rd
+ed., 3.1 to 3.3).
 """
 
 import math
