@@ -292,6 +292,22 @@ async def test_a_receiver_busy_for_longer_than_the_silence_limit_is_not_lost(mon
         await waiting
 
 
+async def test_ends_at_rest_hear_one_another_and_what_was_taken(monkeypatch):
+    """The answer to a ping is a sign of life too; what was taken is reported although nothing more comes."""
+    monkeypatch.setattr(wire, "BEAT", 0.02)
+    async with transports("tls") as (left, right):
+        await left.send(b"few bytes")
+        assert await right.recv() == b"few bytes"
+        async with asyncio.timeout(30):
+            while left._wire._taken_by_peer != left._wire._sent or right._wire.round_trip is None:
+                await asyncio.sleep(0.02)
+        for _ in range(3):
+            await asyncio.sleep(0.02 * wire.MISSED_BEATS * 3)
+            assert left._wire._ending is right._wire._ending is None
+        await right.send(b"still there")
+        assert await left.recv() == b"still there"
+
+
 async def test_a_cancelled_send_was_not_handed_over():
     async with transports("tls") as (left, right):
         for _ in range(2):
