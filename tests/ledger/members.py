@@ -78,7 +78,9 @@ class Consortium:
         self.force_after = force_after
 
     def start(self, name, *, lost=False, had=0):
-        log = MemberLog(self.folder / name, name, self.keys(name, "cosigning"))
+        marks = self.folder / f"{name}-keys"
+        marks.mkdir(exist_ok=True)
+        log = MemberLog(self.folder / name, name, self.keys(name, "cosigning"), marks=marks)
         if name == self.spec.sequencer and not log.size and not lost:
             log.begin(self.spec.value())
         around = Surroundings(
@@ -95,10 +97,12 @@ class Consortium:
         self.tasks[name] = asyncio.create_task(self.members[name].run())
         return self.members[name]
 
-    async def lose(self, name):
-        """Stop a member and lose all that it had on disk."""
+    async def lose(self, name, *, mark=True):
+        """Stop a member and lose its ledger, and what says what it signed."""
         await self.stop(name)
         shutil.rmtree(self.folder / name)
+        if mark:
+            shutil.rmtree(self.folder / f"{name}-keys")
 
     async def stop(self, name):
         task = self.tasks.pop(name)

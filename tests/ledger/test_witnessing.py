@@ -12,9 +12,9 @@ import pytest
 from parley.core.errors import ParleyError
 from parley.core.trace import Trace
 from parley.ledger.block import Leaf
-from parley.ledger.checkpoint import fork_evidence
+from parley.ledger.checkpoint import Checkpoint, fork_evidence
 from parley.ledger.electorate import origin, proving_keys
-from parley.ledger.engines.cometbft.witnessing import Transactions, Witnessing
+from parley.ledger.engines.cometbft.witnessing import KEPT_OF_ONE, Transactions, Witnessing
 from parley.ledger.engines.embedded import gossip
 from parley.ledger.engines.embedded.prove import Snapshot
 from parley.ledger.engines.evidence import convictions
@@ -186,7 +186,7 @@ async def test_who_lies_to_one_member_first_is_convicted_when_its_other_signatur
     decide(members, ledger.table(name="more"))
     with pytest.raises(ParleyError, match="log-differs"):
         await operator.call(bank)
-    assert len(evidence(bank)) == 3
+    assert len(evidence(bank)) == 2, "a convicted member needs no more proof"
     assert bank.witnessing.trouble.startswith(what)  # it stays convicted, whatever it signs after that
     assert not bank.log.withholds
 
@@ -240,3 +240,24 @@ async def test_a_transaction_that_does_not_come_in_is_given_to_the_other(members
     bank.waiting = (Signing().table(),)
     await operator.call(bank)
     assert operator.taken == list(bank.waiting)
+
+
+async def test_one_liar_fills_no_room_that_the_evidence_against_others_needs(members):
+    bank, operator, regulator = members
+    decide(members, Signing().table())
+    true = bank.log.checkpoint()
+
+    def lies(member, number):
+        lie = Checkpoint.seal(true.origin, true.size, bytes([number]) * 32, true.state_root)
+        note = lie.sign(key(member.name, "cosigning"))
+        member.log.note = lambda _size: note
+
+    for number in range(20):
+        lies(operator, number)
+        with pytest.raises(ParleyError):
+            await operator.call(bank)
+    assert len(evidence(bank)) == KEPT_OF_ONE
+    lies(regulator, 99)
+    with pytest.raises(ParleyError):
+        await regulator.call(bank)
+    assert len(evidence(bank)) == KEPT_OF_ONE + 1

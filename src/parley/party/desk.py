@@ -76,13 +76,15 @@ class Desk:
                 await engine.gossip_as_called(channel)
 
     def _is_member(self, peer: str) -> bool:
-        """Whether the ledger is a peer's too; while nothing of it is here, whether it was when noted."""
-        if self._ledger.member.log.size:
+        """Whether the ledger is a peer's too; while some of it is missing here, whether it was when noted."""
+        log, membership = self._ledger.member.log, self._home.membership
+        if log.size:
             member = self._ledger.draft.find(Member, member_path(peer))
-            return member is not None and member.standing in ("active", "suspended")
-        membership = self._home.membership
+            if member is not None and member.standing in ("active", "suspended"):
+                return True
         noted = () if membership is None else membership.members
-        return peer in noted or not noted
+        had = 1 if membership is None else max(membership.size, 1)
+        return log.final_size < had and (peer in noted or not (log.size or noted))
 
     def _channel(
         self, transport: Transport, table: Steps, role: str, patience: float = _PROMPT

@@ -4,12 +4,14 @@ import asyncio
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from parley.core.errors import PolicyRefused, UsageError
+from parley.core.files import write_atomically
 from parley.crypto.signatures import SigningKey
 from parley.ledger.contract import Founder, Genesis, Receipt, View
 from parley.ledger.contract.consortium import CONSORTIUM, VERSIONS, Consortium, ContractVersions
@@ -19,7 +21,9 @@ from parley.ledger.contract.members import Member
 from parley.ledger.contract.rules import NEWEST
 from parley.ledger.contract.state import Draft
 from parley.ledger.encoding import EncodingError, Value
+from parley.ledger.engines.embedded.high_water import HIGH_WATER_FILE
 from parley.ledger.engines.embedded.log import MemberLog, not_fetched
+from parley.ledger.engines.embedded.promises import PROMISE_FILE
 from parley.ledger.engines.engine import LedgerEngine
 from parley.ledger.transaction import SignedTransaction, Transaction, sign
 from parley.net.certificates import announced_by
@@ -52,11 +56,25 @@ def open_log(home: Home, consortium: str = "") -> MemberLog:
     """This party's copy of the ledger."""
     keys = LedgerKeys.create(home.path / "keys")
     origin = f"parley/{consortium}" if consortium else ""
-    log = MemberLog(home.path / "ledger", home.settings.party, keys.cosigning, origin)
+    log = MemberLog(home.path / "ledger", home.settings.party, keys.cosigning, origin, marks_of(home))
     following = next_cosigning(home.path / "keys")
     if following is not None:
         log.hold(following)
     return log
+
+
+def marks_of(home: Home) -> Path:
+    """The folder of what binds our cosigning key: beside it, since who loses the ledger still has the key.
+
+    Releases before kept these files with the ledger; they are brought over.
+    """
+    folder, before = home.path / "keys", home.path / "ledger"
+    for name in (HIGH_WATER_FILE, PROMISE_FILE):
+        if (before / name).exists():
+            if not (folder / name).exists():
+                write_atomically(folder / name, (before / name).read_bytes())
+            (before / name).unlink()
+    return folder
 
 
 def found_consortium(home: Home, name: str, certificate: str, role: Role, now: int) -> str:

@@ -24,9 +24,11 @@ from parley.ledger.engines.cometbft.log import ChainLog
 from parley.ledger.engines.cometbft.member import CometMember, NodePlace
 from parley.ledger.engines.cometbft.migration import genesis_of
 from parley.ledger.engines.cometbft.server import check_socket_path
+from parley.ledger.engines.embedded.high_water import HIGH_WATER_FILE, HighWater
 from parley.ledger.engines.embedded.workbench import Opening
 from parley.party.address import address_of
 from parley.party.chronicle import Chronicle
+from parley.party.ledger import marks_of
 from parley.party.rotation import settle
 from parley.store.home import Home, NodePlan
 from parley.store.keys import NODE, LedgerKeys, cosigning_seed, next_cosigning, seed_of
@@ -103,7 +105,8 @@ def open_engine(home: Home, around: Around) -> CometMember:
             remedy="run `parley consortium node --listen HOST:PORT`, then `parley up` again",
         )
     binary = find_binary(around.environment)
-    log = ChainLog(home.path / "ledger", home.settings.party, LedgerKeys.load(_keys(home)).cosigning)
+    mark = HighWater(marks_of(home) / HIGH_WATER_FILE).mark
+    log = ChainLog(home.path / "ledger", home.settings.party, LedgerKeys.load(_keys(home)).cosigning, mark)
     following = next_cosigning(_keys(home))
     if following is not None:
         log.hold(following)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from parley.ledger.contract import View
 from parley.ledger.contract.evidence import Checkpoints
 from parley.ledger.electorate import holds, proving_keys
 from parley.ledger.engines.embedded.store import StoreFailed
-from parley.ledger.notes import NoteError, NoteKey, SignedNote, parse_note
+from parley.ledger.notes import NoteError, NoteKey, NoteSignature, SignedNote, parse_note
 
 EVIDENCE_LIMIT: Final = 100
 """Files of evidence that are kept; a liar cannot fill the disk."""
@@ -70,24 +70,26 @@ def disagreement(keys: Mapping[NoteKey, str], ours: SignedNote, theirs: SignedNo
     if not contradict(own, other):
         return None
     # 2
-    theirs, ours = well_signed(keys, theirs), well_signed(keys, ours)
-    if not theirs.signatures:
+    (said, theirs), (ours_said, ours) = well_signed(keys, theirs), well_signed(keys, ours)
+    if not said:
         return None
-    said = _signers(keys, theirs)
-    both = said.keys() & _signers(keys, ours).keys()
-    signers, convicted = {*said.values()}, {said[public] for public in both}
+    signers = {keys[key] for key in said}
+    convicted = {keys[key] for key in said if key.public in {key.public for key in ours_said}}
     return Disagreement(other.size, tuple(sorted(signers)), tuple(sorted(convicted)), ours, theirs)
 
 
-def well_signed(keys: Mapping[NoteKey, str], note: SignedNote) -> SignedNote:
-    """The note with those signatures alone that hold, of keys that are known; one of each key and way."""
-    known = {(key.name, key.key_hash): key for key in keys}
-    good = {}
-    for line in note.signatures:
-        key = known.get((line.name, line.key_hash))
-        if key is not None and holds(key, note.text, line):
-            good[key] = line
-    return SignedNote(note.text, tuple(good.values()))
+def well_signed(keys: Iterable[NoteKey], note: SignedNote) -> tuple[set[NoteKey], SignedNote]:
+    """Which of some keys have signed a note, and the note with those signatures alone.
+
+    Names and hashes of keys may coincide, the hash being short; so every key is tried that a line may be of.
+    """
+    good: dict[NoteKey, NoteSignature] = {}
+    for key in keys:
+        lines = (line for line in note.signatures if (line.name, line.key_hash) == (key.name, key.key_hash))
+        held = next((line for line in lines if holds(key, note.text, line)), None)
+        if held is not None:
+            good[key] = held
+    return {*good}, SignedNote(note.text, tuple(dict.fromkeys(good.values())))
 
 
 class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,7 +117,8 @@ def convictions(view: View, data: bytes) -> dict[str, Checkpoints]:
         raise _proves_nothing(f"it is no file of evidence: {error}") from None
     if found is None or not found.convicted:
         raise _proves_nothing("no member has signed two checkpoints of one size that differ")
-    both = _signers(keys, found.ours).keys() & _signers(keys, found.theirs).keys()
+    (ours, _), (theirs, _) = well_signed(keys, found.ours), well_signed(keys, found.theirs)
+    both = {key.public for key in ours} & {key.public for key in theirs}
     return {
         keys[key]: Checkpoints(
             key=key_id(key.public),
@@ -139,21 +142,29 @@ def _proves_nothing(why: str) -> UsageError:
 def keep_evidence(folder: Path, what: str, first: SignedNote, second: SignedNote) -> str:
     """Write two signed notes that cannot both be honest beside a database; the name of the file.
 
+    The name is empty if there are `EVIDENCE_LIMIT` of them already.
+
     Raises:
         StoreFailed: the disk did not take it.
     """
     notes = [first.encoded().decode(), second.encoded().decode()]
     content = json.dumps({"what": what, "notes": notes}, ensure_ascii=False, indent=1).encode()
     name = f"evidence-{hashlib.sha256(content).hexdigest()[:16]}.json"
-    if len(list(folder.glob("evidence-*.json"))) < EVIDENCE_LIMIT:
-        try:
-            write_atomically(folder / name, content)
-        except OSError as error:
-            raise StoreFailed(folder / name, error) from error
+    if (folder / name).exists():
+        return name
+    if len(list(folder.glob("evidence-*.json"))) >= EVIDENCE_LIMIT:
+        return ""
+    try:
+        write_atomically(folder / name, content)
+    except OSError as error:
+        raise StoreFailed(folder / name, error) from error
     return name
 
 
-def _signers(keys: Mapping[NoteKey, str], note: SignedNote) -> dict[bytes, str]:
-    """The member behind every public key that has signed a note, in whichever way."""
-    lines = {(line.name, line.key_hash) for line in note.signatures}
-    return {key.public: member for key, member in keys.items() if (key.name, key.key_hash) in lines}
+def where(name: str) -> str:
+    """Where evidence is, in words, by what `keep_evidence` has returned."""
+    return (
+        f"both signed notes are in {name}"
+        if name
+        else f"{EVIDENCE_LIMIT} files of evidence are there already"
+    )

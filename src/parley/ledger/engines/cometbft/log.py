@@ -17,15 +17,19 @@ from parley.ledger.block import Leaf
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.contract.consortium import ENGINE, Engine
 from parley.ledger.contract.state import Draft
-from parley.ledger.electorate import Electorate, cosigning_key, held, origin
+from parley.ledger.contract.takeover import epoch_of
+from parley.ledger.electorate import Electorate, cosigning_key, held, holds, log_keys, origin
 from parley.ledger.encoding import EncodingError, encode
 from parley.ledger.engines.cometbft.store import ChainStore, ExecutedBlock, Position
+from parley.ledger.engines.embedded.high_water import NO_MARK, Mark
 from parley.ledger.engines.embedded.store import StoredBlock, StoredLeaf
 from parley.ledger.engines.evidence import Disagreement, keep_evidence
 from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.notes import NoteError, NoteSignature, SignedNote, cosign, parse_note
 from parley.ledger.replica import Executed, Overlay, Remembering, Replica
 
+_UNSIGNED: Final = NoteSignature("unsigned", bytes(4), bytes(64))
+"""Stands under a checkpoint that we must not sign, until another's seal does: no note goes without a line."""
 _APP_HASH: Final = TaggedHash("parley/cometbft/app/v1")
 DATABASE: Final = "ledger.db"
 
@@ -46,6 +50,7 @@ class ChainLog:
         folder: where the database lies; that of the embedded engine, if the consortium has moved.
         name: of the party.
         key: its cosigning key, which is its validator's.
+        mark: the highest checkpoint that it has signed under the embedded engine.
 
     Attributes:
         withholds: whether it cosigns no further checkpoint.
@@ -55,10 +60,11 @@ class ChainLog:
 
     """
 
-    def __init__(self, folder: Path, name: str, key: SigningKey) -> None:
+    def __init__(self, folder: Path, name: str, key: SigningKey, mark: Mark = NO_MARK) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.name = name
         self.withholds = False
+        self._mark = mark
         self._folder = folder
         self._keys = [key]
         self.store = ChainStore(folder / DATABASE)
@@ -159,6 +165,10 @@ class ChainLog:
             return
         good = voters.good(note.text, note.with_signatures(lines).signatures)
         added = note.with_signatures(good)
+        if _UNSIGNED in note.signatures:
+            keys = log_keys(self.replica.state)
+            seals = [line for line in lines if any(holds(key, note.text, line) for key in keys)]
+            added = SignedNote(note.text, (*seals, *good)) if seals else added
         final = len(good) >= voters.quorum
         if added != note:
             self.store.keep_note(size, added.encoded(), final=final)
@@ -186,6 +196,8 @@ class ChainLog:
         key = held(self._keys, self.name, Overlay(self.replica.state, executed.writes))
         own = () if self.withholds else (cosign(self.name, sealed.text, key, executed.time),)
         note = sealed.sign(key).with_signatures(own)
+        if self._has_signed_another(executed):
+            own, note = (), SignedNote(sealed.text, (_UNSIGNED,))
         receipts = [encode(receipt.value()) for receipt in executed.receipts] or [b"{}"]
         leaves = tuple(
             StoredLeaf(data, leaf_hash(data), digest, receipt)
@@ -195,6 +207,15 @@ class ChainLog:
         voters = Electorate.of(Overlay(self.replica.state, executed.writes))
         alone = len(voters.good(note.text, own)) >= voters.quorum
         return StoredBlock(executed.height, first, leaves, note.encoded(), alone)
+
+    def _has_signed_another(self, executed: Executed) -> bool:
+        """Whether we may have signed another checkpoint of this size, behind a sequencer that was replaced.
+
+        What it made was never final, but two of one size by one key are proof against whoever signed them.
+        Until the log is longer, the others' signatures stand for ours, as with the embedded engine.
+        """
+        era = epoch_of(Overlay(self.replica.state, executed.writes))
+        return self._mark.era < era and executed.size <= self._mark.size
 
 
 def _loaded(store: ChainStore, name: str) -> Replica:

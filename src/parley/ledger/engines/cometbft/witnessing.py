@@ -11,6 +11,7 @@ them every checkpoint collects the cosignatures of a majority, as with the embed
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -26,13 +27,15 @@ from parley.ledger.engines.cometbft.log import ChainLog
 from parley.ledger.engines.embedded import gossip
 from parley.ledger.engines.embedded.store import StoredBlock
 from parley.ledger.engines.embedded.workbench import GOSSIP_EVERY, Opening
-from parley.ledger.engines.evidence import Disagreement, disagreement
+from parley.ledger.engines.evidence import Disagreement, disagreement, where
 from parley.ledger.notes import NoteError, SignedNote, parse_note
 
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks whether a signature is missing."""
 SIGN_EVERY: Final = 10.0
 """Seconds between two calls for signatures alone; nobody waits for them as for a transaction."""
+KEPT_OF_ONE: Final = 3
+"""Other checkpoints of one member that are kept while it is not convicted."""
 COSIGNS_NO_MORE: Final = "a majority has signed another ledger than ours: this member cosigns no more"
 PATIENCE: Final = 30.0
 """Seconds that one conversation may take."""
@@ -74,6 +77,7 @@ class Witnessing:
         self._report = report
         self._turn = asyncio.Lock()
         self._differing: dict[str, _Differing] = {}
+        self._kept: Counter[str] = Counter()
 
     @property
     def trouble(self) -> str:
@@ -216,7 +220,8 @@ class Witnessing:
         if found is None or all(self._is_known(member, found) for member in found.signers):
             return found
         name = await asyncio.to_thread(self._log.keep_evidence, found)
-        said = f"{found.what}; both signed notes are in {name}"
+        said = f"{found.what}; {where(name)}"
+        self._kept.update(found.signers)
         self._report(said)
         for member in found.signers:
             if member in found.convicted or not self._is_convicted(member):
@@ -227,10 +232,12 @@ class Witnessing:
         return found
 
     def _is_known(self, member: str, found: Disagreement) -> bool:
+        """Whether we have kept enough of a member: a proof, or some of its other checkpoints."""
+        if self._is_convicted(member):
+            return True
         known = self._differing.get(member)
-        if known is None or known.found.theirs.text != found.theirs.text:
-            return False
-        return self._is_convicted(member) or member not in found.convicted
+        same = known is not None and known.found.theirs.text == found.theirs.text
+        return member not in found.convicted and (same or self._kept[member] >= KEPT_OF_ONE)
 
     def _is_convicted(self, member: str) -> bool:
         known = self._differing.get(member)

@@ -142,8 +142,8 @@ class Following:
     async def _cosign(self, channel: Channel) -> None:
         """Sign our log, unless we must not: something is overdue, or we have signed for more than we hold."""
         bench = self._bench
-        if bench.halted:
-            return
+        if bench.halted or self._log.size < bench.around.had:
+            return  # being filled up, we may have signed more than we know of
         await bench.settle()
         if bench.watch.overdue():
             bench.around.log(f"{channel.peer} leaves out a transaction that is overdue; nothing is signed")

@@ -13,6 +13,8 @@ from typing import Final
 from parley.core.errors import UsageError
 from parley.core.files import write_atomically
 
+HIGH_WATER_FILE: Final = "high-water.json"
+
 _HASH_BYTES: Final = 32
 _LONG: Final = 1000
 """Lines after which the file begins anew."""
@@ -47,12 +49,16 @@ class HighWater:
     Args:
         path: of the file.
 
+    Attributes:
+        mark: the highest checkpoint signed so far.
+        path: as it was given.
+
     Raises:
         UsageError: ``high-water-damaged``; the file is there and cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._lines = 0
         self.mark = self._read()
 
@@ -65,19 +71,19 @@ class HighWater:
         content = {"size": mark.size, "root": mark.root, "era": mark.era, "note": mark.note}
         line = json.dumps(content, ensure_ascii=False).encode() + b"\n"
         if 0 < self._lines < _LONG:
-            with self._path.open("ab") as file:
+            with self.path.open("ab") as file:
                 file.write(line)
                 file.flush()
                 os.fdatasync(file.fileno())
             self._lines += 1
         else:
-            write_atomically(self._path, line)
+            write_atomically(self.path, line)
             self._lines = 1
         self.mark = mark
 
     def _read(self) -> Mark:
         try:
-            content = self._path.read_bytes()
+            content = self.path.read_bytes()
         except FileNotFoundError:
             return NO_MARK
         whole = content[: content.rfind(b"\n") + 1]
@@ -88,7 +94,7 @@ class HighWater:
         except (ValueError, KeyError, TypeError, IndexError):
             raise UsageError(
                 "high-water-damaged",
-                f"{self._path} cannot be read",
+                f"{self.path} cannot be read",
                 remedy="restore it from a copy; without it this member cannot know what it signed",
             ) from None
 

@@ -18,8 +18,8 @@ from parley.ledger.electorate import Electorate, holds
 from parley.ledger.encoding import Value, encode
 from parley.ledger.engines import evidence
 from parley.ledger.engines.embedded import loading
-from parley.ledger.engines.embedded.high_water import HighWater, Mark
-from parley.ledger.engines.embedded.promises import PromiseFile, Succession
+from parley.ledger.engines.embedded.high_water import HIGH_WATER_FILE, HighWater, Mark
+from parley.ledger.engines.embedded.promises import PROMISE_FILE, PromiseFile, Succession
 from parley.ledger.engines.embedded.store import LedgerStore, StoredBlock, StoredLeaf, StoreFailed
 from parley.ledger.merkle import Frontier, leaf_hash
 from parley.ledger.notes import Kind, NoteKey, NoteSignature, SignedNote, cosign, parse_note
@@ -31,23 +31,27 @@ class MemberLog:
     """The ledger as one member has it on disk.
 
     Args:
-        folder: where the database, the high-water mark and evidence of forks lie.
+        folder: where the database and evidence of forks lie.
         name: of the member.
         key: its cosigning key.
         consortium: origin of the ledger it must be, where that is known beforehand; else empty.
+        marks: where the high-water mark and the promise lie, which bind the key: beside it, so that who
+            loses the database does not forget what was signed; by default the folder.
 
     Raises:
         UsageError: ``ledger-damaged`` or ``high-water-damaged``; a file does not hold what was written.
     """
 
-    def __init__(self, folder: Path, name: str, key: SigningKey, consortium: str = "") -> None:
+    def __init__(
+        self, folder: Path, name: str, key: SigningKey, consortium: str = "", marks: Path | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.name = name
         self.consortium = consortium
         self._folder = folder
         self._keys = [key]
-        self._high_water = HighWater(folder / "high-water.json")
-        self.promise = PromiseFile(folder / "promise.json")
+        self._high_water = HighWater((marks or folder) / HIGH_WATER_FILE)
+        self.promise = PromiseFile((marks or folder) / PROMISE_FILE)
         self._store = LedgerStore(folder / "ledger.db")
         try:
             self.replica = loading.replica_of(self._store, name)
@@ -107,8 +111,8 @@ class MemberLog:
         What was signed in an earlier era and is not in this log was never final; a second checkpoint of the
         same size is not signed all the same.
         """
-        mark, made = self.signed, self.promise.made
-        if made is not None and made.epoch > era and not self._is_given_up(made.successor):
+        mark = self.signed
+        if not all(map(self._is_given_up, self.promise.successors(era))):
             return False
         if mark.size and mark.era < era:
             return size > mark.size
@@ -355,14 +359,14 @@ class MemberLog:
     def keep_evidence(self, what: str, first: SignedNote, second: SignedNote) -> str:
         """Write two signed notes that cannot both be honest beside the database; the name of the file."""
         keys = electorate.checkpoint_keys(self.replica.state)
-        kept = (evidence.well_signed(keys, note) for note in (first, second))
+        kept = (evidence.well_signed(keys, note)[1] for note in (first, second))
         return evidence.keep_evidence(self._folder, what, *kept)
 
     def _raise_to(self, size: int, root: bytes, note: SignedNote) -> None:
         try:
             self._high_water.raise_to(Mark(size, root.hex(), note.encoded().decode(), self.era))
         except OSError as error:
-            raise StoreFailed(self._folder / "high-water.json", error) from error
+            raise StoreFailed(self._high_water.path, error) from error
 
 
 def not_fetched(member: str) -> UsageError:

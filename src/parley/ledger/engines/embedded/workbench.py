@@ -17,6 +17,7 @@ from parley.ledger.engines.embedded.cosigner import Forked
 from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.engines.embedded.store import StoreFailed
 from parley.ledger.engines.embedded.watch import Watch
+from parley.ledger.engines.evidence import where
 from parley.ledger.transaction import SignedTransaction, open_signed
 
 FORCE_AFTER: Final = 10.0
@@ -113,8 +114,14 @@ class Workbench:
         """The other active members; while nothing of the ledger is here, whoever may have it."""
         if not self.log.size:
             return sorted({*self.around.asked(), self._leader} - {"", self.log.name})
-        members = active_members(Draft(self.log.replica.state))
-        return [member.name for member in members if member.name != self.log.name]
+        members = {member.name for member in active_members(Draft(self.log.replica.state))}
+        if not self.is_whole():
+            members |= {*self.around.asked()}  # a beginning knows of the first members only
+        return sorted(members - {self.log.name})
+
+    def is_whole(self) -> bool:
+        """Whether the log is as long as it is known to have been, and some of it is final."""
+        return self.log.size >= self.around.had and self.log.final_size > 0
 
     def sure(self) -> bool:
         """Whether we know what we sealed before: by our own mark, or because every other member has shown us.
@@ -137,14 +144,18 @@ class Workbench:
             asked = ", ".join(self.others())
             whom = f"no answer with it yet from {asked}" if asked else "no other member is known to be asked"
             return f"nothing of the ledger is here: {whom}"
+        if self.log.size < self.around.had:
+            here = f"of {self.around.had} leaves only {self.log.size} are here again"
+            return f"nothing is ordered or signed: {here}"
         if not self.orders or self.sure():
             return ""
         missing = ", ".join(sorted({*self.others()} - self._heard)) or "the others"
         return f"nothing is ordered until {missing} have shown that their ledgers are not longer than ours"
 
     def follows_or_succeeds(self) -> None:
-        """We have signed behind another sequencer, or as its successor."""
-        self._unsure = False
+        """We have signed behind another sequencer, or as its successor; who is one was not so all along."""
+        if self.log.size >= self.around.had:
+            self._unsure = False
 
     def heard(self, member: str) -> None:
         """A member has shown its log, and it is not longer than ours."""
@@ -228,7 +239,7 @@ class Workbench:
     async def keep_evidence(self, fork: Forked) -> str:
         """Write down both notes of a fork; what happened, with the name of the file."""
         name = await self.step(self.log.keep_evidence, fork.what, fork.ours, fork.theirs)
-        return f"{fork.what}; both signed notes are in {name}"
+        return f"{fork.what}; {where(name)}"
 
     # ── transactions ──────────────────────────────────────────────────────────────────────────────────
 
