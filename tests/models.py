@@ -97,6 +97,7 @@ async def owners(folder):
         home.keep_share(SHARES[name])
     (folder / "logs").mkdir()
     for name in OWNERS:
+        (homes[name].path / "ledger").mkdir()
         (folder / "logs" / name).symlink_to(homes[name].path / "ledger")
     async with Consortium(folder / "logs", OWNERS, spec=spec, wall=lambda: NOW) as members:
         ledgers = {name: PartyLedger(members.members[name], keys_of(name)) for name in OWNERS}
