@@ -69,6 +69,7 @@ def marks_of(home: Home) -> Path:
     Releases before kept these files with the ledger; they are brought over.
     """
     folder, before = home.path / "keys", home.path / "ledger"
+    folder.mkdir(exist_ok=True, mode=0o700)
     for name in (HIGH_WATER_FILE, PROMISE_FILE):
         if (before / name).exists():
             if not (folder / name).exists():
