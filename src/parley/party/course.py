@@ -109,7 +109,7 @@ class Course:
         """Something happened, as it should; ``outcome``: JSON of what is to be said about it."""
         self._move(event, outcome)
         self.diary.stands(self.state)
-        self._let_go()
+        self.let_go()
 
     def _move(self, event: Event, outcome: bytes) -> None:
         state = move(self.state, event)
@@ -120,8 +120,8 @@ class Course:
         self._office.note(self._record)
         self._office.tell(self._record)
 
-    def _let_go(self) -> None:
-        """Of what is not needed once the run is over."""
+    def let_go(self) -> None:
+        """Of what is not needed once the run is over; again when the worker has gone, who may have more."""
         state = self.state
         if state == "finished":
             self.journal.close()
@@ -156,4 +156,4 @@ class Course:
         until = time.strftime("%H:%M", time.localtime(self.deadline))
         remark = f"; it goes on by itself until {until}" if self.state == "interrupted" else ""
         self.diary.stops(self.state, known(error), level_of(error), remark)
-        self._let_go()
+        self.let_go()

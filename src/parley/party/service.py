@@ -339,6 +339,8 @@ class Party:
             raise known(error) from error
         finally:
             if following is not None:
+                if following.course is not None:
+                    following.course.let_go()
                 if not following.under_way and self._followed.get(run) is following:
                     del self._followed[run]
                     self._office.diaries.forget(run)
