@@ -9,7 +9,7 @@ its confidence interval (`trainings.paired`).
 Compared are the wall time of the training step as the active party's report has it, and of the whole run
 with its waits for the ledger at start and end; and, since it depends less on who else is on the machine, the
 processor time of all processes, nodes included, while the rounds go on and from plan to report. The
-machine's speed moves all of these by more than a ledger adds. What it moves little is how much all other
+machine's speed moves all of these by more than a ledger adds. What it moves less is how much all other
 processes take for a second of the workers, who do the same work with a ledger and without (but for hashing
 what they say); so what a ledger adds beside the workers is told in this measure too.
 

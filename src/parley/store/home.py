@@ -6,7 +6,8 @@ handles.key      secret that orders own columns, so that a handle does not give 
 party.db         catalogue: peers, tables, runs; unless the settings name a database for it
 models/          model shares, one file per model; beside those we led a ``.serving.json``, for their use
 merged/          pieces of others, of models that we may hold whole, a folder per model
-keys/            the party's keys on the ledger, and what it must know to fetch a ledger that is lost
+keys/            the party's keys on the ledger, what it has signed and promised with them, and what it
+                 must know to fetch a ledger that is lost
 ledger/          the ledger itself; all of it can be fetched from the other members
 logs/            what happened in each run, a file per run
 runs/            what runs need to go on after an interruption, a folder per run
