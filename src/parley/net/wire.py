@@ -3,8 +3,9 @@
 The socket is always read, even while our own side is busy, so that a slow receiver is never taken
 for a dead one. What bounds memory instead is a window: a sender may have `WINDOW` bytes on the way
 that the receiver's program has not yet taken. The receiver reports the total it has taken in the
-payload of its pings, eight bytes big endian. Each side lets two `BEAT`s go by without a byte at most, the
-sign of life: it pings at each unless it has written something since the last, which the answer to the other side's ping is too.
+payload of its pings, eight bytes big endian. Each side lets two `BEAT`s go by without a byte at most,
+the sign of life: at each it pings, unless it has written something since the last one, which the answer
+to the other side's ping is too.
 """
 
 import asyncio
