@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from parley.core.files import write_atomically
 from parley.ledger.engines.embedded.log import MemberLog
 from parley.ledger.engines.embedded.prove import Snapshot
 from parley.ledger.export import export
@@ -102,8 +103,11 @@ class Processes:
         self.wait(lambda: self.status(name)[1] >= size + by, f"{name} grows by {by}")
 
     def cut(self, name, *others):
-        """Cut a member off from others; from nobody, heals it."""
-        (self.folder / name / "cut").write_text(" ".join(others))
+        """Cut a running member off from others, and wait until it is; from nobody, heals it."""
+        now = " ".join(others)
+        write_atomically(self.folder / name / "cut", now.encode())
+        done = self.folder / name / "is-cut"
+        self.wait(lambda: done.exists() and done.read_text() == now, f"{name} is cut off from: {now}")
 
     def journal(self, name):
         """What the client of a member was told: digest → number of the receipt; with what it only sent."""

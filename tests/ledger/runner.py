@@ -105,11 +105,15 @@ class Runner:
     def say(self, line):
         print(f"{self.name}: {line}", flush=True)  # noqa: T201 (its log)
 
-    def is_cut(self, other):
+    def cut_from(self):
+        """The members we are cut off from, as the file says now."""
         try:
-            return other in (self.folder / self.name / "cut").read_text().split()
+            return (self.folder / self.name / "cut").read_text().split()
         except FileNotFoundError:
-            return False
+            return []
+
+    def is_cut(self, other):
+        return other in self.cut_from()
 
     @asynccontextmanager
     async def opening(self, other, table, role):
@@ -118,6 +122,9 @@ class Runner:
         transport = await dial(
             f"127.0.0.1:{self.ports[other]}", self.identity, self.pins[other], f"/{table.protocol}"
         )
+        if self.is_cut(other):  # meanwhile
+            await transport.close()
+            raise PeerLost("peer-unreachable", f"{other} is away", peer=other, remedy="wait")
         async with self.speaking(transport, table, role) as channel:
             yield channel
 
@@ -152,12 +159,16 @@ class Runner:
                 await self.member.gossip_as_called(channel)
 
     async def cut(self):
-        """Hang up on members that are cut off."""
+        """Hang up on members that are cut off, and say so in the file ``is-cut``."""
+        said = []
         while True:
-            for peer, transports in self.transports.items():
-                if transports and self.is_cut(peer):
-                    for transport in list(transports):
-                        await transport.close()
+            others = self.cut_from()
+            for peer in others:
+                for transport in list(self.transports.get(peer, ())):
+                    await transport.close()
+            if others != said:
+                write_atomically(self.folder / self.name / "is-cut", " ".join(others).encode())
+                said = others
             await asyncio.sleep(0.1)
 
     async def report(self):

@@ -29,6 +29,7 @@ from tests.ledger.chains import NEWCOMER, NODES, founded
 from tests.ledger.histories import History
 
 ROOT = Path(__file__).parents[2]
+ROUND = {"root": digest("round"), "messages": 1}
 
 
 class Signing(Ledger):
@@ -118,6 +119,23 @@ def test_a_proposal_has_what_fits(chain, ledger):
     txs = [ledger.table(name=f"t{number}") for number in range(20)]
     chosen = chain.propose(txs, 3 * len(txs[0]) + 20)
     assert list(chosen) == txs[:3]
+
+
+def test_a_proposal_of_commitments_waits_and_takes_along_what_has_come_in_since(chain, ledger):
+    first, second = (
+        ledger.tx(sender, "rounds.commit", {"run": "r", "first": 1, "rounds": [ROUND]})
+        for sender in ("bank", "operator")
+    )
+    urgent = ledger.table()
+    for tx in (first, second, urgent):
+        assert chain.application.check_tx(tx).code == ACCEPTED
+    assert chain.application.pause([first, second]) > 0
+    for txs in ([], [first, urgent], [first, b"unknown"]):
+        assert chain.application.pause(txs) == 0
+    assert list(chain.propose([first])) == [first, second, urgent]
+    assert list(chain.propose([first], 2 * len(second) + 10)) == [first, second]
+    chain.decide([first])
+    assert list(chain.propose([])) == []
 
 
 def test_the_door_of_the_mempool_is_that_of_the_contract(chain, ledger):

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import pytest
 
-from parley.core.errors import PeerLost, PolicyRefused
+from parley.core.errors import PeerLost, PolicyRefused, UsageError
 from parley.ledger.block import Leaf
 from parley.ledger.contract import consortium_id
 from parley.ledger.engines.cometbft.log import app_hash
@@ -92,6 +92,27 @@ async def test_a_node_that_is_killed_and_a_party_that_restarts_lose_nothing():
         before = roots(bank.log)
         await net.stop("bank")
         assert roots(net.start("bank").log) == before
+
+
+async def test_a_member_that_has_ended_says_so_to_those_who_wait_and_to_those_who_come():
+    both = {"bank": "holder", "operator": "holder"}
+    founded = spec(both, **COMET)
+    async with network(both, founded) as net:
+        bank = net.start("bank")  # alone it gets nothing into a block
+        waiting = asyncio.create_task(bank.submit(register(founded, "bank", "early")))
+        sizes = asyncio.create_task(_all_of(bank.changes()))
+        await until(lambda: bank.log.store.pending())
+        await net.stop("bank")
+        for submitting in (waiting, bank.submit(register(founded, "bank", "late"))):
+            with pytest.raises(UsageError) as raised:
+                await submitting
+            assert raised.value.code == "ledger-stopped"
+        assert await sizes == [0]
+        assert len(net.start("bank").log.store.pending()) == 1
+
+
+async def _all_of(numbers):
+    return [number async for number in numbers]
 
 
 @pytest.mark.soak

@@ -168,6 +168,37 @@ async def test_a_connection_that_breaks_within_a_request_harms_nobody(tmp_path):
         assert await node.ask(requests.EchoRequest("here")) == responses.EchoResponse("here")
 
 
+class Waiting(Book):
+    """Proposes what it has let in, and waits for that."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.let_in = []
+
+    def check_tx(self, tx):
+        self.let_in.append(tx)
+        return super().check_tx(tx)
+
+    def pause(self, txs):
+        return 0.0 if b"hurried=1" in txs else 2.0
+
+    def prepare(self, txs, max_bytes, height, time):
+        return super().prepare([*txs, *self.let_in], max_bytes, height, time)
+
+
+async def test_before_a_proposal_the_other_connections_go_on(tmp_path):
+    def proposal(tx):
+        return requests.PrepareProposalRequest(1000, (tx,), 1, TIME)
+
+    async with conversation(tmp_path, Waiting(tmp_path / "book.json")) as node:
+        hurried = await node.ask(proposal(b"hurried=1"))
+        assert hurried.txs == (b"hurried=1",)
+        async with connected(tmp_path / "s") as mempool:
+            node.send(proposal(b"a=1"))
+            assert await mempool.ask(requests.CheckTxRequest(b"b=2")) == responses.CheckTxResponse()
+        assert (await node.receive()).txs == (b"a=1", b"b=2")
+
+
 async def test_connections_beyond_the_limit_are_closed(tmp_path):
     async with serving(Book(tmp_path / "book.json"), tmp_path / "s"):
         pairs = [await asyncio.open_unix_connection(tmp_path / "s") for _ in range(MAX_CONNECTIONS + 1)]

@@ -7,7 +7,7 @@ clock's; the same calls give the same answers on every node.
 The life of a block (ABCI 2.0 specification, "Application Requirements"):
 
 1. `check_tx`: a transaction arrives at this node; cheap, against the committed state.
-2. `prepare` on the proposer, `process` on the others; neither changes state. A height may see
+2. `pause`, then `prepare` on the proposer, `process` on the others; none changes state. A height may see
    several of them, for one block or for different ones.
 3. `finalize`: the decided block is executed; the new state is kept aside. It comes again for the same
    height if the node died before `commit`; what was kept aside is then forgotten.
@@ -180,10 +180,13 @@ class Application(Protocol):
     def check_tx(self, tx: bytes) -> Verdict:
         """Whether a transaction may enter, or after a block stay in, the mempool."""
 
+    def pause(self, txs: Sequence[bytes]) -> float:
+        """Seconds that our proposal of these waits for others; who comes meanwhile goes by `check_tx`."""
+
     def prepare(self, txs: Sequence[bytes], max_bytes: int, height: int, time: int) -> Sequence[bytes]:
         """The transactions of our proposal, in order, whose `proposal_bytes` are at most ``max_bytes``.
 
-        A transaction that is left out stays in the mempool.
+        A transaction that is left out stays in the mempool; one may be added that `check_tx` let in.
         """
 
     def process(self, txs: Sequence[bytes], height: int, time: int) -> bool:

@@ -7,6 +7,8 @@
   the log verifies without knowing which engine made it, and the app hash rests when nothing happens.
 * A proposal with a transaction that may not be executed is voted down. Should one be decided all the same, it
   gets a result, but neither a leaf nor a receipt.
+* A commitment to rounds comes from every party of a run at about the same time, and nobody waits for it. So
+  a proposal of such alone waits a moment, and takes along what has come in since.
 * Only `commit` writes, and only there does the state that the party sees move on.
 """
 
@@ -50,6 +52,9 @@ STATE: Final = "/state"
 """Path of the question for the value under a key of the state."""
 
 _SECOND: Final = 1_000_000_000
+_UNHURRIED: Final = ("run.align", "round.commit", "rounds.commit")
+_COMPANY: Final = 0.1
+"""Seconds that a proposal of those waits; short beside what the others give a proposer (`files.Pace`)."""
 _LOG: Final = logging.getLogger(__name__)
 _R = TypeVar("_R")
 
@@ -91,6 +96,8 @@ class ContractApplication(Application):
         self._begun: tuple[Executed, ...] = ()
         self._tried: _Tried | None = None
         self._decided: tuple[Position, Executed] | None = None
+        self._let_in: dict[bytes, bool] = {}
+        """What `check_tx` has let in since the last block, and whether somebody may be waiting for it."""
 
     # ── what decides about state ──────────────────────────────────────────────────────────────────────
 
@@ -169,6 +176,7 @@ class ContractApplication(Application):
         self._log.commit(blocks, position)
         self._adopting(lambda: self._log.adopt(blocks, position))
         self._begun, self._decided, self._tried = (), None, None
+        self._let_in.clear()  # what is left in the mempool comes by `check_tx` again
         return 0
 
     def _halting(self, call: Callable[[], _R]) -> _R:
@@ -190,19 +198,21 @@ class ContractApplication(Application):
 
     def check_tx(self, tx: bytes) -> Verdict:
         """Whether the next block could hold it; the log begins with the code of what is dropped."""
-        dropped = self.objection(tx)
-        return Verdict() if dropped is None else Verdict(DROPPED, f"{dropped.code}: {dropped.reason}")
-
-    def objection(self, tx: bytes) -> Dropped | None:
-        """Why a transaction cannot stand in the next block, or nothing if it can."""
         replica = self._log.replica
         admitted = admit(replica.state, tx, Block(replica.height + 1, replica.time), replica.verify)
-        return admitted if isinstance(admitted, Dropped) else None
+        if isinstance(admitted, Dropped):
+            return Verdict(DROPPED, f"{admitted.code}: {admitted.reason}")
+        self._let_in[tx] = admitted.type not in _UNHURRIED
+        return Verdict()
+
+    def pause(self, txs: Sequence[bytes]) -> float:
+        """A moment, if all of them are commitments to rounds; else nothing."""
+        return 0.0 if not txs or any(self._let_in.get(tx, True) for tx in txs) else _COMPANY
 
     def prepare(self, txs: Sequence[bytes], max_bytes: int, height: int, time: int) -> Sequence[bytes]:
-        """Those that may be executed, each once, in order of arrival, as many as fit."""
+        """Those that may be executed, and what came in since, each once, in order of arrival, as many as fit."""
         del height
-        fitting = _fitting(dict.fromkeys(txs), max_bytes)
+        fitting = _fitting(dict.fromkeys((*txs, *self._let_in)), max_bytes)
         tried = self._try(fitting, time)
         kept = tuple(tx for tx in fitting if tx not in tried.dropped)
         self._tried = replace(tried, txs=kept, dropped={})

@@ -28,7 +28,7 @@ from parley.ledger.engines.cometbft.rpc_answers import Submission
 from parley.ledger.engines.cometbft.server import serving
 from parley.ledger.engines.cometbft.validators import node_holders, validators
 from parley.ledger.engines.cometbft.witnessing import Transactions, Witnessing
-from parley.ledger.engines.embedded.workbench import Opening
+from parley.ledger.engines.embedded.workbench import Opening, Stopped
 from parley.ledger.engines.engine import Condition
 from parley.ledger.transaction import SignedTransaction
 
@@ -103,6 +103,7 @@ class CometMember:
         self._opening = opening
         self._witnessing = Witnessing(log, Transactions(self._waiting, self._relay), report)
         self._silent = ""
+        self._ended = False
 
     @property
     def name(self) -> str:
@@ -134,7 +135,18 @@ class CometMember:
                 if self._opening is not None:
                     group.create_task(self._witnessing.run(self._opening))
         finally:
-            await asyncio.shield(asyncio.to_thread(self.log.store.close))
+            await asyncio.shield(self._close())
+
+    async def _close(self) -> None:
+        """Refuse what is asked for from now on; close the database behind the last write."""
+        self._ended = True
+        async with self._keeping:
+            await asyncio.to_thread(self.log.store.close)
+        await self._notify()
+
+    def _check_running(self) -> None:
+        if self._ended:
+            raise Stopped
 
     # ── submitting ────────────────────────────────────────────────────────────────────────────────────
 
@@ -146,6 +158,7 @@ class CometMember:
         Raises:
             PolicyRefused: it was dropped: malformed, expired, replayed, or of an unknown key.
             PeerLost: it was not committed in ``patience`` seconds; it may yet be.
+            UsageError: ``ledger-stopped``; the engine has ended.
 
         """
         digest = signed.digest
@@ -154,7 +167,7 @@ class CometMember:
                 await self._want(digest, signed.data)
                 async with self._changed:
                     await self._changed.wait_for(
-                        lambda: digest in self._dropped or self.log.number(digest) is not None
+                        lambda: self._ended or digest in self._dropped or self.log.number(digest) is not None
                     )
         except TimeoutError:
             raise PeerLost(
@@ -163,6 +176,7 @@ class CometMember:
                 peer="the CometBFT node",
                 remedy="it is submitted again by itself; see whether two thirds of the members are running",
             ) from None
+        self._check_running()
         number = self.log.number(digest)
         if number is None:
             dropped = self._dropped.pop(digest)
@@ -285,12 +299,14 @@ class CometMember:
     # ── progress ──────────────────────────────────────────────────────────────────────────────────────
 
     async def changes(self) -> AsyncIterator[int]:
-        """The size, now and whenever it grows."""
+        """The size, now and whenever it grows; until the engine ends."""
         seen = -1
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: self.log.size != seen)  # noqa: B023
-                seen = self.log.size
+                await self._changed.wait_for(lambda: self._ended or self.log.size != seen)  # noqa: B023
+            if self._ended:
+                return
+            seen = self.log.size
             yield seen
 
     async def _want(self, digest: bytes, data: bytes) -> None:
@@ -304,6 +320,7 @@ class CometMember:
         """Write a transaction to disk, together with those that come while another write is under way."""
         self._unkept[digest] = data
         async with self._keeping:
+            self._check_running()
             if digest in self._unkept:
                 together, self._unkept = self._unkept, {}
                 await asyncio.shield(asyncio.to_thread(self.log.store.keep_pending, together))

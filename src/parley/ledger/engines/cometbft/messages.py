@@ -56,6 +56,7 @@ RESPONSES: Final[Mapping[int, type[Response]]] = {
 _NUMBERS: Final[Mapping[type, int]] = {
     kind: number for numbers in (REQUESTS, RESPONSES) for number, kind in numbers.items()
 }
+_PROPOSAL: Final = wire.delimited_field(_NUMBERS[requests.PrepareProposalRequest], b"")[:-1]
 
 
 def encode_envelope(message: Request | Response) -> bytes:
@@ -76,6 +77,11 @@ def decode_request(envelope: bytes | memoryview) -> Request:
 def decode_response(envelope: bytes | memoryview) -> Response:
     """The response in an envelope; raises as `decode_request` does."""
     return _decode(RESPONSES, envelope)
+
+
+def asks_for_proposal(envelope: bytes) -> bool:
+    """Whether a request is for our proposal, told by its first bytes alone."""
+    return envelope.startswith(_PROPOSAL)
 
 
 def _decode(kinds: Mapping[int, type[_Message]], envelope: bytes | memoryview) -> _Message:

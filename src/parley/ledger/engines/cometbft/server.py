@@ -7,6 +7,8 @@ connection they come by, run one after the other on one thread of their own, so 
 lock and the event loop never waits for it. Requests that arrived together are handed to that thread
 together: a mempool that checks many transactions pays for one change of threads, not for many.
 
+Before a proposal the application may let time pass (`Application.pause`); the other connections go on then.
+
 What bounds memory: an envelope's length, the requests handed over at once, and that a connection is
 not read while its requests are being answered.
 
@@ -29,7 +31,8 @@ from parley.core.errors import ParleyError, PeerMisbehaved, UsageError
 from parley.ledger.engines.cometbft import wire
 from parley.ledger.engines.cometbft.application import Application
 from parley.ledger.engines.cometbft.dispatch import answer
-from parley.ledger.engines.cometbft.messages import decode_request, encode_envelope
+from parley.ledger.engines.cometbft.messages import asks_for_proposal, decode_request, encode_envelope
+from parley.ledger.engines.cometbft.requests import PrepareProposalRequest
 from parley.ledger.engines.cometbft.responses import ExceptionResponse, Response
 
 MAX_ENVELOPE: Final = 16 * 1024 * 1024
@@ -148,12 +151,22 @@ class _Connections:
                 envelopes = list(_envelopes(received))
                 for first in range(0, len(envelopes), MAX_TOGETHER):
                     together = envelopes[first : first + MAX_TOGETHER]
+                    for envelope in filter(asks_for_proposal, together):
+                        await asyncio.sleep(await loop.run_in_executor(self._thread, self._pause, envelope))
                     writer.write(await loop.run_in_executor(self._thread, self._answer, together))
                     await writer.drain()
         except (_HaltError, PeerMisbehaved) as error:
             _LOG.critical("the ledger cannot go on; the node is told to stop", exc_info=error)
             writer.write(_framed(ExceptionResponse(_public(error.__cause__ or error))))
             await writer.drain()
+
+    def _pause(self, envelope: bytes) -> float:
+        """How long to wait before a proposal; what is wrong with the request, its answer says."""
+        with contextlib.suppress(Exception):
+            request = decode_request(envelope)
+            if isinstance(request, PrepareProposalRequest):
+                return self._application.pause(request.txs)
+        return 0.0
 
     def _answer(self, envelopes: Sequence[bytes]) -> bytes:
         """The framed answers to some requests, on the application's thread."""
