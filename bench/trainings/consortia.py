@@ -37,9 +37,9 @@ class Run:
 
     Attributes:
         train: seconds of the training step at the active party.
-        whole: seconds of all steps there.
+        whole: seconds from the plan to the report.
         processor_train: processor seconds of all processes while the rounds went on.
-        processor_whole: and from the plan to the report.
+        processor_whole: and in ``whole``.
         by_process: `processor_train` of each kind of process.
         gate: seconds that the active party waited for the ledger in the end.
     """
@@ -91,17 +91,17 @@ class Consortium:
                 taken.append(self.parties.by_process())
 
         approving = asyncio.create_task(self._approve())
-        began = self.parties.processor_seconds()
+        began, at = self.parties.processor_seconds(), time.monotonic()
         answer = await _attempted(lambda: compose.submit(self._folder / "bank", self.data.plan, tell))
-        used = self.parties.processor_seconds() - began
+        used, seconds = self.parties.processor_seconds() - began, time.monotonic() - at
         approving.cancel()
         if isinstance(answer, control.Failed):
             raise SystemExit(f"{answer.code}: {answer.what}")
         steps = {cost["step"]: cost["seconds"] for cost in json.loads(answer.report)["costs"]}
-        each = {kind: seconds - taken[0].get(kind, 0.0) for kind, seconds in taken[-1].items()}
+        each = {kind: after - taken[0].get(kind, 0.0) for kind, after in taken[-1].items()}
         return Run(
             train=steps["train"],
-            whole=sum(steps.values()),
+            whole=seconds,
             processor_train=sum(each.values()),
             processor_whole=used,
             gate=steps.get("ledger", 0.0),
