@@ -103,6 +103,11 @@ class Counter(Application):
         del tx
         return Verdict()
 
+    def pause(self, txs: Sequence[bytes]) -> float:
+        """Nothing waits."""
+        del txs
+        return 0.0
+
     def prepare(self, txs: Sequence[bytes], max_bytes: int, height: int, time: int) -> Sequence[bytes]:
         """What fits."""
         del height, time

@@ -39,7 +39,7 @@ class Run:
         train: seconds of the training step at the active party.
         whole: seconds from the plan to the report.
         processor_train: processor seconds of all processes while the rounds went on.
-        processor_whole: and in ``whole``.
+        processor_whole: processor seconds of all processes in that time.
         by_process: `processor_train` of each kind of process.
         gate: seconds that the active party waited for the ledger in the end.
     """

@@ -60,7 +60,8 @@ class Processes:
             config = {"name": name, "folder": str(self.folder), "ports": self.ports, **options}
             path = self.folder / f"{name}.json"
             path.write_text(json.dumps(config))
-            (self.folder / name / "status").unlink(missing_ok=True)
+            for said in ("status", "is-cut"):
+                (self.folder / name / said).unlink(missing_ok=True)
             with (self.folder / f"{name}.log").open("a") as output:
                 self.running[name] = subprocess.Popen(
                     [sys.executable, "-m", "tests.ledger.runner", str(path)],

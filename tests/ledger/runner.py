@@ -160,7 +160,7 @@ class Runner:
 
     async def cut(self):
         """Hang up on members that are cut off, and say so in the file ``is-cut``."""
-        said = []
+        said = None
         while True:
             others = self.cut_from()
             for peer in others:

@@ -15,7 +15,9 @@ from parley.core.errors import UsageError
 from parley.ledger.block import Leaf
 from parley.ledger.checkpoint import Checkpoint
 from parley.ledger.engines.cometbft.application import ACCEPTED, Offence, ValidatorPower
+from parley.ledger.engines.cometbft.arrivals import COMPANY, Arrivals
 from parley.ledger.engines.cometbft.contract_application import DROPPED, REFUSED, STATE
+from parley.ledger.engines.cometbft.files import BLOCK_BYTES, Pace
 from parley.ledger.engines.cometbft.keys import address
 from parley.ledger.engines.cometbft.log import app_hash
 from parley.ledger.engines.cometbft.parts import MisbehaviourKind
@@ -29,7 +31,6 @@ from tests.ledger.chains import NEWCOMER, NODES, founded
 from tests.ledger.histories import History
 
 ROOT = Path(__file__).parents[2]
-ROUND = {"root": digest("round"), "messages": 1}
 
 
 class Signing(Ledger):
@@ -122,20 +123,34 @@ def test_a_proposal_has_what_fits(chain, ledger):
 
 
 def test_a_proposal_of_commitments_waits_and_takes_along_what_has_come_in_since(chain, ledger):
-    first, second = (
-        ledger.tx(sender, "rounds.commit", {"run": "r", "first": 1, "rounds": [ROUND]})
-        for sender in ("bank", "operator")
-    )
+    kinds = ("run.align", "round.commit", "rounds.commit")
+    first, second, third = commitments = [ledger.tx("bank", kind, {"run": "r"}) for kind in kinds]
     urgent = ledger.table()
-    for tx in (first, second, urgent):
-        assert chain.application.check_tx(tx).code == ACCEPTED
-    assert chain.application.pause([first, second]) > 0
-    for txs in ([], [first, urgent], [first, b"unknown"]):
-        assert chain.application.pause(txs) == 0
-    assert list(chain.propose([first])) == [first, second, urgent]
-    assert list(chain.propose([first], 2 * len(second) + 10)) == [first, second]
+    application = chain.application
+    for tx in commitments:
+        assert application.pause([tx]) == 0  # of what it does not know somebody may be waiting for
+        assert application.check_tx(tx).code == ACCEPTED
+        assert application.pause([tx]) == COMPANY
+    assert application.pause([]) == 0
+    assert list(chain.propose([first])) == commitments
+    assert list(chain.propose([first], len(first) + len(second) + 10)) == [first, second]
+    assert application.check_tx(urgent).code == ACCEPTED
+    assert application.pause([first]) == 0
+    assert list(chain.propose([third])) == [third, first, second, urgent]
     chain.decide([first])
     assert list(chain.propose([])) == []
+    assert Pace().propose / 1000 > 5 * COMPANY
+
+
+def test_what_waits_for_a_proposal_is_no_more_than_a_block_holds():
+    arrivals = Arrivals()
+    size = BLOCK_BYTES // 4
+    for number in range(6):
+        arrivals.add(bytes([number]) * size, "rounds.commit")
+    assert [tx[0] for tx in arrivals] == [0, 1, 2, 3]
+    assert arrivals.pause([bytes([5]) * size]) == 0
+    arrivals.clear()
+    assert list(arrivals) == []
 
 
 def test_the_door_of_the_mempool_is_that_of_the_contract(chain, ledger):

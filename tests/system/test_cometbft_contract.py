@@ -101,7 +101,7 @@ async def test_a_member_that_has_ended_says_so_to_those_who_wait_and_to_those_wh
         bank = net.start("bank")  # alone it gets nothing into a block
         waiting = asyncio.create_task(bank.submit(register(founded, "bank", "early")))
         sizes = asyncio.create_task(_all_of(bank.changes()))
-        await until(lambda: bank.log.store.pending())
+        await until(bank.log.store.pending)
         await net.stop("bank")
         for submitting in (waiting, bank.submit(register(founded, "bank", "late"))):
             with pytest.raises(UsageError) as raised:

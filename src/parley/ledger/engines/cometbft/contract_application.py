@@ -7,8 +7,8 @@
   the log verifies without knowing which engine made it, and the app hash rests when nothing happens.
 * A proposal with a transaction that may not be executed is voted down. Should one be decided all the same, it
   gets a result, but neither a leaf nor a receipt.
-* A commitment to rounds comes from every party of a run at about the same time, and nobody waits for it. So
-  a proposal of such alone waits a moment, and takes along what has come in since.
+* A proposal of nothing but commitments to rounds waits a moment, and takes along what has come in since
+  (`arrivals`).
 * Only `commit` writes, and only there does the state that the party sees move on.
 """
 
@@ -37,6 +37,7 @@ from parley.ledger.engines.cometbft.application import (
     Verdict,
     proposal_bytes,
 )
+from parley.ledger.engines.cometbft.arrivals import Arrivals
 from parley.ledger.engines.cometbft.beginning import Beginning, Carried, Founding
 from parley.ledger.engines.cometbft.log import ChainLog, app_hash
 from parley.ledger.engines.cometbft.migration import check_carried
@@ -52,9 +53,6 @@ STATE: Final = "/state"
 """Path of the question for the value under a key of the state."""
 
 _SECOND: Final = 1_000_000_000
-_UNHURRIED: Final = ("run.align", "round.commit", "rounds.commit")
-_COMPANY: Final = 0.1
-"""Seconds that a proposal of those waits; short beside what the others give a proposer (`files.Pace`)."""
 _LOG: Final = logging.getLogger(__name__)
 _R = TypeVar("_R")
 
@@ -96,8 +94,7 @@ class ContractApplication(Application):
         self._begun: tuple[Executed, ...] = ()
         self._tried: _Tried | None = None
         self._decided: tuple[Position, Executed] | None = None
-        self._let_in: dict[bytes, bool] = {}
-        """What `check_tx` has let in since the last block, and whether somebody may be waiting for it."""
+        self._arrivals = Arrivals()
 
     # ── what decides about state ──────────────────────────────────────────────────────────────────────
 
@@ -176,7 +173,7 @@ class ContractApplication(Application):
         self._log.commit(blocks, position)
         self._adopting(lambda: self._log.adopt(blocks, position))
         self._begun, self._decided, self._tried = (), None, None
-        self._let_in.clear()  # what is left in the mempool comes by `check_tx` again
+        self._arrivals.clear()
         return 0
 
     def _halting(self, call: Callable[[], _R]) -> _R:
@@ -202,17 +199,17 @@ class ContractApplication(Application):
         admitted = admit(replica.state, tx, Block(replica.height + 1, replica.time), replica.verify)
         if isinstance(admitted, Dropped):
             return Verdict(DROPPED, f"{admitted.code}: {admitted.reason}")
-        self._let_in[tx] = admitted.type not in _UNHURRIED
+        self._arrivals.add(tx, admitted.type)
         return Verdict()
 
     def pause(self, txs: Sequence[bytes]) -> float:
-        """A moment, if all of them are commitments to rounds; else nothing."""
-        return 0.0 if not txs or any(self._let_in.get(tx, True) for tx in txs) else _COMPANY
+        """A moment, if nothing but commitments to rounds is there; else nothing."""
+        return self._arrivals.pause(txs)
 
     def prepare(self, txs: Sequence[bytes], max_bytes: int, height: int, time: int) -> Sequence[bytes]:
-        """Those that may be executed, and what came in since, each once, in order of arrival, as many as fit."""
+        """Those that may be executed, with what came in since, each once, in order, as many as fit."""
         del height
-        fitting = _fitting(dict.fromkeys((*txs, *self._let_in)), max_bytes)
+        fitting = _fitting(dict.fromkeys((*txs, *self._arrivals)), max_bytes)
         tried = self._try(fitting, time)
         kept = tuple(tx for tx in fitting if tx not in tried.dropped)
         self._tried = replace(tried, txs=kept, dropped={})

@@ -123,8 +123,8 @@ class CometMember:
     async def run(self) -> None:
         """Serve the contract and keep the node running until cancelled; leaves the log closed."""
         self._loop = asyncio.get_running_loop()
-        self._wanted = await asyncio.to_thread(self.log.store.pending)
         try:
+            self._wanted = await asyncio.to_thread(self.log.store.pending)
             async with (
                 serving(self.application, self._place.settings.abci_socket),
                 asyncio.TaskGroup() as group,
@@ -140,9 +140,11 @@ class CometMember:
     async def _close(self) -> None:
         """Refuse what is asked for from now on; close the database behind the last write."""
         self._ended = True
-        async with self._keeping:
-            await asyncio.to_thread(self.log.store.close)
-        await self._notify()
+        try:
+            async with self._keeping:
+                await asyncio.to_thread(self.log.store.close)
+        finally:
+            await self._notify()
 
     def _check_running(self) -> None:
         if self._ended:
@@ -282,6 +284,7 @@ class CometMember:
 
     async def gossip_as_called(self, channel: Channel) -> None:
         """Our side of a comparison that another member began."""
+        self._check_running()
         await self._witnessing.as_called(channel)
 
     def _waiting(self) -> tuple[bytes, ...]:
@@ -313,17 +316,21 @@ class CometMember:
         if self.log.number(digest) is not None:
             return
         await self._keep(digest, data)
+        self._check_running()
         self._wanted[digest] = data
         await self._offer_in_order()
 
     async def _keep(self, digest: bytes, data: bytes) -> None:
         """Write a transaction to disk, together with those that come while another write is under way."""
         self._unkept[digest] = data
+        await asyncio.shield(asyncio.ensure_future(self._keep_all(digest)))
+
+    async def _keep_all(self, digest: bytes) -> None:
+        """As `_keep`; whoever asked may be gone before it is done."""
         async with self._keeping:
-            self._check_running()
-            if digest in self._unkept:
+            if digest in self._unkept and not self._ended:
                 together, self._unkept = self._unkept, {}
-                await asyncio.shield(asyncio.to_thread(self.log.store.keep_pending, together))
+                await asyncio.to_thread(self.log.store.keep_pending, together)
 
     async def _offer_in_order(self) -> None:
         """Give the node what it has not been given, oldest first, one after the other.
@@ -356,7 +363,9 @@ class CometMember:
             return
         self._wanted.pop(digest, None)
         self._dropped[digest] = dropped
-        await asyncio.to_thread(self.log.store.forget_pending, [digest])
+        async with self._keeping:
+            if not self._ended:
+                await asyncio.to_thread(self.log.store.forget_pending, [digest])
         await self._notify()
 
     async def _offer_again(self) -> None:

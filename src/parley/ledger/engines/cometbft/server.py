@@ -162,11 +162,14 @@ class _Connections:
 
     def _pause(self, envelope: bytes) -> float:
         """How long to wait before a proposal; what is wrong with the request, its answer says."""
-        with contextlib.suppress(Exception):
+        try:
             request = decode_request(envelope)
-            if isinstance(request, PrepareProposalRequest):
-                return self._application.pause(request.txs)
-        return 0.0
+            return (
+                self._application.pause(request.txs) if isinstance(request, PrepareProposalRequest) else 0.0
+            )
+        except Exception as error:  # noqa: BLE001 (a proposal that does not wait is as good)
+            _LOG.warning("a proposal does not wait", exc_info=error)
+            return 0.0
 
     def _answer(self, envelopes: Sequence[bytes]) -> bytes:
         """The framed answers to some requests, on the application's thread."""
