@@ -23,7 +23,7 @@ from parley.ledger.engines.cometbft.server import serving
 from tests.book import Book
 
 ROOT = Path(__file__).parents[1]
-PACE = Pace(propose=600, vote=200, step=200, commit=50, rest=1500, gossip=20)
+PACE = Pace(propose=600, vote=200, step=200, commit=50, rest=3000, gossip=20)
 
 
 @functools.cache

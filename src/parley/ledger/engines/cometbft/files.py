@@ -99,7 +99,7 @@ class Pace:
     vote: int = 300
     step: int = 300
     commit: int = 100
-    rest: int = 10_000
+    rest: int = 20_000
     gossip: int = 100
 
 

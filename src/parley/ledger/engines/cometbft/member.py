@@ -36,7 +36,7 @@ OFFER_EVERY: Final = 2.0
 """Seconds after which a transaction that is not in yet is given to the node again."""
 STEADY: Final = 5.0
 """Seconds after which a node that ran is started again without delay."""
-SILENT_RESTS: Final = 4
+SILENT_RESTS: Final = 2
 """Of its rests (`files.Pace`): so long may a node be without a block before the operator is told."""
 PASS_ON_AFTER: Final = 5.0
 """Seconds after which the other members hear of a transaction that has not come in."""
