@@ -123,6 +123,28 @@ async def test_rounds_are_committed_to_together_and_what_went_in_before_counts_o
         assert len({each.transaction for each in made}) == 2
 
 
+async def test_more_rounds_than_a_transaction_holds_are_submitted_at_once_and_may_overtake(tmp_path):
+    async with Consortium(tmp_path, ("bank", "operator")) as consortium:
+        gate = await begun(consortium, terms_of(plan(), {}, int(time.time())), tmp_path)
+        await gate.enter(plan(), "bank")
+        for name in ("bank", "operator"):
+            aligned = {"run": "run-1", "rows": 10, "root": "11" * 32, "messages": 1}
+            await ledger_of(consortium, name).demand("run.align", aligned)
+        rounds = [
+            ("round.commit", {"run": "run-1", "round": number, "root": f"{number:064x}", "messages": 1})
+            for number in range(1, 51)
+        ]
+        for part in (rounds[:40], rounds[40:]):
+            transactions = gate._commitments._transactions(part)
+            assert [len(body["rounds"]) for _, body in transactions] == ([32, 8] if len(part) == 40 else [10])
+            await gate._commitments._submit(*reversed(transactions))
+            await gate._commitments._submit(*transactions)
+        draft = gate.ledger.draft
+        assert draft.known(Run, run_path("run-1")).committed["operator"] == 51
+        made = [draft.known(Commitment, f"round/run-1/{number:09}/operator") for number in range(1, 51)]
+        assert len({each.transaction for each in made}) == 3
+
+
 async def test_a_start_that_only_we_were_shown_is_not_final_and_not_entered(tmp_path, monkeypatch):
     monkeypatch.setattr("parley.party.gate.STARTED", 1.0)
     async with Consortium(tmp_path, ("auditor", "bank", "operator", "regulator")) as consortium:

@@ -4,8 +4,8 @@ Round 0 is the alignment, then come the training rounds, then the evaluation. A 
 disk before what the round leaves is, and submitted once the next round is kept as well: by then every
 party of the run keeps the round (see `parley.party.run`), so nobody goes back behind a commitment.
 
-Rounds that follow one another closely are committed to in one transaction: each costs every member of the
-ledger a signature check, and a block for it more than that.
+Rounds that follow one another closely are committed to at once, in as few transactions as can be: each costs
+every member of the ledger a signature check, and a block for it more than that.
 """
 
 import asyncio
@@ -29,8 +29,9 @@ _MOMENT: Final = 15.0
 _PART: Final = 4
 """It waits no longer than one such part of the plan's patience: commitments show that the run goes on."""
 _PAUSED: Final = "run-state"
+_EARLY: Final = "round-gap"
 _KNOWN: Final = "commitment-duplicate"
-"""Refusals of a commitment that came while the run stood still, and a second time."""
+"""Refusals of a commitment: while the run stood still, before the one it follows, and a second time."""
 _IN_ONE: Final = 2
 """Version of the contract from which one transaction commits to several rounds."""
 _AGAIN: Final = 0.5
@@ -102,12 +103,11 @@ class Commitments:
         """Submit commitments in order."""
         while (first := await self._due.get()) is not None:
             if first[0] == "run.align":
-                await self._submit(*first)
+                await self._submit(first)
                 continue
             together, over = await self._gathered(first)
             await self._run.until(partial(self._room_for, len(together)), "the other parties' rounds of it")
-            for transaction in self._transactions(together):
-                await self._submit(*transaction)
+            await self._submit(*self._transactions(together))
             if over:
                 return
 
@@ -116,7 +116,7 @@ class Commitments:
         together = [first]
         with suppress(TimeoutError):
             async with asyncio.timeout(min(_MOMENT, self._run.alive().limits.patience / _PART)):
-                while len(together) < ROUNDS_AT_ONCE:
+                while len(together) < ROUNDS_AHEAD:
                     following = await self._due.get()
                     if following is None:
                         return together, True
@@ -127,17 +127,29 @@ class Commitments:
         """What commits to rounds that follow one another, under the rules that hold now."""
         if self._run.ledger.version < _IN_ONE:
             return rounds
-        said: list[Value] = [{"root": body["root"], "messages": body["messages"]} for _, body in rounds]
-        first = rounds[0][1]["round"]
-        return [("rounds.commit", {"run": self._run.name, "first": first, "rounds": said})]
+        places = range(0, len(rounds), ROUNDS_AT_ONCE)
+        return [self._several(rounds[place : place + ROUNDS_AT_ONCE]) for place in places]
 
-    async def _submit(self, type_: str, body: dict[str, Value]) -> None:
-        """Have it accepted; what went in before an interruption is known, and that is well."""
-        while (receipt := await self._run.ledger.transact(type_, body)).code == _PAUSED:
-            self._run.check_alive()
-            await asyncio.sleep(_AGAIN)
-        if receipt.code != _KNOWN:
-            check_accepted(type_, receipt)
+    def _several(self, rounds: list[Commitment]) -> Commitment:
+        said: list[Value] = [{"root": body["root"], "messages": body["messages"]} for _, body in rounds]
+        return "rounds.commit", {"run": self._run.name, "first": rounds[0][1]["round"], "rounds": said}
+
+    async def _submit(self, *transactions: Commitment) -> None:
+        """Have them accepted; what went in before an interruption is known, and that is well.
+
+        They are submitted at once, so that they share a block, and come in in their order: members,
+        sequencers and nodes keep it. Should one overtake all the same, it is refused, and submitted again.
+        """
+        transact = self._run.ledger.transact
+        receipts = await asyncio.gather(*(transact(type_, body) for type_, body in transactions))
+        for (type_, body), made in zip(transactions, receipts, strict=True):
+            receipt = await transact(type_, body) if made.code == _EARLY else made
+            while receipt.code == _PAUSED:
+                self._run.check_alive()
+                await asyncio.sleep(_AGAIN)
+                receipt = await transact(type_, body)
+            if receipt.code != _KNOWN:
+                check_accepted(type_, receipt)
 
     def _room_for(self, rounds: int) -> bool | None:
         """Whether so many rounds may be committed to: all have aligned, and nobody is far behind."""
