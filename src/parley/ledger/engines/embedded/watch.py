@@ -1,5 +1,6 @@
 """Transactions that somebody wants in, and since when; a sequencer may not ignore them for long."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -38,6 +39,7 @@ class Watch:
     clock: Callable[[], float]
     patience: float
     _wanted: dict[bytes, Wanted] = field(default_factory=dict)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def want(self, signed: SignedTransaction, *, ours: bool) -> bool:
         """Watch a transaction; False if it is another member's and there are too many of those."""
@@ -46,7 +48,9 @@ class Watch:
             return True
         if not ours and sum(not one.ours for _, one in self._all()) >= PASSED_ON_LIMIT:
             return False
-        self._wanted[signed.digest] = Wanted(self.clock() if known is None else known.since, ours, signed)
+        since = self.clock() if known is None else known.since
+        with self._turn:
+            self._wanted[signed.digest] = Wanted(since, ours, signed)
         return True
 
     def settle(self, log: MemberLog) -> dict[bytes, Dropped]:
@@ -70,7 +74,8 @@ class Watch:
 
     def forget(self, digest: bytes) -> None:
         """It was dropped."""
-        self._wanted.pop(digest, None)
+        with self._turn:
+            self._wanted.pop(digest, None)
 
     def overdue(self) -> list[bytes]:
         """What has been left out for too long."""
@@ -86,8 +91,11 @@ class Watch:
         return [wanted.signed.data for _, wanted in self._all() if now - wanted.since >= after]
 
     def _all(self) -> list[tuple[bytes, Wanted]]:
-        """As they are now, taken in one step: others come and go in other threads."""
-        return list(self._wanted.items())
+        """As they are now; others come and go in other threads."""
+        with (
+            self._turn
+        ):  # a garbage collection may begin in the middle of the list, and another thread with it
+            return list(self._wanted.items())
 
 
 def objection(log: MemberLog, signed: SignedTransaction, *, checked: bool = False) -> Dropped | None:
